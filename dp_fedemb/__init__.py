@@ -1,0 +1,1 @@
+"""DP-FedEmb: image embeddings with user-level differential privacy."""

@@ -1,0 +1,33 @@
+"""Argument checks whose messages name the argument, its value and the remedy."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def positive(**values: Any) -> None:
+    """Raises ValueError for the first keyword whose value is not > 0."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f'{name}={value!r}: expected a number above 0')
+
+
+def non_negative(**values: Any) -> None:
+    """Raises ValueError for the first keyword whose value is not >= 0."""
+    for name, value in values.items():
+        if not value >= 0:
+            raise ValueError(f'{name}={value!r}: expected a number of at least 0')
+
+
+def probability(**values: Any) -> None:
+    """Raises ValueError for the first keyword whose value is not in [0, 1]."""
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f'{name}={value!r}: expected a probability in [0, 1]')
+
+
+def one_of(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Raises ValueError if `value` is not among `choices`."""
+    choices = list(choices)
+    if value not in choices:
+        listed = ', '.join(str(choice) for choice in choices)
+        raise ValueError(f'{name}={value!r}: expected one of {listed}')
