@@ -1,0 +1,110 @@
+"""From a cohort of users to what the clients of a round read.
+
+The server decides which rows of the packed store make up each virtual client and
+sends only that: row numbers, local labels and a seed. The images are read inside
+the client's graph, so no tensor of users' data crosses from driver to worker.
+"""
+
+import collections
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from dp_fedemb import privacy
+from dp_fedemb.data import store as store_lib
+
+# One shard: V virtual clients with T examples in all.
+SHARD_SPEC = collections.OrderedDict(
+    rows=tf.TensorSpec([None], tf.int64),  # [T] rows of the store
+    labels=tf.TensorSpec([None], tf.int32),  # [T] local labels, from 0 in each client
+    splits=tf.TensorSpec([None], tf.int64),  # [V + 1] where each client's part ends
+    seeds=tf.TensorSpec([None, 2], tf.int64),  # [V, 2] one key per virtual client
+)
+
+
+def assemble(
+    store: store_lib.UserStore,
+    cohort: privacy.Cohort,
+    seed: int,
+    round_num: int,
+    num_shards: int,
+) -> list[collections.OrderedDict]:
+    """Describes a round's virtual clients, divided into shards of similar work.
+
+    Args:
+        store: the training users.
+        cohort: which users form which virtual client.
+        seed: secret seed of the run.
+        round_num: round, from 0; same seed and round, same descriptors.
+        num_shards: number of TFF clients that do the work; always that many shards
+            come back, some perhaps empty, so that TFF's cardinality never changes.
+
+    Returns:
+        One structure of `SHARD_SPEC` per shard, NumPy arrays.
+    """
+    generator = privacy.generator(seed, 'virtual_clients', round_num)
+    int64 = np.iinfo(np.int64)
+    seeds = generator.integers(int64.min, int64.max, size=(len(cohort.users), 2))
+    rows = [_rows_of(store, users) for users in cohort.users]
+    loads = np.zeros(num_shards, np.int64)
+    members = [[] for _ in range(num_shards)]
+    # Largest first onto the least loaded shard: within 4/3 of the best split.
+    for index in sorted(range(len(rows)), key=lambda i: -len(rows[i])):
+        lightest = int(np.argmin(loads))
+        members[lightest].append(index)
+        loads[lightest] += len(rows[index])
+    return [_shard(store, rows, seeds, sorted(indices)) for indices in members]
+
+
+def num_examples(shards: list[collections.OrderedDict]) -> int:
+    """Returns the number of examples in a round's shards."""
+    return sum(len(shard['rows']) for shard in shards)
+
+
+def build_reader(store: store_lib.UserStore) -> Callable[..., tf.data.Dataset]:
+    """Returns the in-graph function from a shard descriptor to its virtual clients.
+
+    The data set that it makes has elements as in
+    `dp_fedemb.learning.virtual_client_spec`. It maps the store's image file into
+    memory once per shard and copies out only the rows it needs. On several machines
+    the file must be at the same path on each.
+    """
+    shape = [store.num_examples, *store.image_shape]
+    path = str(store.images_path)
+
+    def read(shard) -> tf.data.Dataset:
+        # A memory map: neither a copy of the file nor a tensor in the graph.
+        images = tf.raw_ops.ImmutableConst(
+            dtype=tf.uint8, shape=shape, memory_region_name=path
+        )
+
+        def virtual_client(index):
+            start, end = shard['splits'][index], shard['splits'][index + 1]
+            return collections.OrderedDict(
+                images=tf.gather(images, shard['rows'][start:end]),
+                labels=shard['labels'][start:end],
+                seed=shard['seeds'][index],
+            )
+
+        indices = tf.data.Dataset.range(tf.size(shard['splits'], tf.int64) - 1)
+        return indices.map(virtual_client).prefetch(1)
+
+    return read
+
+
+def _rows_of(store, users):
+    spans = [np.arange(store.user_splits[u], store.user_splits[u + 1]) for u in users]
+    return np.concatenate(spans) if spans else np.zeros(0, np.int64)
+
+
+def _shard(store, rows, seeds, indices):
+    chosen = [rows[index] for index in indices]
+    labels = [np.unique(store.identities[part], return_inverse=True)[1] for part in chosen]
+    nothing = [np.zeros(0, np.int64)]
+    return collections.OrderedDict(
+        rows=np.concatenate(nothing + chosen).astype(np.int64),
+        labels=np.concatenate(nothing + labels).astype(np.int32),
+        splits=np.cumsum([0] + [len(part) for part in chosen]).astype(np.int64),
+        seeds=seeds[indices].astype(np.int64).reshape(-1, 2),
+    )

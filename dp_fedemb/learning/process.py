@@ -1,0 +1,264 @@
+"""DP-FedEmb as a TFF learning process.
+
+Xu et al., *Learning to Generate Image Embeddings with User-level Differential
+Privacy*, CVPR 2023 (arXiv 2211.10844), Algorithm 1. One round:
+
+1. broadcast the backbone and the query's parameters (clip norm, ...);
+2. every virtual client fine-tunes the backbone with a fresh head of its own;
+3. only the backbone's update leaves the client, clipped over its concatenation;
+4. the server adds the updates and the noise, and divides by a public constant;
+5. the server optimizer applies the result.
+"""
+
+import collections
+from collections.abc import Callable
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+import tensorflow_privacy as tfp
+
+from dp_fedemb.learning import client_config
+from dp_fedemb.learning import local_fine_tuning
+from dp_fedemb.learning import schedules
+from dp_fedemb.learning import shard_work
+from dp_fedemb.models import embedding_model
+
+Schedule = Callable[[tf.Tensor], tf.Tensor]
+
+
+def build_dp_fedemb(
+    model: embedding_model.EmbeddingModel,
+    config: client_config.ClientConfig = client_config.ClientConfig(),
+    *,  # Callers pass below args by name.
+    query: Optional[tfp.SumAggregationDPQuery] = None,
+    model_aggregator: Optional[tff.aggregators.UnweightedAggregationFactory] = None,
+    server_optimizer: Optional[tff.learning.optimizers.Optimizer] = None,
+    learning_rate_schedule: Schedule = schedules.constant,
+    raw_metrics: bool = False,
+) -> tff.learning.templates.LearningProcess:
+    """Builds the learning process.
+
+    The data of a TFF client is a sequence of virtual clients
+    (`local_fine_tuning.virtual_client_spec`). With `query`, a TFF client is a shard:
+    it may hold any number of them, and each is one record of the query. With
+    `model_aggregator`, one TFF client is one record, so give it one virtual client;
+    any TFF aggregator can be plugged in there.
+
+    Args:
+        model: backbone, head and image shape.
+        config: local fine-tuning.
+        query: sums, clips and noises; usually `dp_fedemb.aggregation.build_query`.
+            Its result must be the mean update (use `tfp.NormalizedQuery`).
+        model_aggregator: aggregation of backbone updates, instead of `query`.
+        server_optimizer: applies the aggregated update; SGD with rate 1 by default.
+        learning_rate_schedule: maps the round (int32 scalar) to the factor of
+            `config.learning_rate` in it.
+        raw_metrics: adds the mean training loss and update norm to the metrics.
+            They are computed from users' data WITHOUT noise, outside the guarantee.
+
+    Returns:
+        A process whose state is `tff.learning.templates.LearningAlgorithmState` and
+        whose model weights are the backbone's, `tff.learning.models.ModelWeights`.
+
+    Raises:
+        ValueError: unless exactly one of `query` and `model_aggregator` is given.
+    """
+    if (query is None) == (model_aggregator is None):
+        raise ValueError(
+            f'query={query!r}, model_aggregator={model_aggregator!r}: expected exactly one'
+            ' of the two; aggregation.build_query(plan, seed) makes a query'
+        )
+    if server_optimizer is None:
+        server_optimizer = tff.learning.optimizers.build_sgdm(1.0)
+
+    @tff.tensorflow.computation
+    def initial_weights():
+        backbone = model.build_backbone()
+        return tff.learning.models.ModelWeights(
+            trainable=list(backbone.trainable_variables),
+            non_trainable=list(backbone.non_trainable_variables),
+        )
+
+    weights_type = initial_weights.type_signature.result
+    data_type = tff.SequenceType(
+        tff.types.tensorflow_to_type(
+            local_fine_tuning.virtual_client_spec(model.image_shape)
+        )
+    )
+    finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
+        server_optimizer, weights_type
+    )
+    rate_at = _learning_rate_computation(config, learning_rate_schedule)
+    if query is not None:
+        return _compose_sharded(
+            initial_weights, finalizer, query, rate_at, data_type, raw_metrics,
+            lambda: shard_work.ShardWork(model, config, query),
+        )
+    single_record = shard_work.SumOnlyQuery()
+    client_work = _build_client_work(
+        weights_type, rate_at, data_type, raw_metrics,
+        lambda: shard_work.ShardWork(model, config, single_record),
+    )
+    aggregator = tff.aggregators.as_weighted_aggregator(model_aggregator)
+    return tff.learning.templates.compose_learning_process(
+        initial_weights,
+        tff.learning.templates.build_broadcast_process(weights_type),
+        client_work,
+        aggregator.create(weights_type.trainable, tff.TensorType(np.float32)),
+        finalizer,
+    )
+
+
+def _learning_rate_computation(config, schedule):
+    """Returns the computation from the round number to the backbone's rate."""
+
+    @tff.tensorflow.computation(np.int32)
+    def rate_at(round_num):
+        return tf.cast(config.learning_rate * schedule(round_num), tf.float32)
+
+    return rate_at
+
+
+@tff.tensorflow.computation
+def _first_round():
+    return tf.constant(0, tf.int32)
+
+
+@tff.tensorflow.computation(np.int32)
+def _next_round(round_num):
+    return round_num + 1
+
+
+def _build_client_work(weights_type, rate_at, data_type, raw_metrics, build_work):
+    """One TFF client = one record: the plain path, for any aggregator."""
+
+    @tff.tensorflow.computation(weights_type, rate_at.type_signature.result, data_type)
+    def fine_tune(weights, learning_rate, data):
+        update, measurements = build_work().run(weights, (), learning_rate, data)
+        result = tff.learning.templates.ClientResult(
+            update=update, update_weight=tf.constant(1.0)
+        )
+        return result, measurements
+
+    @tff.federated_computation
+    def initialize():
+        return tff.federated_eval(_first_round, tff.SERVER)
+
+    @tff.federated_computation(
+        initialize.type_signature.result,
+        tff.FederatedType(weights_type, tff.CLIENTS),
+        tff.FederatedType(data_type, tff.CLIENTS),
+    )
+    def next_fn(round_num, weights, client_data):
+        rate = tff.federated_broadcast(tff.federated_map(rate_at, round_num))
+        result, measurements = tff.federated_map(fine_tune, (weights, rate, client_data))
+        return tff.templates.MeasuredProcessOutput(
+            state=tff.federated_map(_next_round, round_num),
+            result=result,
+            measurements=_released(measurements, raw_metrics),
+        )
+
+    return tff.learning.templates.ClientWorkProcess(initialize, next_fn)
+
+
+def _compose_sharded(
+    initial_weights, finalizer, query, rate_at, data_type, raw_metrics, build_work
+):
+    """One TFF client = one shard of virtual clients: the fast path.
+
+    `compose_learning_process` has no way to hand the aggregator's state (the clip
+    norm of the round) to the client work, which is why this is written out.
+    """
+    weights_type = initial_weights.type_signature.result
+    initial_query_state = tff.tensorflow.computation(query.initial_global_state)
+    query_state_type = initial_query_state.type_signature.result
+    sample_params = tff.tensorflow.computation(query.derive_sample_params, query_state_type)
+
+    @tff.tensorflow.computation(
+        weights_type,
+        sample_params.type_signature.result,
+        rate_at.type_signature.result,
+        data_type,
+    )
+    def run_shard(weights, params, learning_rate, data):
+        return build_work().run(weights, params, learning_rate, data)
+
+    partial_sum_type = run_shard.type_signature.result[0]
+
+    @tff.tensorflow.computation(partial_sum_type, query_state_type)
+    def release(total, state):
+        result, new_state, _ = query.get_noised_result(total, state)
+        return result, new_state
+
+    query_metrics = tff.tensorflow.computation(query.derive_metrics, query_state_type)
+
+    @tff.federated_computation
+    def initialize():
+        return tff.federated_zip(
+            tff.learning.templates.LearningAlgorithmState(
+                global_model_weights=tff.federated_eval(initial_weights, tff.SERVER),
+                distributor=tff.federated_value((), tff.SERVER),
+                client_work=tff.federated_eval(_first_round, tff.SERVER),
+                aggregator=tff.federated_eval(initial_query_state, tff.SERVER),
+                finalizer=finalizer.initialize(),
+            )
+        )
+
+    state_type = initialize.type_signature.result
+
+    @tff.federated_computation(state_type, tff.FederatedType(data_type, tff.CLIENTS))
+    def next_fn(state, client_data):
+        weights = tff.federated_broadcast(state.global_model_weights)
+        params = tff.federated_broadcast(tff.federated_map(sample_params, state.aggregator))
+        rate = tff.federated_broadcast(tff.federated_map(rate_at, state.client_work))
+        partial_sums, measurements = tff.federated_map(
+            run_shard, (weights, params, rate, client_data)
+        )
+        total = tff.federated_sum(partial_sums)
+        update, query_state = tff.federated_map(release, (total, state.aggregator))
+        applied = finalizer.next(state.finalizer, state.global_model_weights, update)
+        new_state = tff.learning.templates.LearningAlgorithmState(
+            global_model_weights=applied.result,
+            distributor=state.distributor,
+            client_work=tff.federated_map(_next_round, state.client_work),
+            aggregator=query_state,
+            finalizer=applied.state,
+        )
+        metrics = collections.OrderedDict(
+            client_work=_released(measurements, raw_metrics),
+            aggregator=tff.federated_map(query_metrics, query_state),
+            finalizer=applied.measurements,
+        )
+        return tff.learning.templates.LearningProcessOutput(
+            tff.federated_zip(new_state), tff.federated_zip(metrics)
+        )
+
+    member = state_type.member
+
+    @tff.tensorflow.computation(member)
+    def get_model_weights(state):
+        return state.global_model_weights
+
+    @tff.tensorflow.computation(member, weights_type)
+    def set_model_weights(state, weights):
+        return tff.learning.templates.LearningAlgorithmState(
+            weights, state.distributor, state.client_work, state.aggregator, state.finalizer
+        )
+
+    return tff.learning.templates.LearningProcess(
+        initialize, next_fn, get_model_weights, set_model_weights
+    )
+
+
+@tff.tensorflow.computation
+def _no_metrics():
+    return collections.OrderedDict()
+
+
+def _released(measurements, raw_metrics):
+    """Sums the clients' raw measurements, or keeps them on the clients."""
+    if raw_metrics:
+        return tff.federated_sum(measurements)
+    return tff.federated_eval(_no_metrics, tff.SERVER)

@@ -1,0 +1,93 @@
+"""What one TFF client does: the virtual clients of its shard, in turn.
+
+One TFF client per core runs its share of the round's virtual clients inside one
+graph. Each is fine-tuned, clipped by the mechanism's query and added in place to
+one partial sum. Memory and per-client cost then grow with the cores and not with
+the cohort; the server adds the partial sums and noises the total once, which is
+the same release as if every virtual client had been a TFF client of its own.
+"""
+
+import collections
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_privacy as tfp
+
+from dp_fedemb.learning import client_config
+from dp_fedemb.learning import local_fine_tuning
+from dp_fedemb.models import embedding_model
+
+
+class ShardWork:
+    """Fine-tunes, clips and sums the virtual clients of one shard."""
+
+    def __init__(
+        self,
+        model: embedding_model.EmbeddingModel,
+        config: client_config.ClientConfig,
+        query: tfp.SumAggregationDPQuery,
+    ):
+        """Creates the variables in the current graph (or eagerly).
+
+        Args:
+            model: what is trained.
+            config: how it is fine-tuned locally.
+            query: clips a record and says what is summed; its records must be
+                accumulated by addition.
+        """
+        self._fine_tuning = local_fine_tuning.LocalFineTuning(model, config)
+        self._query = query
+        specs = [
+            tf.TensorSpec(weight.shape, weight.dtype)
+            for weight in self._fine_tuning.backbone.trainable_variables
+        ]
+        self._zero = query.initial_sample_state(specs)
+        self._sums = tf.nest.map_structure(
+            lambda zero: tf.Variable(zero, trainable=False), self._zero
+        )
+        self.run = tf.function(self._run)
+
+    def _run(
+        self, weights: Any, query_params: Any, learning_rate: tf.Tensor, shard: tf.data.Dataset
+    ) -> tuple[Any, collections.OrderedDict]:
+        """Runs the shard.
+
+        Args:
+            weights: the round's `ModelWeights` of the backbone.
+            query_params: the query's sample parameters of this round.
+            learning_rate: float32 scalar, the backbone's.
+            shard: elements as in `local_fine_tuning.virtual_client_spec`.
+
+        Returns:
+            The sum of the preprocessed records (structure of the query's sample
+            state), and raw measurements summed over the shard: `virtual_clients`
+            with at least one example, `loss`, `update_norm` before clipping and
+            `non_finite` updates.
+        """
+        for variable in tf.nest.flatten(self._sums):
+            variable.assign(tf.zeros_like(variable))
+        self._fine_tuning.load_frozen(weights.non_trainable)
+        theta = [tf.identity(weight) for weight in weights.trainable]
+        count, loss, norm, non_finite = 0.0, 0.0, 0.0, 0.0
+        for client in shard:
+            delta, client_loss = self._fine_tuning.update(theta, client, learning_rate)
+            record = self._query.preprocess_record(query_params, delta)
+            for total, part in zip(tf.nest.flatten(self._sums), tf.nest.flatten(record)):
+                total.assign_add(part)
+            delta_norm = tf.linalg.global_norm(delta)
+            usable = tf.math.is_finite(delta_norm)
+            count += tf.cast(tf.size(client['labels']) > 0, tf.float32)
+            loss += tf.where(usable, client_loss, 0.0)
+            norm += tf.where(usable, delta_norm, 0.0)
+            non_finite += tf.cast(~usable, tf.float32)
+        measurements = collections.OrderedDict(
+            virtual_clients=count, loss=loss, update_norm=norm, non_finite=non_finite
+        )
+        return tf.nest.map_structure(tf.identity, self._sums), measurements
+
+
+class SumOnlyQuery(tfp.SumAggregationDPQuery):
+    """Passes records on as they are, for an aggregator that does its own clipping."""
+
+    def get_noised_result(self, sample_state, global_state):
+        raise ValueError('SumOnlyQuery releases nothing: the model aggregator does')
