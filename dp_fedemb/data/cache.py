@@ -1,0 +1,106 @@
+"""Stores made once and found again by a hash of everything they were made from."""
+
+from collections.abc import Callable
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Any, Union
+
+from dp_fedemb.data import store as store_lib
+
+_PathLike = Union[str, os.PathLike]
+
+
+def cached_stores(
+    cache_dir: _PathLike,
+    name: str,
+    source: dict[str, Any],
+    build: Callable[[pathlib.Path], None],
+) -> dict[str, store_lib.UserStore]:
+    """Returns the stores made from `source`, making them if they are not there yet.
+
+    They appear together or not at all: an interrupted conversion leaves nothing that
+    a later run would take for a result.
+
+    Args:
+        cache_dir: where stores are kept.
+        name: of the task; the folder in `cache_dir`.
+        source: all options and the fingerprint of the input (JSON-able). Another
+            source means another folder.
+        build: writes one store per part into the empty directory it is given.
+
+    Returns:
+        The stores by part, the name of their directory.
+
+    Raises:
+        ValueError: if a folder there does not hold what its name says.
+    """
+    text = json.dumps(source, sort_keys=True)
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    folder = pathlib.Path(cache_dir).absolute() / name / key
+    if not folder.exists():
+        _build(folder, text, build)
+    record = folder / 'source.json'
+    if not record.exists() or record.read_text() != text:
+        raise ValueError(
+            f'{folder}: was not made from the present input; delete the directory and run'
+            ' again'
+        )
+    parts = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    return {part: store_lib.UserStore.open(folder / part) for part in parts}
+
+
+def _build(folder, text, build):
+    partial = store_lib.partial_sibling(folder)
+    try:
+        build(partial)
+        (partial / 'source.json').write_text(text)
+        try:
+            partial.rename(folder)
+        except OSError:
+            # Another process was faster; the same source made the same stores.
+            if not folder.exists():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
+    """Returns the SHA-256 of a file, computed again only when size or time changed.
+
+    Args:
+        path: the file.
+        cache_dir: where sums are remembered, in `fingerprints.json`.
+    """
+    path = pathlib.Path(path).absolute()
+    status = path.stat()
+    stamp = f'{path} {status.st_size} {status.st_mtime_ns}'
+    memory = pathlib.Path(cache_dir).absolute() / 'fingerprints.json'
+    known = json.loads(memory.read_text()) if memory.exists() else {}
+    if stamp not in known:
+        digest = hashlib.sha256()
+        with open(path, 'rb') as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+        known[stamp] = digest.hexdigest()
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        draft = memory.with_name(f'{memory.name}.{os.getpid()}')
+        draft.write_text(json.dumps(known, indent=2) + '\n')
+        draft.replace(memory)
+    return known[stamp]
+
+
+def listing_fingerprint(root: _PathLike, files: list[pathlib.Path]) -> str:
+    """Returns a hash of the names, sizes and times of many files.
+
+    Reading every image of a large folder to see whether it changed would take as
+    long as converting it.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        status = path.stat()
+        line = f'{path.relative_to(root)}\t{status.st_size}\t{status.st_mtime_ns}\n'
+        digest.update(line.encode(errors='surrogateescape'))
+    return digest.hexdigest()

@@ -1,0 +1,187 @@
+"""The packed store: what is written is read back, and nothing half-written is left."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from dp_fedemb.data import cache
+from dp_fedemb.data import store as store_lib
+
+SHAPE = (4, 5, 3)
+
+
+def random_images(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, *SHAPE), np.uint8)
+
+
+def write_two_users(path):
+    alice, bob = random_images(3, 1), random_images(2, 2)
+    with store_lib.UserStoreWriter(path, SHAPE, source={'from': 'here'}) as writer:
+        writer.add_user(alice, ['cat', 'dog', 'cat'], name='alice')
+        writer.add_user(bob, ['dog', 'owl'], name='bob')
+    return alice, bob
+
+
+def test_round_trip(tmp_path):
+    alice, bob = write_two_users(tmp_path / 'store')
+    store = store_lib.UserStore.open(tmp_path / 'store')
+    assert (store.num_users, store.num_examples, store.num_identities) == (2, 5, 3)
+    assert store.image_shape == SHAPE
+    np.testing.assert_array_equal(store.images, np.concatenate([alice, bob]))
+    np.testing.assert_array_equal(store.identities, [0, 1, 0, 1, 2])
+    np.testing.assert_array_equal(store.user_splits, [0, 3, 5])
+    np.testing.assert_array_equal(store.users, [0, 0, 0, 1, 1])
+    assert store.identities.dtype == np.int32 and store.user_splits.dtype == np.int64
+    assert store.user_names == ['alice', 'bob']
+    assert store.identity_names == ['cat', 'dog', 'owl']
+    assert store.meta['source'] == {'from': 'here'}
+    assert store.images_path.read_bytes() == np.concatenate([alice, bob]).tobytes()
+
+
+def test_numbers_may_name_identities(tmp_path):
+    with store_lib.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
+        writer.add_user(random_images(3), np.array([7, 3, 7]))
+    store = store_lib.UserStore.open(tmp_path / 'store')
+    assert store.identity_names == ['7', '3'] and list(store.identities) == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    'images, identities, words',
+    [
+        (random_images(2).astype(np.float32), [0, 1], 'float32'),
+        (random_images(2)[:, :3], [0, 1], 'expected uint8'),
+        (random_images(0), [], 'n >= 1'),
+        (random_images(2), [0], '1 identities for 2 images'),
+    ],
+)
+def test_refused_users_leave_nothing(tmp_path, images, identities, words):
+    with pytest.raises(ValueError, match=words):
+        with store_lib.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
+            writer.add_user(random_images(1), [0])
+            writer.add_user(images, identities)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_users_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match='no user'):
+        with store_lib.UserStoreWriter(tmp_path / 'store', SHAPE):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_existing_store_is_not_overwritten(tmp_path):
+    write_two_users(tmp_path / 'store')
+    with pytest.raises(FileExistsError, match='delete it'):
+        store_lib.UserStoreWriter(tmp_path / 'store', SHAPE)
+
+
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
+    dead = tmp_path / 'store.partial-999999999'
+    alive = tmp_path / f'store.partial-{os.getppid()}'
+    for left in (dead, alive):
+        left.mkdir()
+    write_two_users(tmp_path / 'store')
+    assert not dead.exists() and alive.exists()
+
+
+def truncate_images(path):
+    (path / 'images.bin').write_bytes(b'123')
+
+
+def drop_images(path):
+    (path / 'images.bin').unlink()
+
+
+def drop_a_user(path):
+    np.save(path / 'user_splits.npy', np.array([0, 5]))
+
+
+def drop_an_identity(path):
+    np.save(path / 'identities.npy', np.array([0, 1, 0, 1, 1], np.int32))
+
+
+def other_version(path):
+    meta = json.loads((path / 'meta.json').read_text())
+    (path / 'meta.json').write_text(json.dumps({**meta, 'format_version': 0}))
+
+
+def other_counts(path):
+    meta = json.loads((path / 'meta.json').read_text())
+    (path / 'meta.json').write_text(json.dumps({**meta, 'num_examples': 6}))
+
+
+def cut_meta(path):
+    (path / 'meta.json').write_text('{"format_version"')
+
+
+def lacking_meta(path):
+    (path / 'meta.json').write_text('{"format_version": 1}')
+
+
+@pytest.mark.parametrize(
+    'spoil',
+    [truncate_images, drop_images, drop_a_user, drop_an_identity, other_version,
+     other_counts, cut_meta, lacking_meta],
+)
+def test_spoiled_store_is_refused_in_one_line(tmp_path, spoil):
+    write_two_users(tmp_path / 'store')
+    spoil(tmp_path / 'store')
+    with pytest.raises(ValueError) as error:
+        store_lib.UserStore.open(tmp_path / 'store')
+    message = str(error.value)
+    assert str(tmp_path / 'store') in message and 'delete the directory' in message
+    assert '\n' not in message
+
+
+def test_missing_store(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no user store'):
+        store_lib.UserStore.open(tmp_path / 'nowhere')
+
+
+def test_cache_builds_once_per_source(tmp_path):
+    built = []
+
+    def build(directory):
+        built.append(directory)
+        write_two_users(directory / 'train')
+        write_two_users(directory / 'test')
+
+    for source in ({'seed': 1}, {'seed': 1}, {'seed': 2}):
+        stores = cache.cached_stores(tmp_path, 'task', source, build)
+        assert sorted(stores) == ['test', 'train']
+    assert len(built) == 2
+    assert len(list((tmp_path / 'task').iterdir())) == 2
+
+
+def test_interrupted_build_is_repeated(tmp_path):
+    def interrupted(directory):
+        write_two_users(directory / 'train')
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.cached_stores(tmp_path, 'task', {}, interrupted)
+    assert not list((tmp_path / 'task').iterdir())
+    stores = cache.cached_stores(
+        tmp_path, 'task', {}, lambda directory: write_two_users(directory / 'train')
+    )
+    assert stores['train'].num_users == 2
+
+
+def test_cache_refuses_a_folder_of_another_source(tmp_path):
+    build = lambda directory: write_two_users(directory / 'train')
+    stores = cache.cached_stores(tmp_path, 'task', {'seed': 1}, build)
+    (stores['train'].path.parent / 'source.json').write_text('{"seed": 3}')
+    with pytest.raises(ValueError, match='delete the directory'):
+        cache.cached_stores(tmp_path, 'task', {'seed': 1}, build)
+
+
+def test_fingerprint_follows_the_content(tmp_path):
+    path = tmp_path / 'archive'
+    path.write_bytes(b'one')
+    first = cache.file_fingerprint(path, tmp_path / 'cache')
+    assert first == cache.file_fingerprint(path, tmp_path / 'cache')
+    path.write_bytes(b'two')
+    os.utime(path, ns=(1, 1))
+    assert cache.file_fingerprint(path, tmp_path / 'cache') != first
