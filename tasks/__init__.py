@@ -1,1 +1,27 @@
-"""One file per task; `TASKS` maps names to builders."""
+"""One file per task; `TASKS` maps names to modules with `build(config) -> Task`."""
+
+import importlib
+
+from dp_fedemb import validate
+from tasks.base import Task
+from tasks.base import TaskConfig
+
+# Modules are imported when asked for: some need TFF or TFDS, which take seconds.
+TASKS = {
+    'synthetic': 'tasks.synthetic',
+}
+
+
+def build_task(name: str, config: TaskConfig) -> Task:
+    """Finds or converts the data of a task.
+
+    Args:
+        name: a key of `TASKS`.
+        config: where the data are.
+
+    Raises:
+        ValueError: for an unknown task or option, or data that are not as published.
+        FileNotFoundError: for missing files; the message says where to get them.
+    """
+    validate.one_of('task', name, TASKS)
+    return importlib.import_module(TASKS[name]).build(config)

@@ -22,6 +22,8 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
+from dp_fedemb import privacy
+
 FORMAT_VERSION = 1
 _REMEDY = 'delete the directory and convert again'
 
@@ -120,6 +122,8 @@ class UserStoreWriter:
         path: Union[str, os.PathLike],
         image_shape: Sequence[int],
         source: Optional[dict[str, Any]] = None,
+        max_examples_per_user: Optional[int] = None,
+        seed: int = 0,
     ):
         """Starts writing.
 
@@ -127,6 +131,9 @@ class UserStoreWriter:
             path: where the store will be; must not exist.
             image_shape: (H, W, C) of every image.
             source: what the store is made from, kept in meta.json (JSON-able).
+            max_examples_per_user: users with more images keep this many, chosen by
+                the user's name and `seed`; None keeps all.
+            seed: of that choice.
 
         Raises:
             FileExistsError: if there is something at `path`.
@@ -136,6 +143,10 @@ class UserStoreWriter:
             raise FileExistsError(f'{self._path}: exists; delete it to convert again')
         self._shape = tuple(int(size) for size in image_shape)
         self._source = source or {}
+        self._limit = max_examples_per_user
+        self._seed = seed
+        self._users_cut = 0
+        self._examples_dropped = 0
         self._partial = partial_sibling(self._path)
         self._images = open(self._partial / 'images.bin', 'wb')
         self._identities = []
@@ -171,12 +182,23 @@ class UserStoreWriter:
                 f'user {name!r}: {len(identities)} identities for {len(images)} images,'
                 ' expected one for each'
             )
+        name = _name(len(self._user_names) if name is None else name)
+        if self._limit is not None and len(images) > self._limit:
+            kept = self._sample(name, len(images))
+            images, identities = images[kept], [identities[row] for row in kept]
         numbers = self._identity_numbers
         of_user = [numbers.setdefault(_name(i), len(numbers)) for i in identities]
         self._identities.append(np.array(of_user, np.int32))
         self._images.write(np.ascontiguousarray(images).data)
         self._splits.append(self._splits[-1] + len(images))
-        self._user_names.append(_name(len(self._user_names) if name is None else name))
+        self._user_names.append(name)
+
+    def _sample(self, name, count):
+        """Rows that stay; the same whatever other users there are."""
+        generator = privacy.generator(self._seed, f'max_examples_per_user/{name}')
+        self._users_cut += 1
+        self._examples_dropped += count - self._limit
+        return np.sort(generator.choice(count, self._limit, replace=False))
 
     def __enter__(self) -> 'UserStoreWriter':
         return self
@@ -198,6 +220,8 @@ class UserStoreWriter:
             'num_examples': self._splits[-1],
             'num_users': len(self._user_names),
             'num_identities': len(self._identity_numbers),
+            'users_cut': self._users_cut,
+            'examples_dropped': self._examples_dropped,
             'source': self._source,
         }
         (self._partial / 'meta.json').write_text(json.dumps(meta, indent=2) + '\n')

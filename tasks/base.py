@@ -1,0 +1,221 @@
+"""What a task is, and what all tasks share: options, facts, splits."""
+
+from collections.abc import Iterable, Mapping
+import dataclasses
+import hashlib
+import pathlib
+from typing import Any, Optional, TypeVar
+
+from dp_fedemb import data
+
+_Options = TypeVar('_Options')
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """Where a task's data come from.
+
+    Attributes:
+        data_dir: directory of the official files; None where the task needs none.
+        cache_dir: directory for converted data, made if missing.
+        seed: of drawing, splitting and subsampling. Stores carry it, so it is not a
+            run's secret seed.
+        max_examples_per_user: training users with more images keep this many,
+            chosen deterministically; None keeps all.
+        options: the task's own options as text, see the `Options` of its module.
+    """
+
+    data_dir: Optional[str] = None
+    cache_dir: str = 'data_cache'
+    seed: int = 0
+    max_examples_per_user: Optional[int] = None
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        limit = self.max_examples_per_user
+        if limit is not None and limit < 1:
+            raise ValueError(
+                f'max_examples_per_user={limit}: expected at least 1, or none at all'
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """A count that was found, and the published one (None if there is none)."""
+
+    what: str
+    found: int
+    published: Optional[int] = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether what was found is what was published."""
+        return self.published is None or self.found == self.published
+
+    def __str__(self):
+        if self.published is None:
+            return f'{self.found:,} {self.what}'
+        verdict = 'as published' if self.agrees else f'published: {self.published:,}'
+        return f'{self.found:,} {self.what} ({verdict})'
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Data of one experiment.
+
+    Attributes:
+        name: name of the task.
+        train: the training users.
+        test: users and identities that `train` lacks.
+        validation: users and identities that both lack, or None.
+        public: public images to pretrain on, or None.
+        description: one line.
+        default_backbone: name in `dp_fedemb.models.BACKBONES`.
+        default_embedding_dim: size of the embedding.
+        expected_facts: counts of the whole data, compared with the published ones.
+        notes: lines worth showing once: what was left out, and why.
+        pairs: the task's own verification protocol, or None for all pairs.
+    """
+
+    name: str
+    train: data.UserStore
+    test: data.UserStore
+    validation: Optional[data.UserStore] = None
+    public: Optional[data.UserStore] = None
+    description: str = ''
+    default_backbone: str = 'lenet'
+    default_embedding_dim: int = 128
+    expected_facts: tuple[Fact, ...] = ()
+    notes: tuple[str, ...] = ()
+    pairs: Optional[Any] = None
+
+    @property
+    def stores(self) -> dict[str, data.UserStore]:
+        """The parts that there are, by name."""
+        parts = {name: getattr(self, name) for name in PARTS}
+        return {name: store for name, store in parts.items() if store is not None}
+
+    def summary(self) -> str:
+        """Returns what was found, in a few lines of text."""
+        lines = [f'{self.name}: {self.description}']
+        for name, store in self.stores.items():
+            per_user = store.num_examples / store.num_users
+            lines.append(
+                f'  {name}: {store.num_users:,} users, {store.num_identities:,}'
+                f' identities, {store.num_examples:,} images'
+                f' ({per_user:.1f} per user) of {"x".join(map(str, store.image_shape))}'
+            )
+            if store.meta.get('users_cut'):
+                lines.append(
+                    f'    {store.meta["users_cut"]:,} users held more than the limit;'
+                    f' {store.meta["examples_dropped"]:,} of their images are left out'
+                )
+        lines.extend(f'  found: {fact}' for fact in self.expected_facts)
+        lines.extend(f'  note: {note}' for note in self.notes)
+        return '\n'.join(lines)
+
+
+PARTS = ('train', 'validation', 'test', 'public')
+
+
+def parse_options(kind: type[_Options], config: TaskConfig, task: str) -> _Options:
+    """Turns options given as text into a task's dataclass.
+
+    Fields are of type int, float, bool or str, and have defaults.
+
+    Raises:
+        ValueError: for an unknown option or a value that is no such number.
+    """
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    values = {}
+    for name, text in config.options.items():
+        if name not in known:
+            raise ValueError(
+                f'option {name}={text!r}: task {task} has no such option; it has'
+                f' {", ".join(known) or "none"}'
+            )
+        values[name] = _parse(name, text, type(known[name].default))
+    return kind(**values)
+
+
+def _parse(name, text, kind):
+    if isinstance(text, kind):
+        return text
+    words = {'true': True, '1': True, 'false': False, '0': False}
+    try:
+        return words[str(text).lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        raise ValueError(
+            f'option {name}={text!r}: expected a value of type {kind.__name__}'
+        ) from None
+
+
+def check_facts(task: str, facts: Iterable[Fact], partial: bool) -> None:
+    """Raises ValueError where counts differ from the published ones, unless `partial`."""
+    wrong = [str(fact) for fact in facts if not fact.agrees]
+    if wrong and not partial:
+        raise ValueError(
+            f'task {task}: the data are incomplete or another release: {"; ".join(wrong)};'
+            ' fetch the official files again, or accept them with the option partial=true'
+        )
+
+
+def require_data_dir(config: TaskConfig, task: str, what: str) -> pathlib.Path:
+    """Returns the data directory.
+
+    Args:
+        config: of the task.
+        task: name of the task.
+        what: what should be in the directory and where to get it.
+
+    Raises:
+        ValueError: if none is given.
+        FileNotFoundError: if it is not there.
+    """
+    if not config.data_dir:
+        raise ValueError(f'data_dir=None: task {task} needs {what}')
+    path = pathlib.Path(config.data_dir).expanduser().absolute()
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f'data_dir={config.data_dir!r}: no such directory; task {task} needs {what}'
+        )
+    return path
+
+
+def assign(
+    names: Iterable[str], fractions: Mapping[str, float], seed: int, rest: str = 'train'
+) -> dict[str, str]:
+    """Divides names among parts by the order of their hashes.
+
+    Args:
+        names: users or identities.
+        fractions: fraction of the names for each part but `rest`; a part with a
+            fraction above 0 gets at least one name.
+        seed: another seed divides otherwise.
+        rest: the part of all others.
+
+    Returns:
+        The part of each name.
+
+    Raises:
+        ValueError: if nothing is left for `rest`.
+    """
+    def position(name):
+        return hashlib.sha256(f'{seed}/{name}'.encode(errors='surrogateescape')).digest()
+
+    ordered = sorted(set(names), key=position)
+    parts = {}
+    start = 0
+    for part, fraction in fractions.items():
+        if not 0 <= fraction < 1:
+            raise ValueError(f'{part} fraction={fraction}: expected a number in [0, 1)')
+        count = max(1, round(fraction * len(ordered))) if fraction else 0
+        parts.update((name, part) for name in ordered[start : start + count])
+        start += count
+    if start >= len(ordered):
+        raise ValueError(
+            f'{len(ordered)} names: too few to give {dict(fractions)} of them away and'
+            f' leave some for {rest}'
+        )
+    parts.update((name, rest) for name in ordered[start:])
+    return parts
