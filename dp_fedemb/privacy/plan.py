@@ -16,7 +16,8 @@ it cannot sample one way and account another. The conventions, stated here once:
 | `delta`                    |        | N**-1.1 unless given; refused at 1 / N and above|
 
 The sensitivity is derived from sampler and grouping, never typed: C where a user
-has a virtual client alone, 2C where users share one.
+that goes takes its virtual client along or leaves it empty, 2C where it turns one
+virtual client's update into another.
 """
 
 import dataclasses
@@ -27,9 +28,11 @@ import dp_accounting
 
 from dp_fedemb import validate
 from dp_fedemb.privacy import accounting
+from dp_fedemb.privacy import calibration
 from dp_fedemb.privacy import mechanisms
-from dp_fedemb.privacy import randomness
 from dp_fedemb.privacy import sampling as sampling_lib
+from dp_fedemb.privacy import sensitivity
+from dp_fedemb.privacy import statement as statement_lib
 
 UNITS = ('user', 'virtual_client')
 
@@ -38,18 +41,26 @@ UNITS = ('user', 'virtual_client')
 class PrivacyPlan:
     """What is sampled, grouped, clipped and noised, and what that costs.
 
+    >>> plan = PrivacyPlan(
+    ...     num_users=3400, virtual_clients_per_round=32, users_per_virtual_client=8,
+    ...     rounds=200, mechanism=mechanisms.Gaussian(clip_norm=1.0, noise_multiplier=0.62))
+    >>> plan.sensitivity_over_clip, round(plan.epsilon(), 1)
+    (2.0, 104.9)
+
     Attributes:
         num_users: N.
         virtual_clients_per_round: m.
         users_per_virtual_client: k.
         rounds: planned number of rounds.
-        mechanism: clip and noise.
+        mechanism: clip and noise. The plan's copy has what follows from the cohort
+            filled in (`Mechanism.for_cohort`).
         sampling: who takes part, and in which virtual client.
         delta: of the guarantee; None for N**-1.1.
         noise_cohort_size: M, simulates a deployment with M >= m virtual clients per
-            round out of N M / m users: the noise is scaled by m / M, so that the
-            noise-to-signal ratio is that of the larger cohort. The epsilon is then
-            that of the deployment, and this run has none.
+            round out of N M / m users, so with the same q, k and rounds: the mechanism
+            is the deployment's and its noise is scaled by m / M, which gives the mean
+            update of this run the noise of the deployment's. The epsilon is that of
+            the deployment, and this run has none.
     """
 
     num_users: int
@@ -62,31 +73,38 @@ class PrivacyPlan:
     noise_cohort_size: Optional[int] = None
 
     def __post_init__(self):
-        for name in ('num_users', 'virtual_clients_per_round', 'users_per_virtual_client', 'rounds'):
+        for name in (
+            'num_users',
+            'virtual_clients_per_round',
+            'users_per_virtual_client',
+            'rounds',
+        ):
             value = getattr(self, name)
             if value != int(value):
                 raise ValueError(f'{name}={value!r}: expected a whole number')
             validate.positive(**{name: value})
+        m, k = self.virtual_clients_per_round, self.users_per_virtual_client
         if self.sampling_probability > 1:
-            needed = self.virtual_clients_per_round * self.users_per_virtual_client
             raise ValueError(
-                f'virtual_clients_per_round={self.virtual_clients_per_round} times'
-                f' users_per_virtual_client={self.users_per_virtual_client} is {needed} users a'
-                f' round, but num_users={self.num_users}; lower one of the first two'
+                f'virtual_clients_per_round={m} times users_per_virtual_client={k} is'
+                f' {m * k} users a round, but num_users={self.num_users}; lower one of the'
+                ' first two'
             )
-        delta = self.guarantee_delta
-        if not 0 < delta < 1 / self.guarantee_population.num_users:
+        if self.noise_cohort_size is not None and self.noise_cohort_size < m:
             raise ValueError(
-                f'delta={delta}: expected a number above 0 and below 1/num_users ='
-                f' {1 / self.guarantee_population.num_users:.3g}; leave it unset for N**-1.1'
+                f'noise_cohort_size={self.noise_cohort_size}: expected at least'
+                f' virtual_clients_per_round={m}'
             )
-        if self.noise_cohort_size is not None:
-            if self.noise_cohort_size < self.virtual_clients_per_round:
-                raise ValueError(
-                    f'noise_cohort_size={self.noise_cohort_size}: expected at least'
-                    f' virtual_clients_per_round={self.virtual_clients_per_round}'
-                )
-        self.sampling.check(self.population, self.mechanism)
+        guarantee = self.guarantee_population
+        if not 0 < self.guarantee_delta < 1 / guarantee.num_users:
+            raise ValueError(
+                f'delta={self.guarantee_delta}: expected a number above 0 and below'
+                f' 1/num_users = {1 / guarantee.num_users:.3g} (one user in full is a'
+                ' delta of that size); leave it unset for num_users**-1.1'
+            )
+        resolved = self.mechanism.for_cohort(guarantee.virtual_clients_per_round)
+        object.__setattr__(self, 'mechanism', resolved)
+        self.sampling.check(self.population, self.mechanism, self.rounds)
 
     @property
     def population(self) -> sampling_lib.Population:
@@ -100,9 +118,10 @@ class PrivacyPlan:
         """N, m and k that the epsilon is about: the run's, or the simulated ones."""
         if self.noise_cohort_size is None:
             return self.population
-        scale = self.noise_cohort_size / self.virtual_clients_per_round
+        # Rounded down: fewer users only raise the epsilon.
+        users = self.num_users * self.noise_cohort_size // self.virtual_clients_per_round
         return sampling_lib.Population(
-            round(self.num_users * scale), self.noise_cohort_size, self.users_per_virtual_client
+            users, self.noise_cohort_size, self.users_per_virtual_client
         )
 
     @property
@@ -120,7 +139,7 @@ class PrivacyPlan:
     @property
     def sensitivity_over_clip(self) -> float:
         """L2 change of the clipped sum when one user changes, in units of C."""
-        return self.sampling.sensitivity_over_clip(self.population)
+        return self.sampling.record_change(self.population).update
 
     @property
     def neighboring_relation(self) -> dp_accounting.NeighboringRelation:
@@ -128,82 +147,112 @@ class PrivacyPlan:
         return self.sampling.neighboring_relation
 
     @property
-    def noise_stddev(self) -> float:
-        """Standard deviation per coordinate of the noise on the sum, units of weights."""
-        if self.mechanism.noise_multiplier == 0:
-            return 0.0
-        stddev = self.mechanism.noise_multiplier * self.mechanism.clip_norm
-        if self.noise_cohort_size is not None:
-            stddev *= self.virtual_clients_per_round / self.noise_cohort_size
-        return stddev
-
-    @property
     def private(self) -> bool:
         """Whether the run has, or simulates, a finite epsilon."""
         return self.mechanism.private
 
-    def cohort(self, seed: int, round_num: int) -> sampling_lib.Cohort:
-        """Draws a round's cohort, the same for the same seed and round.
+    @property
+    def noise_scale(self) -> float:
+        """Factor on all noise of the mechanism in this run: 1, or m / M."""
+        if self.noise_cohort_size is None:
+            return 1.0
+        return self.virtual_clients_per_round / self.noise_cohort_size
 
-        Args:
-            seed: secret seed of the run.
-            round_num: from 0.
+    @property
+    def noise_stddev(self) -> float:
+        """Standard deviation per coordinate of the noise on the sum, units of weights.
+
+        For trees, of each node. With an adaptive clip, at its initial norm.
         """
-        stream = randomness.generator(seed, 'cohort', round_num)
-        return self.sampling.cohort(self.population, stream, round_num, seed)
+        if not self.private:
+            return 0.0
+        return (
+            self.mechanism.sum_noise_multiplier * self.mechanism.clip_norm * self.noise_scale
+        )
 
-    def round_event(self, unit: str = 'user') -> dp_accounting.DpEvent:
-        """Returns the event of one round, noise relative to the unit's sensitivity.
+    def sampler(self, seed: int) -> sampling_lib.Sampler:
+        """Returns the cohorts of a run with this secret seed."""
+        return sampling_lib.Sampler(self.sampling, self.population, seed)
+
+    def dp_event(
+        self, rounds: Optional[int] = None, unit: str = 'user'
+    ) -> dp_accounting.DpEvent:
+        """Returns the event of the first rounds, noise relative to the sensitivity.
 
         Args:
-            unit: `user`, under the derived sensitivity; or `virtual_client`, the
+            rounds: completed rounds; all planned ones by default.
+            unit: `user`, with the derived sensitivity; or `virtual_client`, the
                 convention of the literature, whose noise is against C and whose
                 privacy unit is a virtual client, not a user.
 
         Raises:
-            ValueError: for an unknown unit.
+            ValueError: for an unknown unit or a negative number of rounds.
         """
+        rounds = self.rounds if rounds is None else rounds
         validate.one_of('unit', unit, UNITS)
+        validate.non_negative(rounds=rounds)
+        if rounds == 0:
+            return dp_accounting.NoOpDpEvent()
         if not self.private:
             return dp_accounting.NonPrivateDpEvent()
-        ratio = self.mechanism.noise_multiplier
+        change = sensitivity.REMOVED
         if unit == 'user':
-            ratio /= self.sensitivity_over_clip
-        return self.sampling.round_event(
-            self.guarantee_population, dp_accounting.GaussianDpEvent(ratio)
+            change = self.sampling.record_change(self.population)
+        return self.sampling.event(
+            self.guarantee_population, self.mechanism, change, rounds
         )
 
     def epsilon(
-        self,
-        rounds: Optional[int] = None,
-        unit: str = 'user',
-        accountant: str = 'pld',
-        fine: bool = True,
+        self, rounds: Optional[int] = None, unit: str = 'user', accountant: str = 'pld'
     ) -> float:
-        """Returns epsilon after `rounds` rounds (all planned ones by default).
+        """Returns epsilon after `rounds` rounds: 0 for none, infinite if not private.
 
         Args:
-            rounds: completed rounds; 0 gives 0.
-            unit: as in `round_event`.
-            accountant: `pld` or `rdp`.
-            fine: False for a hundredfold faster upper bound, for progress displays.
+            rounds: completed rounds; all planned ones by default.
+            unit: as in `dp_event`.
+            accountant: `pld` (the tighter) or `rdp`; both are upper bounds.
 
         Raises:
-            ValueError: if `accountant` has no valid analysis of this plan.
+            ValueError: for an unknown unit or accountant, or negative rounds.
         """
-        rounds = self.rounds if rounds is None else rounds
-        if rounds == 0:
+        validate.one_of('accountant', accountant, accounting.ACCOUNTANTS)
+        event = self.dp_event(rounds, unit)
+        if isinstance(event, dp_accounting.NoOpDpEvent):
             return 0.0
-        if not self.private:
+        if isinstance(event, dp_accounting.NonPrivateDpEvent):
             return math.inf
-        return accounting.epsilon(
-            self.round_event(unit),
-            rounds,
-            self.guarantee_delta,
-            self.neighboring_relation,
-            accountant,
-            accounting.FINE_GRID if fine else accounting.COARSE_GRID,
-        )
+        return accounting.epsilon(event, self.guarantee_delta, accountant)
+
+    def zcdp_rho(self, rounds: Optional[int] = None) -> Optional[float]:
+        """Returns rho of zero-concentrated DP of a user (Bun and Steinke 2016).
+
+        None where rounds are amplified by sampling, which has no single rho.
+        """
+        event = self.dp_event(rounds)
+        if isinstance(event, dp_accounting.NoOpDpEvent):
+            return 0.0
+        if not isinstance(event, dp_accounting.GaussianDpEvent):
+            return None
+        return 0.5 / event.noise_multiplier**2
+
+    def calibrate(
+        self, target_epsilon: float, solve_for: str = 'noise_multiplier'
+    ) -> 'PrivacyPlan':
+        """Returns the plan, one value changed, whose user-level epsilon is the target.
+
+        Args:
+            target_epsilon: epsilon of the user at this plan's delta, by PLD.
+            solve_for: `noise_multiplier` (the smallest), `rounds` (the most) or
+                `num_users` (the fewest); m and k stay.
+
+        Raises:
+            ValueError: if no value reaches the target, or the plan is not private.
+        """
+        return calibration.calibrate(self, target_epsilon, solve_for)
+
+    def statement(self, rounds_completed: Optional[int] = None, **facts) -> dict[str, Any]:
+        """Returns the privacy statement as JSON values; see `statement.build`."""
+        return statement_lib.build(self, rounds_completed, **facts)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the plan as JSON values, without secrets."""

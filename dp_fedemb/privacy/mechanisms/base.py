@@ -1,4 +1,4 @@
-"""What a mechanism states of itself: clip, noise, and what it costs a round.
+"""What a mechanism states of itself: clip, noise, and what it costs.
 
 The TensorFlow side (what is computed) is in `dp_fedemb.aggregation`, one file
 with the same name; this side is what the accountant sees.
@@ -9,6 +9,8 @@ import math
 from typing import ClassVar
 
 from dp_fedemb import validate
+from dp_fedemb.privacy import sensitivity
+from dp_fedemb.privacy import tree_cost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Mechanism:
     independent_rounds: ClassVar[bool] = True
     # Whether the released result is noised at all.
     private: ClassVar[bool] = True
+    # What is released beside the model.
+    released: ClassVar[tuple[str, ...]] = ()
 
     clip_norm: float = math.inf
     noise_multiplier: float = 0.0
@@ -39,3 +43,58 @@ class Mechanism:
                 f'noise_multiplier={self.noise_multiplier} without clip_norm: noise bounds'
                 ' nothing unless updates are clipped; set clip_norm'
             )
+
+    @property
+    def sum_noise_multiplier(self) -> float:
+        """Standard deviation of the noise on the sum of updates, over C."""
+        return self.noise_multiplier
+
+    @property
+    def max_noise_multiplier(self) -> float:
+        """Bound, not itself allowed, on the noise multiplier with the other fields fixed."""
+        return math.inf
+
+    def for_cohort(self, virtual_clients: float) -> 'Mechanism':
+        """Returns the mechanism with what follows from the cohort's size filled in.
+
+        Args:
+            virtual_clients: expected number of records in a round.
+
+        Raises:
+            ValueError: if the mechanism cannot work with so few.
+        """
+        del virtual_clients
+        return self
+
+    def noise_over_sensitivity(self, change: sensitivity.RecordChange) -> float:
+        """Noise of one round over what one unit changes in it.
+
+        With independent rounds, a round in which the unit takes part is a Gaussian
+        mechanism of sensitivity 1 and this standard deviation.
+        """
+        return self.noise_multiplier / change.update
+
+    def squared_sensitivity(
+        self,
+        change: sensitivity.RecordChange,
+        participation: tree_cost.Participation,
+        rounds: int,
+    ) -> float:
+        """Squared sensitivity of all rounds together, over the noise's variance.
+
+        For a unit that takes part in the rounds of `participation` without any
+        amplification: all rounds together are one Gaussian mechanism (Denisov et al.
+        2022, arXiv 2202.08312, Theorem 2.1: adaptive choice of the updates included).
+        """
+        times = participation.most(rounds)
+        return times / self.noise_over_sensitivity(change) ** 2
+
+
+def require_noise_and_clip(mechanism: Mechanism) -> None:
+    """Raises ValueError unless clip and noise are both positive and finite."""
+    if mechanism.noise_multiplier == 0 or math.isinf(mechanism.clip_norm):
+        raise ValueError(
+            f'mechanism={mechanism.name} with clip_norm={mechanism.clip_norm},'
+            f' noise_multiplier={mechanism.noise_multiplier}: both must be positive and'
+            ' finite; choose clip_only for no noise, none for no clip either'
+        )

@@ -1,12 +1,18 @@
 """Who takes part in a round, one file per sampler."""
 
 from dp_fedemb.privacy.sampling import base
+from dp_fedemb.privacy.sampling import fixed_size
+from dp_fedemb.privacy.sampling import min_separation
 from dp_fedemb.privacy.sampling import poisson
 
 Cohort = base.Cohort
+Observed = base.Observed
 Population = base.Population
+Sampler = base.Sampler
 Sampling = base.Sampling
+FixedSize = fixed_size.FixedSize
+MinSeparation = min_separation.MinSeparation
 Poisson = poisson.Poisson
 
 # Name (as in --sampling) -> class.
-SAMPLERS = {cls.name: cls for cls in (Poisson,)}
+SAMPLERS = {cls.name: cls for cls in (Poisson, FixedSize, MinSeparation)}

@@ -2,10 +2,14 @@
 
 import abc
 import dataclasses
-from typing import Any, ClassVar
+import math
+from typing import ClassVar, Optional
 
 import dp_accounting
 import numpy as np
+
+from dp_fedemb.privacy import mechanisms
+from dp_fedemb.privacy import sensitivity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,59 +30,6 @@ class Cohort:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampling(abc.ABC):
-    """A way of choosing a round's users and grouping them into virtual clients.
-
-    How users are grouped is part of it, since what one user can change in the sum
-    follows from sampler and grouping together.
-    """
-
-    name: ClassVar[str]
-    neighboring_relation: ClassVar[dp_accounting.NeighboringRelation]
-    # The relation in words, for the statement.
-    relation_text: ClassVar[str]
-    # Accountants with a valid analysis of it, the default first.
-    accountants: ClassVar[tuple[str, ...]]
-
-    def check(self, population: 'Population', mechanism: Any) -> None:
-        """Refuses a pair without a valid analysis.
-
-        Raises:
-            ValueError: with the reason.
-        """
-        del population
-        if mechanism.private and not mechanism.independent_rounds:
-            raise ValueError(
-                f'sampling={self.name} with mechanism={mechanism.name}: its noise is correlated'
-                ' over rounds, which amplification by sampling does not cover; use'
-                ' sampling=min_separation'
-            )
-
-    @abc.abstractmethod
-    def cohort(
-        self, population: 'Population', generator: np.random.Generator, round_num: int, seed: int
-    ) -> Cohort:
-        """Draws the cohort of a round.
-
-        Args:
-            population: N, m and k.
-            generator: stream of this round.
-            round_num: from 0.
-            seed: the run's seed, for samplers whose rounds depend on each other.
-        """
-
-    @abc.abstractmethod
-    def sensitivity_over_clip(self, population: 'Population') -> float:
-        """L2 change of the clipped sum between neighbours, in units of C."""
-
-    @abc.abstractmethod
-    def round_event(
-        self, population: 'Population', inner: dp_accounting.DpEvent
-    ) -> dp_accounting.DpEvent:
-        """Event of one round whose mechanism, on its cohort, is `inner`."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Population:
     """Sizes that samplers and accountants share.
 
@@ -93,6 +44,125 @@ class Population:
     users_per_virtual_client: int
 
     @property
+    def users_per_round(self) -> int:
+        """m k, expected users in a round."""
+        return self.virtual_clients_per_round * self.users_per_virtual_client
+
+    @property
     def sampling_probability(self) -> float:
         """q = m k / N, the expected fraction of users in a round."""
-        return self.virtual_clients_per_round * self.users_per_virtual_client / self.num_users
+        return self.users_per_round / self.num_users
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """What a schedule actually did, measured on its cohorts.
+
+    Attributes:
+        rounds: rounds measured.
+        min_separation: least difference between the numbers of two rounds of the same
+            user; None if nobody took part twice.
+        max_participations: most rounds that one user took part in.
+    """
+
+    rounds: int
+    min_separation: Optional[int]
+    max_participations: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling(abc.ABC):
+    """A way of choosing a round's users and grouping them into virtual clients.
+
+    How users are grouped is part of it, since what one user can change in the sum
+    follows from sampler and grouping together.
+    """
+
+    name: ClassVar[str]
+    neighboring_relation: ClassVar[dp_accounting.NeighboringRelation]
+    # The relation in words, for the statement.
+    relation_text: ClassVar[str]
+
+    def check(
+        self, population: Population, mechanism: mechanisms.Mechanism, rounds: int
+    ) -> None:
+        """Refuses a pair without a valid analysis.
+
+        Raises:
+            ValueError: with the reason.
+        """
+        del population, rounds
+        if mechanism.private and not mechanism.independent_rounds:
+            raise ValueError(
+                f'sampling={self.name} with mechanism={mechanism.name}: its noise is correlated'
+                ' over rounds, and neither amplification by sampling nor a bound on how often'
+                ' a user takes part is available then; use sampling=min_separation'
+            )
+
+    def most_rounds(self, population: Population) -> float:
+        """Rounds after which the sampler must stop; infinite for most."""
+        del population
+        return math.inf
+
+    @abc.abstractmethod
+    def cohort(self, population: Population, seed: int, round_num: int) -> Cohort:
+        """Draws the cohort of a round, a function of its arguments.
+
+        Args:
+            population: N, m and k.
+            seed: secret seed of the run.
+            round_num: from 0.
+        """
+
+    @abc.abstractmethod
+    def record_change(self, population: Population) -> sensitivity.RecordChange:
+        """What one user changes in a round in which it takes part."""
+
+    @abc.abstractmethod
+    def event(
+        self,
+        population: Population,
+        mechanism: mechanisms.Mechanism,
+        change: sensitivity.RecordChange,
+        rounds: int,
+    ) -> dp_accounting.DpEvent:
+        """Event of the first `rounds` rounds, noise stated over the change of a unit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """A sampling with its population and seed: the cohorts of a run.
+
+    Holds no state, so a run that resumes at round t gets the same cohorts as one that
+    was never interrupted.
+    """
+
+    sampling: Sampling
+    population: Population
+    seed: int = dataclasses.field(repr=False)
+
+    def cohort(self, round_num: int) -> Cohort:
+        """Returns the cohort of a round, from 0."""
+        return self.sampling.cohort(self.population, self.seed, round_num)
+
+    def observed(self, rounds: int) -> Observed:
+        """Draws the cohorts of the first `rounds` rounds and measures participation."""
+        last = np.full(self.population.num_users, -1)
+        times = np.zeros(self.population.num_users, np.int64)
+        separation = None
+        for round_num in range(rounds):
+            users = np.concatenate(
+                [np.zeros(0, np.int64), *self.cohort(round_num).users]
+            )
+            again = users[last[users] >= 0]
+            if len(again):
+                least = int(round_num - last[again].max())
+                separation = least if separation is None else min(separation, least)
+            last[users] = round_num
+            times[users] += 1
+        return Observed(rounds, separation, int(times.max()))
+
+
+def alone(users: np.ndarray) -> Cohort:
+    """Gives every user a virtual client of its own (k = 1)."""
+    return Cohort(tuple(users[i : i + 1] for i in range(len(users))))

@@ -1,0 +1,139 @@
+"""From a target epsilon to the noise, the rounds or the users that it takes."""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from scipy import optimize
+
+from dp_fedemb import validate
+
+if TYPE_CHECKING:
+    from dp_fedemb.privacy import plan as plan_lib
+
+_MOST_NOISE = 1e6
+_MOST_ROUNDS = 10**7
+_MOST_USERS = 10**12
+
+
+def calibrate(
+    plan: 'plan_lib.PrivacyPlan', target_epsilon: float, solve_for: str
+) -> 'plan_lib.PrivacyPlan':
+    """Returns `plan` with one value changed so that epsilon <= `target_epsilon`.
+
+    See `PrivacyPlan.calibrate`.
+    """
+    validate.one_of('solve_for', solve_for, SOLVERS)
+    validate.positive(target_epsilon=target_epsilon)
+    if not plan.private:
+        raise ValueError(
+            f'mechanism={plan.mechanism.name}: nothing to calibrate without noise; choose'
+            ' gaussian or another private mechanism'
+        )
+    if math.isinf(target_epsilon):
+        raise ValueError('target_epsilon=inf: expected a finite number')
+    return SOLVERS[solve_for](plan, target_epsilon)
+
+
+def _noise_multiplier(plan, target):
+    """Root of log epsilon in log z, rounded to the private side."""
+
+    def with_noise(z):
+        mechanism = dataclasses.replace(plan.mechanism, noise_multiplier=z)
+        return dataclasses.replace(plan, mechanism=mechanism)
+
+    def excess(log_z):
+        # With very much noise epsilon is 0 exactly.
+        return math.log(max(with_noise(math.exp(log_z)).epsilon(), 1e-12) / target)
+
+    bound = min(plan.mechanism.max_noise_multiplier * (1 - 1e-9), _MOST_NOISE)
+    high = plan.mechanism.noise_multiplier
+    while with_noise(high).epsilon() > target:
+        if high >= bound:
+            raise ValueError(
+                f'target_epsilon={target}: not reached by any noise_multiplier below'
+                f' {bound:.4g}; raise the target, num_users or, with adaptive clipping,'
+                ' clipped_count_stddev'
+            )
+        high = min(2 * high, bound)
+    low = high
+    while with_noise(low).epsilon() <= target:
+        high, low = low, low / 2
+        if low < 1e-3:
+            raise ValueError(
+                f'target_epsilon={target}: met by a noise_multiplier below 0.001 already;'
+                ' lower the target'
+            )
+    root = optimize.brentq(excess, math.log(low), math.log(high), xtol=1e-7)
+    z = math.exp(root)
+    while with_noise(z).epsilon() > target:
+        z *= 1 + 1e-7
+    return with_noise(z)
+
+
+def _rounds(plan, target):
+    """The most rounds; epsilon grows with every round."""
+
+    def fits(rounds):
+        return plan.epsilon(rounds) <= target
+
+    if not fits(1):
+        raise ValueError(
+            f'target_epsilon={target}: one round costs {plan.epsilon(1):.4g} already; raise'
+            ' noise_multiplier or num_users'
+        )
+    low, high = 1, 2
+    while fits(high):
+        low, high = high, 2 * high
+        if high > _MOST_ROUNDS:
+            raise ValueError(
+                f'target_epsilon={target}: not used up by {_MOST_ROUNDS} rounds; lower it'
+            )
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return dataclasses.replace(
+        plan, rounds=min(low, plan.sampling.most_rounds(plan.population))
+    )
+
+
+def _num_users(plan, target):
+    """The fewest users; with schedules, whose cost has steps, a number that does."""
+
+    def with_users(users):
+        return dataclasses.replace(plan, num_users=users)
+
+    def fits(users):
+        return with_users(users).epsilon() <= target
+
+    low = plan.population.users_per_round
+    if plan.delta is None:
+        limit = _MOST_USERS
+    else:
+        # delta has to stay below 1/N, of the deployment if one is simulated.
+        limit = math.ceil(plan.noise_scale / plan.delta) - 1
+    if low <= limit and fits(low):
+        return with_users(low)
+    high = low
+    while high < limit:
+        low, high = high, min(2 * high, limit)
+        if fits(high):
+            break
+    else:
+        raise ValueError(
+            f'target_epsilon={target}: not reached by any num_users up to {limit} (delta ='
+            f' {"num_users**-1.1" if plan.delta is None else plan.delta}); raise the target'
+            ' or noise_multiplier, or leave delta unset'
+        )
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return with_users(high)
+
+
+# Name (as in --solve_for) -> solver.
+SOLVERS = {
+    'noise_multiplier': _noise_multiplier,
+    'rounds': _rounds,
+    'num_users': _num_users,
+}
