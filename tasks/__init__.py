@@ -8,6 +8,7 @@ from tasks.base import TaskConfig
 
 # Modules are imported when asked for: some need TFF or TFDS, which take seconds.
 TASKS = {
+    'omniglot': 'tasks.omniglot',
     'synthetic': 'tasks.synthetic',
 }
 

@@ -1,0 +1,155 @@
+"""From a stream of single images, in any order, to stores grouped by user.
+
+Images are decoded once, shrunk, and spooled to disk in the order they come; the
+stores are then written user by user. Memory holds one user's images.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from concurrent import futures
+import dataclasses
+import itertools
+import os
+import pathlib
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from dp_fedemb.data import preprocessing as preprocessing_lib
+from dp_fedemb.data import progress
+from dp_fedemb.data import store as store_lib
+
+_BROKEN_LIST = 'broken_images.txt'
+_BLOCK = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One image on its way into a store.
+
+    Attributes:
+        part: store it belongs to, for instance 'train'.
+        user: name of the user.
+        identity: name of the identity.
+        image: pixels, encoded image, path of one, or a function that returns one of
+            these (so that files are read on all cores).
+        name: what to call the image in a list of broken ones.
+    """
+
+    part: str
+    user: Hashable
+    identity: Hashable
+    image: Union[np.ndarray, bytes, os.PathLike, Callable[[], Any]]
+    name: str = ''
+
+
+def convert(
+    examples: Iterable[Example],
+    directory: pathlib.Path,
+    preprocessing: preprocessing_lib.Preprocessing,
+    total: int,
+    source: Optional[Mapping[str, Any]] = None,
+    max_examples_per_user: Optional[int] = None,
+    seed: int = 0,
+    max_broken: int = 0,
+    description: str = 'converting',
+) -> None:
+    """Writes one store for each part into `directory`.
+
+    Users lie in the order of their names, a user's images in the order they came.
+
+    Args:
+        examples: the images.
+        directory: an existing directory; see `cache.cached_stores`.
+        preprocessing: of each image.
+        total: number of examples, for the progress bar.
+        source: kept in each store's meta.json.
+        max_examples_per_user: limit for the part 'train'.
+        seed: of the choice of a user's images.
+        max_broken: images that cannot be read are listed in `broken_images.txt` and
+            skipped; one more than this many stops the conversion.
+        description: of the progress bar.
+
+    Raises:
+        ValueError: for too many broken images.
+    """
+    spool = _Spool(directory / 'spool.bin', preprocessing.image_shape)
+    broken = []
+    with spool, progress.bar(total, description, 'image') as bar:
+        for example, image, error in _decoded(examples, preprocessing):
+            bar.update()
+            if error is None:
+                spool.add(example, image)
+                continue
+            broken.append(f'{example.name}: {error}')
+            if len(broken) > max_broken:
+                raise ValueError(
+                    f'{len(broken)} broken image(s), at most {max_broken} are skipped:'
+                    f' {"; ".join(broken[:3])}{"; ..." if len(broken) > 3 else ""};'
+                    ' restore them, remove them, or raise the limit'
+                )
+    for part in spool.parts:
+        limit = max_examples_per_user if part == 'train' else None
+        writer = store_lib.UserStoreWriter(
+            directory / part, preprocessing.image_shape, dict(source or {}), limit, seed
+        )
+        with writer:
+            for user, images, identities in spool.users(part):
+                writer.add_user(images, identities, name=user)
+    spool.path.unlink()
+    if broken:
+        (directory / _BROKEN_LIST).write_text('\n'.join(broken) + '\n')
+
+
+def broken_images(directory: pathlib.Path) -> list[str]:
+    """Returns the images that a conversion skipped, each with the reason."""
+    path = directory / _BROKEN_LIST
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _decoded(examples, preprocessing):
+    """Yields (example, image, None) or (example, None, error), decoding on all cores."""
+
+    def decode(example):
+        try:
+            image = example.image() if callable(example.image) else example.image
+            return example, preprocessing(image), None
+        # Pillow raises all of these, and more, for damaged files.
+        except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError) as error:
+            return example, None, ' '.join(str(error).split()) or type(error).__name__
+
+    remaining = iter(examples)
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        while block := list(itertools.islice(remaining, _BLOCK)):
+            yield from pool.map(decode, block)
+
+
+class _Spool:
+    """Images in the order they came, with what is needed to regroup them."""
+
+    def __init__(self, path: pathlib.Path, shape: tuple[int, int, int]):
+        self.path = path
+        self._shape = shape
+        self._rows = {}  # part -> user -> list of (row, identity)
+        self._count = 0
+        self._file = open(path, 'wb')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self._file.close()
+
+    @property
+    def parts(self) -> list[str]:
+        return list(self._rows)
+
+    def add(self, example: Example, image: np.ndarray) -> None:
+        self._file.write(image.tobytes())
+        users = self._rows.setdefault(example.part, {})
+        users.setdefault(str(example.user), []).append((self._count, str(example.identity)))
+        self._count += 1
+
+    def users(self, part: str) -> Iterator[tuple[str, np.ndarray, list[str]]]:
+        images = np.memmap(self.path, np.uint8, 'r', shape=(self._count, *self._shape))
+        for user, rows in sorted(self._rows[part].items()):
+            yield user, images[[row for row, _ in rows]], [name for _, name in rows]

@@ -1,0 +1,228 @@
+"""Omniglot through TFDS: 1,623 characters of 50 alphabets, each drawn by 20 people.
+
+Train: the 964 background characters; test: the 659 evaluation characters, other
+alphabets. A user is a character (the shape of a face set: user = identity), or a
+drawer of one alphabet (the shape of EMNIST: a user writes many classes).
+
+Source: Lake, Salakhutdinov, Tenenbaum, Science 350 (2015).
+"""
+
+import dataclasses
+import functools
+import hashlib
+import io
+import pathlib
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+from dp_fedemb import validate
+from dp_fedemb.data import cache
+from dp_fedemb.data import preprocessing as preprocessing_lib
+from dp_fedemb.data import tfds_users
+from tasks import base
+from tasks import converted
+from tasks import tfds_archives
+
+NAME = 'omniglot'
+ARCHIVES = {
+    'images_background.zip': 'train',
+    'images_evaluation.zip': 'test',
+    'images_background_small1.zip': None,
+    'images_background_small2.zip': None,
+}
+_WHERE = (
+    f'TFDS prepares the four archives {", ".join(ARCHIVES)} from'
+    ' https://github.com/brendenlake/omniglot/tree/master/python'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of the task.
+
+    Attributes:
+        user: 'character' or 'drawer'.
+        image_size: side in pixels; the originals have 105.
+        validation_alphabets: background alphabets kept from training for validation.
+            Whole alphabets, so that drawers stay apart too.
+        public_alphabets: the same, for pretraining.
+        archives: directory of the archives, for user=drawer where data_dir is a
+            prepared TFDS directory (which has no drawers).
+        partial: accept counts other than the published ones.
+    """
+
+    user: str = 'character'
+    image_size: int = 28
+    validation_alphabets: int = 0
+    public_alphabets: int = 0
+    archives: str = ''
+    partial: bool = False
+
+
+def build(config: base.TaskConfig) -> base.Task:
+    """Converts Omniglot from its archives, or from a TFDS directory.
+
+    `config.data_dir` holds the four official archives, or a prepared TFDS data set
+    (`omniglot/3.0.0`).
+
+    Raises:
+        FileNotFoundError: for a missing archive.
+        ValueError: for a damaged one, or counts that are not as published.
+    """
+    options = base.parse_options(Options, config, NAME)
+    validate.one_of('option user', options.user, ('character', 'drawer'))
+    validate.non_negative(
+        validation_alphabets=options.validation_alphabets,
+        public_alphabets=options.public_alphabets,
+    )
+    data_dir = base.require_data_dir(config, NAME, f'the archives or a TFDS data_dir: {_WHERE}')
+    prepared = (data_dir / 'omniglot').is_dir()
+    archives = pathlib.Path(options.archives) if options.archives else data_dir
+    files = [] if prepared else [archives / name for name in ARCHIVES]
+    if options.user == 'drawer' and prepared:
+        if not options.archives:
+            raise ValueError(
+                f'option user=drawer: the TFDS data set in {data_dir} has no drawers; name the'
+                ' directory of the archives with the option archives=DIR'
+            )
+        files = [archives / name for name, split in ARCHIVES.items() if split]
+    for path in files:
+        if not path.exists():
+            raise FileNotFoundError(f'{path}: missing; task {NAME} needs it: {_WHERE}')
+    sums = {path.name: cache.file_fingerprint(path, config.cache_dir) for path in files}
+    source = {'options': dataclasses.asdict(options), 'archives': sums}
+    if prepared:
+        records = [path for path in (data_dir / 'omniglot').rglob('*') if path.is_file()]
+        source['tfds'] = cache.listing_fingerprint(data_dir, records)
+    read = functools.partial(
+        _read, config, options, data_dir if prepared else None, archives, files
+    )
+    return converted.build(
+        config,
+        NAME,
+        source,
+        preprocessing_lib.Preprocessing(
+            options.image_size, channels=1, fit='stretch', resampling='box', invert=True
+        ),
+        read,
+        partial=options.partial,
+        description=f'Omniglot, user = {options.user}',
+        default_backbone='lenet',
+    )
+
+
+def _read(config, options, prepared_dir, archives, files):
+    import tensorflow_datasets as tfds
+
+    for path in files:
+        tfds_archives.check_zip(path, NAME, _WHERE)
+    data_dir = prepared_dir or pathlib.Path(config.cache_dir).absolute() / 'tfds'
+    if prepared_dir is None:
+        digest = hashlib.sha256()
+        for path in files:
+            digest.update(cache.file_fingerprint(path, config.cache_dir).encode())
+        # One prepared data set per set of archives.
+        data_dir = data_dir / digest.hexdigest()[:16]
+        builder = tfds_archives.builder_from_archives(NAME, archives, data_dir)
+    else:
+        builder = tfds.builder(NAME, data_dir=str(data_dir))
+    features = builder.info.features
+    alphabet = tfds_users.key_function('alphabet', features)
+    user = identity = tfds_users.key_function('label', features)
+    splits = {split: builder.as_dataset(split=split) for split in ('train', 'test')}
+    if options.user == 'drawer':
+        drawers = _Drawers(archives)
+        user = lambda example: f'{alphabet(example)}/drawer{drawers(example):02d}'
+    no_pixels = {'image': tfds.decode.SkipDecoding()}
+    rows = {
+        split: [
+            (alphabet(example), identity(example))
+            for example in builder.as_dataset(split=split, decoders=no_pixels).as_numpy_iterator()
+        ]
+        for split in splits
+    }
+    part_of_alphabet = _assign_alphabets(rows['train'], options, config.seed)
+    part_of_character = {name: part_of_alphabet[letters] for letters, name in rows['train']}
+
+    def examples():
+        yield from tfds_users.examples(
+            splits['train'], user, identity, lambda _, name: part_of_character[name]
+        )
+        yield from tfds_users.examples(splits['test'], user, identity, lambda *_: 'test')
+        if options.user == 'drawer':
+            drawers.check_all_used()
+
+    characters = {split: {name for _, name in rows[split]} for split in rows}
+    total = sum(map(len, rows.values()))
+    return converted.Input(
+        examples(),
+        total,
+        facts=(
+            base.Fact('images', total, 32_460),
+            base.Fact('characters', len(characters['train'] | characters['test']), 1_623),
+            base.Fact('background characters', len(characters['train']), 964),
+            base.Fact('evaluation characters', len(characters['test']), 659),
+        ),
+        notes=('drawer k of two alphabets is not known to be the same person',)
+        if options.user == 'drawer'
+        else (),
+    )
+
+
+def _assign_alphabets(rows, options, seed):
+    names = {alphabet for alphabet, _ in rows}
+    wanted = {'validation': options.validation_alphabets, 'public': options.public_alphabets}
+    fractions = {part: count / len(names) for part, count in wanted.items()}
+    return base.assign(names, fractions, seed)
+
+
+class _Drawers:
+    """The drawer of a TFDS example, which has none, from the archives' file names.
+
+    TFDS keeps the pixels and the label; both together are unique in Omniglot, so
+    they lead back to the file `NNNN_DD.png`, where DD is the drawer. Every example
+    must be found, and every file used once: then both sources agree.
+    """
+
+    def __init__(self, archives: pathlib.Path):
+        self._drawers = {}
+        for name, split in ARCHIVES.items():
+            if split:
+                self._index(archives / name)
+        self._unused = set(self._drawers)
+
+    def _index(self, path):
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                if not member.endswith('.png'):
+                    continue
+                label, drawer = pathlib.PurePosixPath(member).stem.split('_')
+                pixels = np.asarray(Image.open(io.BytesIO(archive.read(member))))
+                key = int(label) - 1, _digest(pixels)
+                if key in self._drawers:
+                    raise ValueError(f'{path}: {member} is twice in the archives')
+                self._drawers[key] = int(drawer)
+
+    def __call__(self, example) -> int:
+        key = int(example['label']), _digest(example['image'][..., 0] > 127)
+        if key not in self._drawers:
+            raise ValueError(
+                f'Omniglot: TFDS has an image of label {key[0]} that the archives lack; they'
+                ' are not of the same release'
+            )
+        self._unused.discard(key)
+        return self._drawers[key]
+
+    def check_all_used(self) -> None:
+        """Raises ValueError if the archives hold images that TFDS did not give."""
+        if self._unused:
+            raise ValueError(
+                f'Omniglot: the archives hold {len(self._unused)} images that the TFDS data set'
+                ' lacks; they are not of the same release'
+            )
+
+
+def _digest(pixels):
+    return hashlib.sha256(np.packbits(pixels).tobytes()).digest()
