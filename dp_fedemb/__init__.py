@@ -1,1 +1,57 @@
-"""DP-FedEmb: image embeddings with user-level differential privacy."""
+"""DP-FedEmb: image embeddings with user-level differential privacy.
+
+The parts, in the order of the arrows between them (later ones import earlier ones):
+
+    privacy      plan, samplers, accounting, statement; no TensorFlow
+    models       backbones and local heads
+    data         user-partitioned stores, virtual clients
+    evaluation   exact verification and retrieval metrics
+    aggregation  partial aggregation; the mechanisms as DP queries
+    learning     the learning process, pretraining, the in-process engine
+    simulation   TFF runtime, training program, run directory
+
+The names below are loaded when they are first used, so that
+`import dp_fedemb.privacy` needs no TensorFlow.
+"""
+
+import importlib
+from typing import Any
+
+from dp_fedemb import environment
+
+environment.check()
+
+__version__ = '0.1.0'
+
+# Public name -> module that defines it.
+_NAMES = {
+    'ClientConfig': 'dp_fedemb.learning.client_config',
+    'EmbeddingModel': 'dp_fedemb.models',
+    'InProcessEngine': 'dp_fedemb.learning.in_process',
+    'LocalRuntime': 'dp_fedemb.simulation.runtime',
+    'PartialAggregationFactory': 'dp_fedemb.aggregation.partial',
+    'PrivacyPlan': 'dp_fedemb.privacy',
+    'ServingModel': 'dp_fedemb.models',
+    'UserStore': 'dp_fedemb.data',
+    'UserStoreWriter': 'dp_fedemb.data',
+    'build_dp_fedemb': 'dp_fedemb.learning.process',
+    'build_embedding_model': 'dp_fedemb.models',
+    'build_query': 'dp_fedemb.aggregation',
+}
+_PACKAGES = (
+    'aggregation', 'data', 'evaluation', 'learning', 'models', 'privacy', 'simulation',
+)
+
+__all__ = [*_NAMES, *_PACKAGES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f'dp_fedemb.{name}')
+    raise AttributeError(f'module dp_fedemb has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,7 +17,7 @@ from dp_fedemb.data import store as store_lib
 # One shard: V virtual clients with T examples in all.
 SHARD_SPEC = collections.OrderedDict(
     rows=tf.TensorSpec([None], tf.int64),  # [T] rows of the store
-    labels=tf.TensorSpec([None], tf.int32),  # [T] local labels, from 0 in each client
+    labels=tf.TensorSpec([None], tf.int32),  # [T] labels, from 0 in each client
     splits=tf.TensorSpec([None], tf.int64),  # [V + 1] where each client's part ends
     seeds=tf.TensorSpec([None, 2], tf.int64),  # [V, 2] one key per virtual client
 )
@@ -29,6 +29,7 @@ def assemble(
     seed: int,
     round_num: int,
     num_shards: int,
+    global_labels: bool = False,
 ) -> list[collections.OrderedDict]:
     """Describes a round's virtual clients, divided into shards of similar work.
 
@@ -39,6 +40,8 @@ def assemble(
         round_num: round, from 0; same seed and round, same descriptors.
         num_shards: number of TFF clients that do the work; always that many shards
             come back, some perhaps empty, so that TFF's cardinality never changes.
+        global_labels: whether labels are identities of the whole store, for a head
+            that all share (DP-FedAvg), instead of 0, 1, ... in each virtual client.
 
     Returns:
         One structure of `SHARD_SPEC` per shard, NumPy arrays.
@@ -54,7 +57,9 @@ def assemble(
         lightest = int(np.argmin(loads))
         members[lightest].append(index)
         loads[lightest] += len(rows[index])
-    return [_shard(store, rows, seeds, sorted(indices)) for indices in members]
+    return [
+        _shard(store, rows, seeds, sorted(indices), global_labels) for indices in members
+    ]
 
 
 def num_examples(shards: list[collections.OrderedDict]) -> int:
@@ -98,9 +103,11 @@ def _rows_of(store, users):
     return np.concatenate(spans) if spans else np.zeros(0, np.int64)
 
 
-def _shard(store, rows, seeds, indices):
+def _shard(store, rows, seeds, indices, global_labels):
     chosen = [rows[index] for index in indices]
-    labels = [np.unique(store.identities[part], return_inverse=True)[1] for part in chosen]
+    labels = [store.identities[part] for part in chosen]
+    if not global_labels:
+        labels = [np.unique(identities, return_inverse=True)[1] for identities in labels]
     nothing = [np.zeros(0, np.int64)]
     return collections.OrderedDict(
         rows=np.concatenate(nothing + chosen).astype(np.int64),

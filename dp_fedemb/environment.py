@@ -1,0 +1,104 @@
+"""Whether this Python can run the package, and in one line what to do if not.
+
+Uses the standard library alone and runs by path under any interpreter:
+`python dp_fedemb/environment.py` (`make doctor`) lists every problem.
+"""
+
+import importlib.metadata
+import importlib.util
+import pathlib
+import platform
+import re
+import sys
+
+PYTHONS = ((3, 9), (3, 11))
+FIX = (
+    "run 'make venv' in a checkout, or 'pip install --no-deps --require-hashes -r"
+    " requirements/lock.txt' (README, Into your own environment)"
+)
+
+# Distribution -> lowest version, first version that does not fit any more, and why.
+REQUIREMENTS = {
+    'tensorflow-federated': ('0.87', '0.88', 'its computations and program API'),
+    'tensorflow': ('2.14', '2.15', 'TFF 0.87 is built against it'),
+    'tensorflow-privacy': ('0.9', '0.10', 'its DP queries'),
+    'tensorflow-datasets': ('4.9', '5', 'its builders'),
+    'tensorflow-metadata': ('1.13', '1.17', 'later ones need a newer protobuf'),
+    'dp-accounting': ('0.6', '1', 'earlier ones lack PLD under replace-one'),
+    'numpy': ('1.25', '2', 'TF 2.14 is built against NumPy 1'),
+    'scipy': ('1.9.3', '1.12', 'jax 0.4.13 uses names that 1.12 removed'),
+    'jaxlib': ('0.4.13', '0.4.14', "TFF's own pin has left the package index"),
+    'absl-py': ('1', '3', 'its flags'),
+    'pillow': ('9.2', '13', 'its resampling names'),
+    'tqdm': ('4.60', '5', 'its progress bars'),
+}
+
+
+def problems() -> list[str]:
+    """Returns what keeps the package from running, a line each; empty if nothing does."""
+    found = []
+    low, high = PYTHONS
+    if not low <= sys.version_info[:2] <= high:
+        found.append(
+            f'Python {platform.python_version()}: TensorFlow Federated 0.87 runs on'
+            f' {low[0]}.{low[1]} to {high[0]}.{high[1]}'
+        )
+    if (sys.platform, platform.machine()) != ('linux', 'x86_64'):
+        found.append(
+            f'{sys.platform} {platform.machine()}: TensorFlow Federated 0.87 has wheels for'
+            ' Linux x86-64 only'
+        )
+    for name, (least, below, why) in REQUIREMENTS.items():
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f'{name} is not installed, expected >={least},<{below} ({why})')
+            continue
+        if not _numbers(least) <= _numbers(version) < _numbers(below):
+            found.append(f'{name} {version}, expected >={least},<{below} ({why})')
+    return found
+
+
+def check() -> None:
+    """Raises ImportError, in one line with the fix, if something does not fit."""
+    found = problems()
+    if found:
+        more = f' (and {len(found) - 1} more)' if len(found) > 1 else ''
+        raise ImportError(f'dp_fedemb: {found[0]}{more}; {FIX}')
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version, '0.4.13rc1' -> (0, 4, 13)."""
+    return tuple(int(n) for n in re.match(r'\d+(\.\d+)*', version)[0].split('.'))
+
+
+def _worker_problem():
+    spec = importlib.util.find_spec('tensorflow_federated')
+    if spec is None or spec.origin is None:
+        return None
+    worker = pathlib.Path(spec.origin).parent / 'data' / 'worker_binary'
+    if not worker.exists():
+        return 'tensorflow-federated lacks its C++ worker: install the Linux x86-64 wheel'
+    return None
+
+
+def main() -> int:
+    """Prints the state of the environment; returns 1 if something is wrong."""
+    print(f'Python {platform.python_version()} ({sys.executable})')
+    found = problems()
+    worker = _worker_problem()
+    if worker:
+        found.append(worker)
+    for line in found:
+        print(f'  problem: {line}')
+    if found:
+        print(f'To mend it: {FIX}.')
+        return 1
+    for name in REQUIREMENTS:
+        print(f'  {name} {importlib.metadata.version(name)}')
+    print('Everything fits.')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

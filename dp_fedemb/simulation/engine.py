@@ -1,0 +1,59 @@
+"""Rounds through TFF, with the interface that the in-process engine has too."""
+
+import collections
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from dp_fedemb.data import store as store_lib
+from dp_fedemb.data import virtual_clients
+
+
+class TffEngine:
+    """A `build_dp_fedemb` process whose clients read their images in the graph.
+
+    Runs in TFF's current context, for instance inside `runtime.LocalRuntime`. Only
+    descriptors (row numbers, labels, seeds) go from driver to worker.
+    """
+
+    def __init__(
+        self,
+        process: tff.learning.templates.LearningProcess,
+        store: store_lib.UserStore,
+        num_shards: int,
+    ):
+        """Composes the process with the reading of data.
+
+        Args:
+            process: built with `query`, so that a client is a shard.
+            store: the training users.
+            num_shards: shards per round; one per core keeps all cores busy.
+        """
+        self.num_shards = num_shards
+        read = virtual_clients.build_reader(store)
+
+        @tff.tensorflow.computation(
+            collections.OrderedDict(
+                (name, tff.TensorType(spec.dtype.as_numpy_dtype, spec.shape))
+                for name, spec in virtual_clients.SHARD_SPEC.items()
+            )
+        )
+        def read_shard(shard):
+            return read(shard)
+
+        self._process = tff.simulation.compose_dataset_computation_with_learning_process(
+            read_shard, process
+        )
+
+    def initialize(self) -> Any:
+        """Returns the state before the first round, NumPy leaves."""
+        return self._process.initialize()
+
+    def set_model_weights(self, state: Any, weights: tff.learning.models.ModelWeights) -> Any:
+        """Returns the state with other weights."""
+        return self._process.set_model_weights(state, weights)
+
+    def next(self, state: Any, shards: list) -> tff.learning.templates.LearningProcessOutput:
+        """Runs one round; see `InProcessEngine.next`."""
+        return self._process.next(state, shards)
