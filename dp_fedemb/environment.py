@@ -29,7 +29,7 @@ REQUIREMENTS = {
     'scipy': ('1.9.3', '1.12', 'jax 0.4.13 uses names that 1.12 removed'),
     'jaxlib': ('0.4.13', '0.4.14', "TFF's own pin has left the package index"),
     'absl-py': ('1', '3', 'its flags'),
-    'pillow': ('9.2', '13', 'its resampling names'),
+    'pillow': ('9.2', '14', 'its resampling names'),
     'tqdm': ('4.60', '5', 'its progress bars'),
 }
 
