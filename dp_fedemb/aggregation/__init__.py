@@ -1,1 +1,10 @@
-"""aggregation"""
+"""Aggregation: each mechanism as a computation, and partial aggregation.
+
+What a mechanism costs is stated in `dp_fedemb.privacy.mechanisms`; here one file of
+the same name holds what it computes.
+"""
+
+from dp_fedemb.aggregation.build import build_aggregation_factory
+from dp_fedemb.aggregation.build import build_query
+from dp_fedemb.aggregation.build import SUM_QUERIES
+from dp_fedemb.aggregation.partial import PartialAggregationFactory

@@ -9,9 +9,11 @@ import collections
 from typing import Any, NamedTuple
 
 import dp_accounting
+import numpy as np
 import tensorflow as tf
 import tensorflow_privacy as tfp
 
+from dp_fedemb import privacy
 from dp_fedemb.aggregation import sum_query
 
 
@@ -79,3 +81,8 @@ class GaussianSumQuery(tfp.SumAggregationDPQuery):
 
     def derive_metrics(self, global_state: GaussianState):
         return collections.OrderedDict(clip_norm=global_state.clip_norm)
+
+
+def build(plan: privacy.PrivacyPlan, noise_key: np.ndarray) -> GaussianSumQuery:
+    """Returns the query of a plan with mechanism gaussian, clip_only or none."""
+    return GaussianSumQuery(plan.mechanism.clip_norm, plan.noise_stddev, noise_key)
