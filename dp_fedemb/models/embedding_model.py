@@ -3,9 +3,11 @@
 from collections.abc import Callable
 import dataclasses
 
+import numpy as np
 import tensorflow as tf
 
 from dp_fedemb.models import heads
+from dp_fedemb.models import initial_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +27,18 @@ class EmbeddingModel:
     image_shape: tuple[int, int, int]
     embedding_dim: int
     head: heads.Head
+
+    def initial_weights(self, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the backbone's weights before training, the same for the same seed.
+
+        Args:
+            seed: any integer of at least 0.
+
+        Returns:
+            Trainable and non-trainable weights, in the order of the Keras model's
+            `trainable_variables` and `non_trainable_variables`.
+        """
+        return initial_weights.initial_weights(self.build_backbone, seed)
 
 
 def preprocess(images: tf.Tensor) -> tf.Tensor:
