@@ -5,7 +5,10 @@ import tensorflow_privacy as tfp
 
 from dp_fedemb import privacy
 from dp_fedemb import validate
+from dp_fedemb.aggregation import adaptive_gaussian
 from dp_fedemb.aggregation import gaussian
+from dp_fedemb.aggregation import tree
+from dp_fedemb.aggregation import tree_adaptive
 
 # Name of the mechanism (as in `privacy.MECHANISMS`) -> builder(plan, noise key) of the
 # query whose result is the noised SUM of a round.
@@ -13,6 +16,9 @@ SUM_QUERIES = {
     'none': gaussian.build,
     'clip_only': gaussian.build,
     'gaussian': gaussian.build,
+    'adaptive_gaussian': adaptive_gaussian.build,
+    'tree': tree.build,
+    'tree_adaptive': tree_adaptive.build,
 }
 
 

@@ -5,13 +5,11 @@ CVPR 2023, Algorithm 1) a record is one virtual client's backbone update. The
 same query serves clip-only (z = 0) and no privacy (C infinite, z = 0).
 """
 
-import collections
 from typing import Any, NamedTuple
 
 import dp_accounting
 import numpy as np
 import tensorflow as tf
-import tensorflow_privacy as tfp
 
 from dp_fedemb import privacy
 from dp_fedemb.aggregation import sum_query
@@ -26,7 +24,7 @@ class GaussianState(NamedTuple):
     round_num: Any
 
 
-class GaussianSumQuery(tfp.SumAggregationDPQuery):
+class GaussianSumQuery(sum_query.ClippedSumQuery):
     """Noised sum of clipped records, its noise keyed by seed and round."""
 
     def __init__(self, clip_norm: float, noise_stddev: float, seed):
@@ -58,19 +56,15 @@ class GaussianSumQuery(tfp.SumAggregationDPQuery):
             round_num=tf.constant(0, tf.int64),
         )
 
-    def derive_sample_params(self, global_state: GaussianState):
-        return global_state.clip_norm
-
-    def preprocess_record(self, params, record):
-        clipped, _ = sum_query.clip_record(record, params)
-        return clipped
-
     def get_noised_result(self, sample_state, global_state: GaussianState):
         result = sample_state
         # Decided while building: a graph without noise has no random op at all.
         if self._noise_stddev > 0:
             result = sum_query.add_gaussian_noise(
-                sample_state, global_state.noise_stddev, global_state.seed, global_state.round_num
+                sample_state,
+                global_state.noise_stddev,
+                global_state.seed,
+                global_state.round_num,
             )
         new_state = global_state._replace(round_num=global_state.round_num + 1)
         # Of one record against the clip norm; the sampling, and what a user can
@@ -78,9 +72,6 @@ class GaussianSumQuery(tfp.SumAggregationDPQuery):
         ratio = self._noise_stddev / self._clip_norm
         event = dp_accounting.GaussianDpEvent(ratio)
         return result, new_state, event
-
-    def derive_metrics(self, global_state: GaussianState):
-        return collections.OrderedDict(clip_norm=global_state.clip_norm)
 
 
 def build(plan: privacy.PrivacyPlan, noise_key: np.ndarray) -> GaussianSumQuery:

@@ -4,12 +4,35 @@ Conventions (units, sensitivity, who divides by what) are those of
 `dp_fedemb.privacy`; a query adds the noise to the SUM of clipped records.
 """
 
-from typing import Any
+import collections
+from typing import Any, Union
 
 import tensorflow as tf
+import tensorflow_privacy as tfp
 
-# Keeps the clipped norm at or below the bound after float32 rounding.
+# Keeps the norm at or below the bound after float32 rounding.
 _ROUNDING_MARGIN = 1.0 - 1e-6
+
+
+class ClippedSumQuery(tfp.SumAggregationDPQuery):
+    """A sum of clipped records; how it is noised is left to the mechanism.
+
+    The global state has the fields `clip_norm`, C of the coming round, `seed`, the
+    secret key of the noise, and `round_num`, from 0.
+    """
+
+    def derive_sample_params(self, global_state: Any) -> tf.Tensor:
+        """Returns C: all that a client must know."""
+        return global_state.clip_norm
+
+    def preprocess_record(self, params: tf.Tensor, record: Any) -> Any:
+        """Returns the record clipped to C."""
+        clipped, _ = clip_record(record, params)
+        return clipped
+
+    def derive_metrics(self, global_state: Any) -> collections.OrderedDict:
+        """Returns C of the coming round, which no raw data enter."""
+        return collections.OrderedDict(clip_norm=global_state.clip_norm)
 
 
 def clip_record(record: Any, clip_norm: tf.Tensor) -> tuple[Any, tf.Tensor]:
@@ -29,25 +52,29 @@ def clip_record(record: Any, clip_norm: tf.Tensor) -> tuple[Any, tf.Tensor]:
     norm = tf.linalg.global_norm(leaves)
     usable = tf.math.is_finite(norm)
     norm = tf.where(usable, norm, 0.0)
-    scale = tf.where(norm > clip_norm, clip_norm * _ROUNDING_MARGIN / norm, 1.0)
+    bound = clip_norm * _ROUNDING_MARGIN
+    scale = tf.where(norm > bound, bound / norm, 1.0)
     # `where` selects instead of multiplying, since 0 * NaN is NaN.
     clipped = [tf.where(usable, leaf * scale, tf.zeros_like(leaf)) for leaf in leaves]
     return tf.nest.pack_sequence_as(record, clipped), norm
 
 
-def round_seed(seed: tf.Tensor, round_num: tf.Tensor, stream: int = 0) -> tf.Tensor:
+def round_seed(
+    seed: tf.Tensor, round_num: tf.Tensor, stream: Union[int, tf.Tensor] = 0
+) -> tf.Tensor:
     """Derives the key of one round and stream from the run's noise key.
 
     Args:
         seed: int64 [2], secret key of the run.
-        round_num: int64 scalar.
-        stream: separates the uses of one round (one per tensor and purpose).
+        round_num: integer scalar.
+        stream: integer scalar that separates the uses of one round (one per tensor
+            and purpose).
 
     Returns:
         int64 [2]; the same for the same arguments, whatever ran before.
     """
     mixed = tf.bitwise.bitwise_xor(
-        seed, tf.stack([tf.cast(round_num, tf.int64), tf.constant(stream, tf.int64)])
+        seed, tf.stack([tf.cast(round_num, tf.int64), tf.cast(stream, tf.int64)])
     )
     return tf.random.stateless_uniform(
         [2], mixed, minval=None, maxval=None, dtype=tf.int64
