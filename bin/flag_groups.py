@@ -66,3 +66,65 @@ def model(of_task):
         freeze=FLAGS.freeze,
         precision=FLAGS.precision,
     )
+
+
+def define_training() -> None:
+    """Defines the flags of `training`."""
+    flags.DEFINE_enum(
+        'algorithm', 'fedemb', ['fedemb', 'fedavg'],
+        'fedemb: local heads, backbone aggregated. fedavg: baseline with one head over all'
+        ' identities, aggregated and noised with the backbone.',
+    )
+    flags.DEFINE_float('client_lr', 0.1, "The backbone's learning rate in local steps.")
+    flags.DEFINE_string(
+        'client_lr_schedule', 'constant', 'Over rounds: constant, linear, cosine or step.'
+    )
+    flags.DEFINE_float('client_momentum', 0.0, 'Of local steps.')
+    flags.DEFINE_float('head_lr_scale', 1.0, "The head's learning rate over the backbone's.")
+    flags.DEFINE_integer('head_only_steps', 0, 'First local steps that train the head alone.')
+    flags.DEFINE_integer('local_epochs', 1, "Passes over a virtual client's examples.")
+    flags.DEFINE_integer('batch_size', 32, 'Examples of a local step.')
+    flags.DEFINE_float('server_lr', 1.0, "Of the server's SGD.")
+    flags.DEFINE_float('server_momentum', 0.0, "Of the server's SGD.")
+    flags.DEFINE_integer(
+        'rounds_per_eval', 10, 'Rounds between evaluations; 0 for before and after only.'
+    )
+    flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.')
+    flags.DEFINE_bool(
+        'raw_metrics', False,
+        'Write training loss and update norms WITHOUT noise, outside the guarantee.',
+    )
+    flags.DEFINE_enum('engine', 'tff', ['tff', 'in_process'], "TFF's runtime, or plain TF.")
+    flags.DEFINE_integer(
+        'client_parallelism', None, 'Virtual clients trained at once; the cores by default.'
+    )
+    flags.DEFINE_integer('intra_op_threads', 1, 'Threads inside one operation.')
+
+
+def training(rounds: int):
+    """Builds the `experiment.Settings` that the flags describe."""
+    from dp_fedemb.learning import client_config
+    from dp_fedemb.simulation import experiment
+    from dp_fedemb.simulation import training as training_lib
+
+    return experiment.Settings(
+        client=client_config.ClientConfig(
+            learning_rate=FLAGS.client_lr,
+            head_lr_scale=FLAGS.head_lr_scale,
+            head_only_steps=FLAGS.head_only_steps,
+            local_epochs=FLAGS.local_epochs,
+            batch_size=FLAGS.batch_size,
+            momentum=FLAGS.client_momentum,
+        ),
+        schedule=training_lib.TrainingSchedule(
+            rounds, FLAGS.rounds_per_eval, FLAGS.rounds_per_checkpoint
+        ),
+        client_lr_schedule=FLAGS.client_lr_schedule,
+        server_lr=FLAGS.server_lr,
+        server_momentum=FLAGS.server_momentum,
+        algorithm=FLAGS.algorithm,
+        engine=FLAGS.engine,
+        client_parallelism=FLAGS.client_parallelism,
+        intra_op_threads=FLAGS.intra_op_threads,
+        raw_metrics=FLAGS.raw_metrics,
+    )

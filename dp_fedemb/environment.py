@@ -28,6 +28,7 @@ REQUIREMENTS = {
     'numpy': ('1.25', '2', 'TF 2.14 is built against NumPy 1'),
     'scipy': ('1.9.3', '1.12', 'jax 0.4.13 uses names that 1.12 removed'),
     'jaxlib': ('0.4.13', '0.4.14', "TFF's own pin has left the package index"),
+    'typing-extensions': ('4.5', '4.6', 'later ones break checkpoints of dicts in TF 2.14'),
     'absl-py': ('1', '3', 'its flags'),
     'pillow': ('9.2', '14', 'its resampling names'),
     'tqdm': ('4.60', '5', 'its progress bars'),

@@ -6,7 +6,7 @@ import time
 
 import tqdm
 
-_FORMAT = 'round {n_fmt}/{total_fmt} |{bar:20}| {postfix} [{elapsed}<{remaining}]'
+_FORMAT = 'round {n_fmt}/{total_fmt} |{bar:20}|{postfix} [{elapsed}<{remaining}]'
 
 
 class TrainingBar:

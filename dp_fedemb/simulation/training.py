@@ -130,7 +130,7 @@ class TrainingProgram:
             The backbone's weights after the last round.
         """
         state = self._engine.initialize()
-        version, saved = _run_async(
+        saved, version = _run_async(
             self._checkpoints.load_latest(_program_state(self._seed, state))
         )
         if saved is None:

@@ -1,0 +1,205 @@
+"""One run from data and settings to a private model in a directory."""
+
+from collections.abc import Callable, Sequence
+import contextlib
+import dataclasses
+from typing import Any, Optional
+
+from absl import logging
+import tensorflow_federated as tff
+
+from dp_fedemb import aggregation
+from dp_fedemb import privacy
+from dp_fedemb import validate
+from dp_fedemb.data import store as store_lib
+from dp_fedemb.data import virtual_clients
+from dp_fedemb.learning import client_config
+from dp_fedemb.learning import in_process
+from dp_fedemb.learning import process as process_lib
+from dp_fedemb.learning import schedules
+from dp_fedemb.models import embedding_model
+from dp_fedemb.models import full_model
+from dp_fedemb.simulation import engine as engine_lib
+from dp_fedemb.simulation import evaluator as evaluator_lib
+from dp_fedemb.simulation import run_directory as run_directory_lib
+from dp_fedemb.simulation import runtime as runtime_lib
+from dp_fedemb.simulation import training
+
+ALGORITHMS = ('fedemb', 'fedavg')
+ENGINES = ('tff', 'in_process')
+
+# Makes (trainable, non_trainable) start weights of the backbone.
+_Start = Callable[[], tuple[list, list]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a run trains, beside its model, its data and its privacy plan.
+
+    Attributes:
+        client: local fine-tuning.
+        schedule: rounds, evaluations, checkpoints.
+        client_lr_schedule: a name of `schedules.SCHEDULES`.
+        server_lr: of the server's SGD.
+        server_momentum: of the server's SGD.
+        algorithm: 'fedemb' (local heads, backbone aggregated) or 'fedavg' (one head
+            over all identities, aggregated and noised with the backbone).
+        engine: 'tff' or 'in_process'.
+        client_parallelism: virtual clients trained at the same time; the cores by
+            default.
+        intra_op_threads: threads inside one operation.
+        raw_metrics: writes training loss and update norms without noise, outside the
+            guarantee.
+    """
+
+    client: client_config.ClientConfig
+    schedule: training.TrainingSchedule
+    client_lr_schedule: str = 'constant'
+    server_lr: float = 1.0
+    server_momentum: float = 0.0
+    algorithm: str = 'fedemb'
+    engine: str = 'tff'
+    client_parallelism: Optional[int] = None
+    intra_op_threads: int = 1
+    raw_metrics: bool = False
+
+    def __post_init__(self):
+        validate.positive(server_lr=self.server_lr)
+        validate.one_of('algorithm', self.algorithm, ALGORITHMS)
+        validate.one_of('engine', self.engine, ENGINES)
+        validate.one_of('client_lr_schedule', self.client_lr_schedule, schedules.SCHEDULES)
+        if not 0 <= self.server_momentum < 1:
+            raise ValueError(f'server_momentum={self.server_momentum}: expected within [0, 1)')
+
+    @property
+    def parallelism(self) -> int:
+        """Shards per round."""
+        return self.client_parallelism or runtime_lib.default_parallelism()
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A run: what is trained on what, under which plan.
+
+    Attributes:
+        model: backbone and local head.
+        plan: the privacy plan, `plan.num_users` = `train.num_users`.
+        settings: of the training.
+        train: the training users.
+        test: identities that no training user holds.
+    """
+
+    model: embedding_model.EmbeddingModel
+    plan: privacy.PrivacyPlan
+    settings: Settings
+    train: store_lib.UserStore
+    test: store_lib.UserStore
+
+    @property
+    def trained_model(self) -> embedding_model.EmbeddingModel:
+        """What is aggregated: the backbone, or with 'fedavg' the full model."""
+        if self.settings.algorithm == 'fedavg':
+            return full_model.build_full_model(self.model, self.train.num_identities)
+        return self.model
+
+    def run(
+        self,
+        directory: run_directory_lib.RunDirectory,
+        seed: Optional[int] = None,
+        pretrained: Optional[_Start] = None,
+    ) -> dict[str, dict[str, float]]:
+        """Trains, or goes on with training, to the last round.
+
+        Args:
+            directory: begun already, with this configuration.
+            seed: secret seed; from the operating system by default.
+            pretrained: makes the start weights; called only if there is no checkpoint.
+
+        Returns:
+            Metrics of the unseen identities: 'untrained', 'pretrained' if there is
+            such a start, and 'trained'.
+
+        Raises:
+            ValueError: for another seed than that of the run to go on with.
+        """
+        known_seed = training.checkpointed_seed(directory)
+        if known_seed is not None and seed not in (None, known_seed):
+            raise ValueError(
+                f'seed: the run in {str(directory.path)!r} began with another one; leave it out'
+                ' to go on'
+            )
+        run_seed = next(s for s in (known_seed, seed, privacy.new_secret_seed()) if s is not None)
+        evaluate = evaluator_lib.Evaluator(self.model, self.test)
+        scores = directory.read_json('evaluation.json') or {}
+        start = fresh = self.model.initial_weights(run_seed)
+        if 'untrained' not in scores:
+            scores['untrained'] = evaluate(*fresh)
+        if pretrained is not None and known_seed is None:
+            start = pretrained()
+            scores['pretrained'] = evaluate(*start)
+        directory.write_json('evaluation.json', scores)
+        weights = self._train(directory, run_seed, seed is not None, evaluate, start)
+        scores['trained'] = evaluate(*weights)
+        directory.write_json('evaluation.json', scores)
+        return scores
+
+    def _train(self, directory, seed, seed_given, evaluate, start):
+        trained = self.trained_model
+        to_backbone = lambda trainable, non_trainable: (trainable, non_trainable)
+        if self.settings.algorithm == 'fedavg':
+            to_backbone = full_model.backbone_weights(trained)
+            start = full_model.with_backbone_weights(trained, *start, seed=seed)
+
+        def export(trainable, non_trainable, path):
+            evaluate.set_weights(*to_backbone(trainable, non_trainable))
+            evaluate.serving_model.save(path)
+
+        facts = {
+            'noised_weights': sum(weight.size for weight in start[0]),
+            'seed_given': seed_given,
+            'raw_metrics': self.settings.raw_metrics,
+        }
+        query = aggregation.build_query(self.plan, seed)
+        with self._engine(trained, query) as engine:
+            program = training.TrainingProgram(
+                engine,
+                self.plan,
+                self.train,
+                seed,
+                self.settings.schedule,
+                directory,
+                lambda *weights: evaluate(*to_backbone(*weights)),
+                export,
+                local_epochs=self.settings.client.local_epochs,
+                global_labels=self.settings.algorithm == 'fedavg',
+                statement_facts=facts,
+            )
+            final = program.run(tff.learning.models.ModelWeights(*start))
+        return to_backbone(final.trainable, final.non_trainable)
+
+    @contextlib.contextmanager
+    def _engine(self, model, query):
+        settings = self.settings
+        options = dict(
+            query=query,
+            server_optimizer=tff.learning.optimizers.build_sgdm(
+                settings.server_lr, settings.server_momentum
+            ),
+            learning_rate_schedule=schedules.build(
+                settings.client_lr_schedule, settings.schedule.rounds
+            ),
+            raw_metrics=settings.raw_metrics,
+        )
+        if settings.engine == 'in_process':
+            yield in_process.InProcessEngine(
+                model,
+                settings.client,
+                reader=virtual_clients.build_reader(self.train),
+                num_shards=settings.parallelism,
+                **options,
+            )
+            return
+        with runtime_lib.LocalRuntime(settings.parallelism, settings.intra_op_threads):
+            process = process_lib.build_dp_fedemb(model, settings.client, **options)
+            yield engine_lib.TffEngine(process, self.train, settings.parallelism)
+

@@ -1,0 +1,40 @@
+"""What a finished run says: recall before and after, epsilon, where things are."""
+
+from dp_fedemb.simulation import run_directory as run_directory_lib
+
+_STAGES = ('untrained', 'pretrained', 'trained')
+
+
+def text(directory: run_directory_lib.RunDirectory) -> str:
+    """Returns a small table of a run and its privacy, from its files."""
+    scores = directory.read_json('evaluation.json') or {}
+    statement = directory.read_json('privacy.json') or {}
+    stages = [stage for stage in _STAGES if stage in scores]
+    names = list(scores[stages[0]]) if stages else []
+    width = max([len('unseen identities'), *map(len, stages)])
+    lines = ['', f'{"unseen identities":<{width}}  ' + '  '.join(f'{n:>16}' for n in names)]
+    for stage in stages:
+        row = '  '.join(f'{scores[stage][name]:>16.4f}' for name in names)
+        lines.append(f'{stage:<{width}}  {row}')
+    lines += ['', *_privacy(statement), '', f'outputs: {directory.path}']
+    for path, what in (
+        (directory.saved_model, 'the model: uint8 images in, unit-norm embeddings out'),
+        (directory.path / 'privacy.txt', 'the privacy statement (privacy.json for programs)'),
+        (directory.metrics, 'a row a round (tensorboard/ shows the same)'),
+        (directory.checkpoints, 'hold the secret seed: do not publish'),
+    ):
+        lines.append(f'  {path.name:<13}{what}')
+    return '\n'.join(lines)
+
+
+def _privacy(statement):
+    if statement.get('epsilon_user') is None:
+        return ['NOT PRIVATE: no guarantee (no noise was added).']
+    line = (
+        f'epsilon = {statement["epsilon_user"]:.3f} at delta = {statement["delta"]:.3g}, unit:'
+        f' one user; {statement["neighboring_relation_text"]}'
+    )
+    lines = [line, f'  after {statement["rounds_completed"]} rounds']
+    if statement['hypothetical']:
+        lines.insert(0, statement['hypothetical_note'])
+    return lines
