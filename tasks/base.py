@@ -182,6 +182,15 @@ def require_data_dir(config: TaskConfig, task: str, what: str) -> pathlib.Path:
     return path
 
 
+def require_files(paths: Iterable[pathlib.Path], task: str, where: str) -> None:
+    """Raises FileNotFoundError naming all files that are missing, and where to get them."""
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'{", ".join(missing)}: missing; task {task} needs {where}'
+        )
+
+
 def assign(
     names: Iterable[str], fractions: Mapping[str, float], seed: int, rest: str = 'train'
 ) -> dict[str, str]:

@@ -7,6 +7,7 @@ drawer of one alphabet (the shape of EMNIST: a user writes many classes).
 Source: Lake, Salakhutdinov, Tenenbaum, Science 350 (2015).
 """
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -33,7 +34,7 @@ ARCHIVES = {
     'images_background_small2.zip': None,
 }
 _WHERE = (
-    f'TFDS prepares the four archives {", ".join(ARCHIVES)} from'
+    f'{", ".join(ARCHIVES)}, all four, from'
     ' https://github.com/brendenlake/omniglot/tree/master/python'
 )
 
@@ -77,7 +78,7 @@ def build(config: base.TaskConfig) -> base.Task:
         validation_alphabets=options.validation_alphabets,
         public_alphabets=options.public_alphabets,
     )
-    data_dir = base.require_data_dir(config, NAME, f'the archives or a TFDS data_dir: {_WHERE}')
+    data_dir = base.require_data_dir(config, NAME, f'a TFDS data_dir or {_WHERE}')
     prepared = (data_dir / 'omniglot').is_dir()
     archives = pathlib.Path(options.archives) if options.archives else data_dir
     files = [] if prepared else [archives / name for name in ARCHIVES]
@@ -88,9 +89,7 @@ def build(config: base.TaskConfig) -> base.Task:
                 ' directory of the archives with the option archives=DIR'
             )
         files = [archives / name for name, split in ARCHIVES.items() if split]
-    for path in files:
-        if not path.exists():
-            raise FileNotFoundError(f'{path}: missing; task {NAME} needs it: {_WHERE}')
+    base.require_files(files, NAME, _WHERE)
     sums = {path.name: cache.file_fingerprint(path, config.cache_dir) for path in files}
     source = {'options': dataclasses.asdict(options), 'archives': sums}
     if prepared:
@@ -117,40 +116,39 @@ def _read(config, options, prepared_dir, archives, files):
     import tensorflow_datasets as tfds
 
     for path in files:
-        tfds_archives.check_zip(path, NAME, _WHERE)
-    data_dir = prepared_dir or pathlib.Path(config.cache_dir).absolute() / 'tfds'
+        tfds_archives.check_zip(path, _WHERE)
     if prepared_dir is None:
         digest = hashlib.sha256()
         for path in files:
             digest.update(cache.file_fingerprint(path, config.cache_dir).encode())
         # One prepared data set per set of archives.
-        data_dir = data_dir / digest.hexdigest()[:16]
-        builder = tfds_archives.builder_from_archives(NAME, archives, data_dir)
+        data_dir = pathlib.Path(config.cache_dir).absolute() / 'tfds' / digest.hexdigest()[:16]
+        builder = tfds_archives.builder_from_archives(NAME, archives, data_dir, _WHERE)
     else:
-        builder = tfds.builder(NAME, data_dir=str(data_dir))
+        builder = tfds.builder(NAME, data_dir=str(prepared_dir))
     features = builder.info.features
     alphabet = tfds_users.key_function('alphabet', features)
     user = identity = tfds_users.key_function('label', features)
-    splits = {split: builder.as_dataset(split=split) for split in ('train', 'test')}
     if options.user == 'drawer':
         drawers = _Drawers(archives)
         user = lambda example: f'{alphabet(example)}/drawer{drawers(example):02d}'
-    no_pixels = {'image': tfds.decode.SkipDecoding()}
     rows = {
-        split: [
-            (alphabet(example), identity(example))
-            for example in builder.as_dataset(split=split, decoders=no_pixels).as_numpy_iterator()
-        ]
-        for split in splits
+        split: [(alphabet(row), identity(row)) for row in tfds_users.read(builder, split)]
+        for split in ('train', 'test')
     }
     part_of_alphabet = _assign_alphabets(rows['train'], options, config.seed)
     part_of_character = {name: part_of_alphabet[letters] for letters, name in rows['train']}
+    part_of_character.update((name, 'test') for _, name in rows['test'])
 
     def examples():
-        yield from tfds_users.examples(
-            splits['train'], user, identity, lambda _, name: part_of_character[name]
-        )
-        yield from tfds_users.examples(splits['test'], user, identity, lambda *_: 'test')
+        for split in rows:
+            yield from tfds_users.examples(
+                tfds_users.read(builder, split),
+                user,
+                identity,
+                lambda _, name: part_of_character[name],
+                name=split,
+            )
         if options.user == 'drawer':
             drawers.check_all_used()
 
@@ -181,48 +179,47 @@ def _assign_alphabets(rows, options, seed):
 class _Drawers:
     """The drawer of a TFDS example, which has none, from the archives' file names.
 
-    TFDS keeps the pixels and the label; both together are unique in Omniglot, so
-    they lead back to the file `NNNN_DD.png`, where DD is the drawer. Every example
-    must be found, and every file used once: then both sources agree.
+    TFDS keeps the pixels and the label, and both together lead back to the file
+    `NNNN_DD.png`, where DD is the drawer. (Where two drawers made the very same
+    drawing of a character, either may have either.) Every example must be found and
+    every file used once: then both sources agree.
     """
 
     def __init__(self, archives: pathlib.Path):
-        self._drawers = {}
+        self._drawers = collections.defaultdict(list)
         for name, split in ARCHIVES.items():
             if split:
                 self._index(archives / name)
-        self._unused = set(self._drawers)
+        self._left = sum(map(len, self._drawers.values()))
 
     def _index(self, path):
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
-                if not member.endswith('.png'):
-                    continue
-                label, drawer = pathlib.PurePosixPath(member).stem.split('_')
-                pixels = np.asarray(Image.open(io.BytesIO(archive.read(member))))
-                key = int(label) - 1, _digest(pixels)
-                if key in self._drawers:
-                    raise ValueError(f'{path}: {member} is twice in the archives')
-                self._drawers[key] = int(drawer)
+                name = pathlib.PurePosixPath(member)
+                if name.suffix == '.png':
+                    label, drawer = name.stem.split('_')
+                    key = int(label) - 1, _digest(archive.read(member))
+                    self._drawers[key].append(int(drawer))
 
     def __call__(self, example) -> int:
-        key = int(example['label']), _digest(example['image'][..., 0] > 127)
-        if key not in self._drawers:
+        key = int(example['label']), _digest(example['image'])
+        if not self._drawers.get(key):
             raise ValueError(
                 f'Omniglot: TFDS has an image of label {key[0]} that the archives lack; they'
                 ' are not of the same release'
             )
-        self._unused.discard(key)
-        return self._drawers[key]
+        self._left -= 1
+        return self._drawers[key].pop(0)
 
     def check_all_used(self) -> None:
         """Raises ValueError if the archives hold images that TFDS did not give."""
-        if self._unused:
+        if self._left:
             raise ValueError(
-                f'Omniglot: the archives hold {len(self._unused)} images that the TFDS data set'
+                f'Omniglot: the archives hold {self._left} images that the TFDS data set'
                 ' lacks; they are not of the same release'
             )
 
 
-def _digest(pixels):
+def _digest(encoded):
+    pixels = np.asarray(Image.open(io.BytesIO(encoded)).convert('L')) > 127
     return hashlib.sha256(np.packbits(pixels).tobytes()).digest()

@@ -1,77 +1,120 @@
 """Preparing a TFDS data set from archives that are already on the disk."""
 
+from collections.abc import Mapping
+from concurrent import futures
+import contextlib
+import io
 import os
 import pathlib
 import shutil
+import tarfile
 import zipfile
 
 from dp_fedemb.data import store as store_lib
 
 
-def check_zip(path: pathlib.Path, task: str, where: str) -> None:
-    """Checks that an archive is there and whole.
-
-    Args:
-        path: the archive.
-        task: name of the task, for the message.
-        where: where to get it.
+def check_zip(path: pathlib.Path, where: str) -> None:
+    """Reads a whole zip archive and compares the checksums of its members.
 
     Raises:
-        FileNotFoundError: if it is missing.
         ValueError: if it is not a zip or a member fails its checksum.
     """
-    if not path.exists():
-        raise FileNotFoundError(f'{path}: missing; task {task} needs it: {where}')
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
     # zlib errors surface as such, not as BadZipFile.
     except Exception as error:
-        raise ValueError(
-            f'{path}: damaged archive ({" ".join(str(error).split())}); fetch it again: {where}'
-        ) from None
+        raise damaged(path, error, where) from None
     if broken:
-        raise ValueError(f'{path}: damaged archive (member {broken}); fetch it again: {where}')
+        raise damaged(path, f'member {broken}', where)
 
 
-def builder_from_archives(name: str, archives: pathlib.Path, data_dir: pathlib.Path):
+def damaged(path: pathlib.Path, reason: object, where: str) -> ValueError:
+    """Returns the error for an archive that cannot be read to its end."""
+    reason = ' '.join(str(reason).split()) or type(reason).__name__
+    return ValueError(f'{path}: damaged ({reason}); fetch it again: {where}')
+
+
+def builder_from_archives(
+    name: str, archives: pathlib.Path, data_dir: pathlib.Path, where: str
+):
     """Prepares a TFDS data set offline, unless it is prepared already.
 
-    TFDS compares each file with the checksum of the release that it knows. Archives
-    are given here by the user, who may have packed them again, so they are compared
-    with their own sums; the caller checks what is in them.
+    The official builder does the work; only its download manager is replaced by one
+    that unpacks files from `archives`. TFDS compares downloads with the checksums of
+    the release it knows. Archives are given here by the user, who may have packed
+    them again, so the caller checks what is in them instead.
 
     Args:
         name: of the data set in TFDS.
         archives: directory with the archives under their official file names.
         data_dir: where the prepared data set goes.
+        where: where to get the archives, for messages.
 
     Returns:
         The `tfds.core.DatasetBuilder`, prepared.
+
+    Raises:
+        ValueError: if an archive cannot be unpacked.
     """
     import tensorflow_datasets as tfds
-    from etils import epath
-    from tensorflow_datasets.core import registered
-    from tensorflow_datasets.core.download import checksums
 
     builder = tfds.builder(name, data_dir=os.fspath(data_dir))
     if builder.is_prepared():
         return builder
     official = type(builder)
-    local = {
-        url: checksums.compute_url_info(epath.Path(archives / info.filename))
-        for url, info in official.url_infos.items()
-    }
-    with registered.skip_registration():
-        kind = type(official.__name__, (official,), {'url_infos': local})
-    work = store_lib.partial_sibling(data_dir / f'{name}_downloads')
-    config = tfds.download.DownloadConfig(
-        manual_dir=archives, extract_dir=work / 'extracted', try_download_gcs=False
-    )
+    files = {url: archives / info.filename for url, info in official.url_infos.items()}
+    work = store_lib.partial_sibling(data_dir / f'{name}_unpacked')
+
+    class Local(official, skip_registration=True):
+        name = official.name
+
+        def _split_generators(self, dl_manager):
+            del dl_manager
+            return super()._split_generators(_Unpacker(files, work, where))
+
     try:
-        kind(data_dir=os.fspath(data_dir)).download_and_prepare(
-            download_dir=work / 'downloads', download_config=config
-        )
+        # What TFDS prints speaks of downloads.
+        with contextlib.redirect_stdout(io.StringIO()):
+            Local(data_dir=os.fspath(data_dir)).download_and_prepare(
+                download_dir=work,
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+            )
+    except AssertionError as error:
+        raise ValueError(
+            f'{archives}: TFDS finds other files than it expects of {name} ({error}); fetch'
+            f' them again: {where}'
+        ) from error
     finally:
         shutil.rmtree(work)
     return tfds.builder(name, data_dir=os.fspath(data_dir))
+
+
+class _Unpacker:
+    """The part of TFDS's download manager that unpacks, on local files."""
+
+    def __init__(self, files: Mapping[str, pathlib.Path], work: pathlib.Path, where: str):
+        self._files = files
+        self._work = work
+        self._where = where
+
+    def download_and_extract(self, urls):
+        """Returns one directory per URL, in the structure of `urls`."""
+        if isinstance(urls, str):
+            return self._unpack(urls)
+        with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            return dict(zip(urls, pool.map(self._unpack, urls.values())))
+
+    def _unpack(self, url):
+        path = self._files[url]
+        directory = self._work / path.stem
+        try:
+            if path.suffix == '.zip':
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(directory)
+            else:
+                with tarfile.open(path) as archive:
+                    archive.extractall(directory, filter='data')
+        except Exception as error:
+            raise damaged(path, error, self._where) from None
+        return os.fspath(directory)

@@ -1,13 +1,15 @@
 """Any TFDS data set as users: by a feature of the example, or by a function of it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Optional, Union
 
 from dp_fedemb.data import conversion
 
 # A feature's name ('label', or 'writer/id' inside a nested feature), or a function
-# of the whole example as NumPy values.
+# of the whole example: NumPy values, images still encoded.
 Key = Union[str, Callable[[Mapping[str, Any]], Any]]
+
+_BATCH = 256
 
 
 def key_function(key: Key, features: Optional[Any] = None) -> Callable[[Mapping], str]:
@@ -22,70 +24,107 @@ def key_function(key: Key, features: Optional[Any] = None) -> Callable[[Mapping]
     """
     if callable(key):
         return lambda example: _text(key(example))
+    value = _getter(key)
+    feature = _feature(key, features) if features is not None else None
+    if getattr(feature, 'names', None):
+        return lambda example: feature.int2str(int(value(example)))
+    return lambda example: _text(value(example))
+
+
+def read(builder: Any, split: str, image: str = 'image') -> Iterator[Mapping[str, Any]]:
+    """Reads a split of a prepared data set in its fixed order.
+
+    Images come as they are stored, encoded: decoding them is left to all cores, and
+    costs nothing where only names are asked for.
+
+    Args:
+        builder: a `tfds.core.DatasetBuilder`.
+        split: name of the split.
+        image: the feature with the pixels.
+
+    Yields:
+        Examples as (nested) dicts of NumPy values.
+
+    Raises:
+        ValueError: for a split or feature that the data set lacks.
+    """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    splits = list(builder.info.splits)
+    if split.partition('[')[0] not in [*splits, 'all']:
+        raise ValueError(f'split={split!r}: {builder.name} has {", ".join(splits)}')
+    decoders = None
+    if isinstance(_feature(image, builder.info.features), tfds.features.Image):
+        decoders = tfds.decode.SkipDecoding()
+        for name in reversed(image.split('/')):
+            decoders = {name: decoders}
+    dataset = builder.as_dataset(split=split, decoders=decoders)
+    specs = tf.nest.flatten(dataset.element_spec)
+    # Starting TF once for many examples is ten times faster; examples of varying
+    # shape must come one by one.
+    if not all(isinstance(s, tf.TensorSpec) and s.shape.is_fully_defined() for s in specs):
+        yield from dataset.as_numpy_iterator()
+        return
+    for batch in dataset.batch(_BATCH).as_numpy_iterator():
+        columns = tf.nest.flatten(batch)
+        for row in zip(*columns):
+            yield tf.nest.pack_sequence_as(batch, row)
+
+
+def examples(
+    rows: Any,
+    user: Key,
+    identity: Key,
+    part: Callable[[str, str], Optional[str]],
+    image: str = 'image',
+    features: Optional[Any] = None,
+    name: str = 'example',
+) -> Iterator[conversion.Example]:
+    """Turns TFDS examples into examples for `conversion.convert`.
+
+    Args:
+        rows: what `read` yields, or any iterable of mappings of NumPy values, images
+            encoded or uint8 arrays.
+        user: names the owner.
+        identity: names what the image shows.
+        part: (user, identity) -> the store it belongs to, or None to leave it out.
+        image: the feature with the pixels.
+        features: `builder.info.features`, to give class labels by name.
+        name: of the rows, for the list of broken images.
+
+    Yields:
+        Examples in the order of the rows.
+    """
+    user_of, identity_of = key_function(user, features), key_function(identity, features)
+    image_of = _getter(image)
+    for index, row in enumerate(rows):
+        names = user_of(row), identity_of(row)
+        chosen = part(*names)
+        if chosen is not None:
+            yield conversion.Example(chosen, *names, image_of(row), f'{name} {index}')
+
+
+def _feature(key, features):
+    for part in key.split('/'):
+        if not hasattr(features, 'keys') or part not in features:
+            listed = ', '.join(features) if hasattr(features, 'keys') else 'no parts'
+            raise ValueError(f'feature {key!r}: the data set has {listed}, not {part!r}')
+        features = features[part]
+    return features
+
+
+def _getter(key):
     path = key.split('/')
-    feature = features
-    for part in path if features is not None else ():
-        if part not in feature:
-            raise ValueError(f'feature {key!r}: the data set has {", ".join(feature)}')
-        feature = feature[part]
-    names = getattr(feature, 'int2str', None) if getattr(feature, 'names', None) else None
 
     def value(example):
         for part in path:
             if part not in example:
                 raise ValueError(f'feature {key!r}: the example has {", ".join(example)}')
             example = example[part]
-        return names(int(example)) if names else _text(example)
+        return example
 
     return value
-
-
-def keys(
-    dataset: Any, user: Key, identity: Key, image: str = 'image', features: Any = None
-) -> list[tuple[str, str]]:
-    """Returns (user, identity) of each example, in order.
-
-    Make `dataset` with `decoders={image: tfds.decode.SkipDecoding()}` when neither
-    key looks at pixels: then this takes a small part of the time of decoding.
-    """
-    user, identity = key_function(user, features), key_function(identity, features)
-    return [(user(example), identity(example)) for example in _as_numpy(dataset)]
-
-
-def examples(
-    dataset: Any,
-    user: Key,
-    identity: Key,
-    part: Callable[[str, str], Optional[str]],
-    image: str = 'image',
-    features: Any = None,
-) -> Iterator[conversion.Example]:
-    """Turns TFDS examples into examples for `conversion.convert`.
-
-    Args:
-        dataset: what `tfds.load` returns for one split, or any iterable of mappings
-            of NumPy values.
-        user: names the owner.
-        identity: names what the image shows.
-        part: (user, identity) -> the store it belongs to, or None to leave it out.
-        image: the feature with the pixels, decoded or (with `SkipDecoding`) encoded.
-        features: `builder.info.features`, to give class labels by name.
-
-    Yields:
-        Examples in the order of the data set.
-    """
-    user_of, identity_of = key_function(user, features), key_function(identity, features)
-    for index, example in enumerate(_as_numpy(dataset)):
-        names = user_of(example), identity_of(example)
-        chosen = part(*names)
-        if chosen is not None:
-            yield conversion.Example(chosen, *names, example[image], f'example {index}')
-
-
-def _as_numpy(dataset) -> Iterable[Mapping[str, Any]]:
-    if hasattr(dataset, 'as_numpy_iterator'):
-        return dataset.as_numpy_iterator()
-    return dataset
 
 
 def _text(value):
