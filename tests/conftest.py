@@ -1,0 +1,56 @@
+"""What tests of several packages share."""
+
+import pytest
+
+from dp_fedemb import privacy
+
+CLIP_NORM = 0.5
+NOISE_MULTIPLIER = 1.5
+
+# One of each mechanism; the trees restart in mid-power, and are completed, so that
+# every branch runs within a few rounds.
+MECHANISMS = {
+    'none': privacy.NoPrivacy(),
+    'clip_only': privacy.ClipOnly(CLIP_NORM),
+    'gaussian': privacy.Gaussian(CLIP_NORM, NOISE_MULTIPLIER),
+    'adaptive_gaussian': privacy.AdaptiveGaussian(
+        CLIP_NORM, NOISE_MULTIPLIER, clipped_count_stddev=1.0
+    ),
+    'tree': privacy.Tree(
+        CLIP_NORM, NOISE_MULTIPLIER, restart_rounds=3, tree_completion=True
+    ),
+    'tree_adaptive': privacy.TreeAdaptive(
+        CLIP_NORM, NOISE_MULTIPLIER, restart_rounds=3, clipped_count_stddev=1.0
+    ),
+}
+
+
+@pytest.fixture(scope='session')
+def make_plan():
+    """Function from a mechanism, or its name, and changes to a small plan."""
+
+    def build(mechanism, **changes):
+        mechanism = MECHANISMS.get(mechanism, mechanism)
+        arguments = {
+            'num_users': 1000,
+            'virtual_clients_per_round': 8,
+            'users_per_virtual_client': 2,
+            'rounds': 16,
+            'sampling': (
+                privacy.Poisson()
+                if mechanism.independent_rounds
+                else privacy.MinSeparation()
+            ),
+        }
+        return privacy.PrivacyPlan(mechanism=mechanism, **(arguments | changes))
+
+    return build
+
+
+@pytest.fixture(scope='session')
+def tff_runtime():
+    """One worker for all tests that execute TFF computations."""
+    from dp_fedemb.simulation import runtime
+
+    with runtime.LocalRuntime() as local:
+        yield local
