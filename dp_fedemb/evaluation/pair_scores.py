@@ -1,0 +1,232 @@
+"""Exact counts of the similarity of all pairs, in bounded memory.
+
+The similarity of two images is the inner product of their unit-norm embeddings,
+computed in float32 and rounded to a multiple of `STEP` = 2**-21 (4.8e-7, the size of
+the rounding errors of such a product). It is therefore an integer number of steps,
+two products that differ by rounding alone are mostly one value, and counting replaces
+sorting:
+
+*   a first pass counts all pairs in bins of `BIN_STEPS` steps;
+*   a second one resolves single steps inside the few bins that a caller asks for.
+
+Both go over square tiles of the upper triangle of the matrix of similarities, one
+thread a core. Rows are sorted by identity, so genuine pairs (same identity) lie in
+the tiles next to the diagonal, and no other tile looks at labels.
+"""
+
+import atexit
+from collections.abc import Callable, Sequence
+from concurrent import futures
+import functools
+import os
+
+import numpy as np
+
+STEP = 2.0**-21
+BIN_STEPS = 128
+# Bins of a similarity of [-1, 1], and some more for embeddings not quite of norm 1.
+_HALF = round(1 / (BIN_STEPS * STEP)) + 64
+NUM_BINS = 2 * _HALF
+# Adding this to a similarity in units of bins leaves 7 bits after the point in
+# float32, which rounds it to whole steps, and makes it positive.
+_OFFSET = 1.5 * 2**16
+_FIRST = int(_OFFSET) - _HALF
+_TILE = 1024
+_NORM_TOLERANCE = 1e-3
+
+
+def bin_edges() -> np.ndarray:
+    """Returns the lower edges of the bins, float64 [NUM_BINS], and the last upper one."""
+    return (np.arange(NUM_BINS + 1) - _HALF) * (BIN_STEPS * STEP)
+
+
+def similarity(bins: np.ndarray, steps: np.ndarray = 0) -> np.ndarray:
+    """Returns the similarity at a step (0..BIN_STEPS) of a bin, exactly."""
+    return ((np.asarray(bins) - _HALF) * BIN_STEPS + steps) * STEP
+
+
+def check(embeddings: np.ndarray, identities: np.ndarray) -> None:
+    """Raises ValueError unless these are unit-norm (or zero) embeddings with identities."""
+    embeddings, identities = np.asarray(embeddings), np.asarray(identities)
+    if embeddings.ndim != 2 or identities.shape != embeddings.shape[:1]:
+        raise ValueError(
+            f'embeddings {list(embeddings.shape)}, identities {list(identities.shape)}:'
+            ' expected [n, D] and [n]'
+        )
+    norms = np.sqrt(np.einsum('nd,nd->n', embeddings, embeddings, dtype=np.float64))
+    # A network without biases gives a black image a zero; its similarity is 0.
+    wrong = ~((np.abs(norms - 1) <= _NORM_TOLERANCE) | (norms == 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f'embeddings: {wrong.sum():,} of {len(norms):,} are not of norm 1 (row {row}:'
+            f' {norms[row]:.6g}); normalise them, or look why training diverged'
+        )
+
+
+class PairScores:
+    """Counts over the unordered pairs of distinct images.
+
+    Attributes:
+        num_pairs: n (n - 1) / 2.
+        num_genuine: pairs of the same identity.
+        identities: [num_identities] the distinct identities, sorted.
+        counts: [num_identities] images of each.
+    """
+
+    def __init__(self, embeddings: np.ndarray, identities: np.ndarray):
+        """Sorts the embeddings.
+
+        Args:
+            embeddings: float32 [n, D], each of norm 1 or 0.
+            identities: [n], numbers or names.
+
+        Raises:
+            ValueError: for other shapes, norms or non-finite values.
+        """
+        check(embeddings, identities)
+        self.identities, labels, self.counts = np.unique(
+            identities, return_inverse=True, return_counts=True
+        )
+        order = np.argsort(labels, kind='stable')
+        self._labels = labels[order].astype(np.int32)
+        self._rows = np.asarray(embeddings, np.float32)[order]
+        n = len(order)
+        self.num_pairs = n * (n - 1) // 2
+        self.num_genuine = int(np.sum(self.counts * (self.counts - 1) // 2))
+        self._blocks = [slice(start, min(start + _TILE, n)) for start in range(0, n, _TILE)]
+
+    def histograms(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns int64 [NUM_BINS] counts of genuine and of impostor pairs."""
+        genuine, every = self._sum((2, NUM_BINS), self._count_tile, self._tiles())
+        return genuine, every - genuine
+
+    def resolve(self, bins: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Counts the pairs of each step inside some bins.
+
+        Returns:
+            int64 [len(bins), BIN_STEPS] counts of genuine and of impostor pairs.
+        """
+        bins = np.asarray(bins, np.int64)
+
+        def count(counts, *tile):
+            self._resolve_tile(counts, bins, *tile)
+
+        genuine, every = self._sum((2, len(bins), BIN_STEPS), count, self._tiles())
+        return genuine, every - genuine
+
+    def accepted_by_identity(self, threshold: float) -> np.ndarray:
+        """Returns int64 [num_identities] genuine pairs with similarity >= threshold."""
+        lowest = np.float32(threshold / (BIN_STEPS * STEP) + _OFFSET)
+
+        def count(counts, rows, columns):
+            scores, _ = self._scores(rows, columns)
+            row = np.nonzero(self._genuine_mask(rows, columns) & (scores >= lowest))[0]
+            np.add(counts, np.bincount(self._labels[rows][row], minlength=len(counts)), counts)
+
+        near = (tile for tile in self._tiles() if self._has_genuine(*tile))
+        return self._sum((len(self.identities),), count, near)
+
+    def _tiles(self):
+        for i, rows in enumerate(self._blocks):
+            for columns in self._blocks[i:]:
+                yield rows, columns
+
+    def _has_genuine(self, rows, columns):
+        return self._labels[rows.stop - 1] >= self._labels[columns.start]
+
+    def _genuine_mask(self, rows, columns):
+        same = self._labels[rows, None] == self._labels[None, columns]
+        return np.triu(same, 1) if rows == columns else same
+
+    def _scores(self, rows, columns, histogram=False):
+        """Returns the scores of a tile in bins plus `_OFFSET`, and perhaps their counts."""
+        scores, counts = _graph()(self._rows[rows], self._rows[columns], histogram)
+        # A view: `.numpy()` would copy.
+        return np.asarray(memoryview(scores)), counts
+
+    def _count_tile(self, counts, rows, columns):
+        genuine, every = counts
+        diagonal = rows == columns
+        scores, histogram = self._scores(rows, columns, histogram=not diagonal)
+        if diagonal:
+            every += _bincount(scores[np.triu(np.ones(scores.shape, bool), 1)])
+        else:
+            every += np.asarray(memoryview(histogram))[_FIRST:]
+        if self._has_genuine(rows, columns):
+            genuine += _bincount(scores[self._genuine_mask(rows, columns)])
+
+    def _resolve_tile(self, counts, bins, rows, columns):
+        genuine, every = counts
+        scores, _ = self._scores(rows, columns)
+        mask = self._genuine_mask(rows, columns) if self._has_genuine(rows, columns) else None
+        for index, number in enumerate(bins):
+            low = np.float32(number + _FIRST)
+            inside = (scores >= low) & (scores < low + 1)
+            if rows == columns:
+                inside = np.triu(inside, 1)
+            # Where the bin is nearly empty, which is the rule, this costs one look.
+            every[index] += _steps(scores[inside], low)
+            if mask is not None:
+                genuine[index] += _steps(scores[inside & mask], low)
+
+    def _sum(self, shape, count: Callable, tiles) -> np.ndarray:
+        """Adds up what `count(counts, rows, columns)` adds to int64 counts of `shape`."""
+        tiles = list(tiles)
+
+        def work(number):
+            counts = np.zeros(shape, np.int64)
+            for rows, columns in tiles[number::threads]:
+                count(counts, rows, columns)
+            return counts
+
+        threads = max(1, min(os.cpu_count() or 1, len(tiles)))
+        with futures.ThreadPoolExecutor(threads) as pool:
+            return sum(pool.map(work, range(threads)))
+
+
+def _bincount(scores):
+    return np.bincount(scores.astype(np.int64) - _FIRST, minlength=NUM_BINS)
+
+
+def _steps(scores, low):
+    return np.bincount(((scores - low) * BIN_STEPS).astype(np.int64), minlength=BIN_STEPS)
+
+
+@functools.cache
+def _graph():
+    """The tile as a TensorFlow graph, whose matrix product is the fastest at hand.
+
+    NumPy's OpenBLAS takes an unknown processor for an old one and is then several
+    times slower; TensorFlow's count of integers does not hold Python's lock.
+    """
+    import tensorflow as tf
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None], tf.float32),
+            tf.TensorSpec([None, None], tf.float32),
+            tf.TensorSpec([], tf.bool),
+        ]
+    )
+    def tile(rows, columns, histogram):
+        # A power of two: scaling before the product changes no bit of it.
+        rows = rows * (1 / (BIN_STEPS * STEP))
+        scores = tf.matmul(rows, columns, transpose_b=True) + _OFFSET
+
+        def count():
+            return tf.raw_ops.DenseBincount(
+                input=tf.reshape(tf.cast(scores, tf.int32), [-1]),
+                size=_FIRST + NUM_BINS,
+                weights=tf.zeros([0], tf.int32),
+            )
+
+        return scores, tf.cond(histogram, count, lambda: tf.zeros([0], tf.int32))
+
+    def on_cpu(*arguments):
+        with tf.device('/cpu:0'):
+            return tile(*arguments)
+
+    # Not later: TensorFlow cannot free it once its own modules are torn down.
+    atexit.register(_graph.cache_clear)
+    return on_cpu

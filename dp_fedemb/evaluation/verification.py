@@ -1,0 +1,256 @@
+"""Exact verification over all pairs: recall at a false accept rate, ROC, AUC, EER.
+
+Conventions, the same everywhere:
+
+*   A pair is two distinct images, unordered; an image is never compared with itself.
+    It is genuine if both show one identity, and an impostor pair otherwise.
+*   A pair is accepted if its similarity is at least the threshold.
+*   FAR is the accepted fraction of impostor pairs, recall (TAR, the paper's
+    recall@FAR) the accepted fraction of genuine pairs.
+*   The threshold of a target FAR is the smallest one whose FAR does not exceed the
+    target: equal similarities are accepted together or not at all.
+*   A FAR is resolvable if it allows at least one impostor pair. Where it is not, or
+    where no pair is genuine, recall is NaN and `reason` says why.
+
+Similarities are multiples of `pair_scores.STEP`, and so are thresholds.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import fractions
+from typing import Optional
+
+import numpy as np
+
+from dp_fedemb.evaluation import pair_scores
+
+FARS = (1e-3, 1e-2)
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatingPoint:
+    """Recall where the false accept rate is just not above a target.
+
+    Attributes:
+        target_far: as asked for.
+        recall: accepted fraction of the genuine pairs; NaN if not resolvable.
+        far: accepted fraction of the impostor pairs.
+        threshold: the smallest similarity that is accepted; it may lie above the
+            largest one, and then no pair is.
+        accepted_genuine: accepted genuine pairs.
+        accepted_impostors: accepted impostor pairs.
+        reason: why the target is not resolvable; empty if it is.
+    """
+
+    target_far: float
+    recall: float
+    far: float
+    threshold: float
+    accepted_genuine: int
+    accepted_impostors: int
+    reason: str = ''
+
+    @property
+    def resolvable(self) -> bool:
+        """Whether `recall` is a number."""
+        return not self.reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What all pairs say.
+
+    Attributes:
+        points: one for each target FAR.
+        genuine_pairs: number of them.
+        impostor_pairs: number of them.
+        auc: area under the ROC curve, the probability that a genuine pair is more
+            similar than an impostor pair, ties counting half.
+        auc_error: what `auc` may be off by, because pairs of one bin of the
+            histograms are taken as tied.
+        eer: equal error rate: over all thresholds, the least of the larger of FAR and
+            the rejected fraction of genuine pairs.
+        eer_threshold: where that is.
+        genuine: int64 [B] histogram of the similarity of genuine pairs.
+        impostor: the same of impostor pairs.
+        edges: float64 [B + 1], the bins' edges.
+    """
+
+    points: tuple[OperatingPoint, ...]
+    genuine_pairs: int
+    impostor_pairs: int
+    auc: float
+    auc_error: float
+    eer: float
+    eer_threshold: float
+    genuine: np.ndarray = dataclasses.field(repr=False)
+    impostor: np.ndarray = dataclasses.field(repr=False)
+    edges: np.ndarray = dataclasses.field(repr=False)
+
+    def roc(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns FAR, recall and threshold of exact points of the ROC curve.
+
+        Thresholds are the bins' edges from high to low; points that repeat the one
+        before are left out. Empty if there is no genuine or no impostor pair.
+        """
+        if not self.genuine_pairs or not self.impostor_pairs:
+            return np.empty(0), np.empty(0), np.empty(0)
+        genuine = np.cumsum(np.append(0, self.genuine[::-1]))
+        impostor = np.cumsum(np.append(0, self.impostor[::-1]))
+        moved = (np.diff(genuine) > 0) | (np.diff(impostor) > 0)
+        kept = np.append(True, moved)
+        return (
+            impostor[kept] / self.impostor_pairs,
+            genuine[kept] / self.genuine_pairs,
+            self.edges[::-1][kept],
+        )
+
+
+def verify(
+    embeddings: np.ndarray, identities: np.ndarray, fars: Sequence[float] = FARS
+) -> Verification:
+    """Compares all pairs.
+
+    Args:
+        embeddings: float32 [n, D], each of norm 1 (or 0).
+        identities: [n], numbers or names.
+        fars: target false accept rates, each in (0, 1).
+
+    Raises:
+        ValueError: for a FAR outside (0, 1), or wrong embeddings.
+    """
+    return of_scores(pair_scores.PairScores(embeddings, identities), fars)
+
+
+def of_scores(
+    scores: pair_scores.PairScores, fars: Sequence[float] = FARS
+) -> Verification:
+    """Is `verify` for pairs that other figures need, too."""
+    check_fars(fars)
+    genuine, impostor = scores.histograms()
+    counts = _Counts(genuine, impostor)
+    allowed = {far: _allowed(far, counts.impostor_pairs) for far in fars}
+    wanted = {far: counts.impostor_bin(most) for far, most in allowed.items() if most}
+    crossing = counts.crossing_bin()
+    bins = sorted({*wanted.values(), *([] if crossing is None else [crossing])})
+    counts.add_steps(bins, *scores.resolve(bins)) if bins else None
+    eer, eer_threshold = counts.equal_error(crossing)
+    auc, auc_error = counts.area()
+    return Verification(
+        points=tuple(_point(far, allowed[far], wanted.get(far), counts) for far in fars),
+        genuine_pairs=counts.genuine_pairs,
+        impostor_pairs=counts.impostor_pairs,
+        auc=auc,
+        auc_error=auc_error,
+        eer=eer,
+        eer_threshold=eer_threshold,
+        genuine=genuine,
+        impostor=impostor,
+        edges=pair_scores.bin_edges(),
+    )
+
+
+def recall_at_far(
+    embeddings: np.ndarray, identities: np.ndarray, fars: Sequence[float] = FARS
+) -> tuple[OperatingPoint, ...]:
+    """Returns the operating point of each target FAR; see `verify`."""
+    return verify(embeddings, identities, fars).points
+
+
+def check_fars(fars: Sequence[float]) -> None:
+    """Raises ValueError for a target outside (0, 1)."""
+    for far in fars:
+        if not 0 < far < 1:
+            raise ValueError(f'far={far}: expected a number above 0 and below 1')
+
+
+def _allowed(far, impostor_pairs):
+    """Impostor pairs that a target allows; in decimals, so 0.29 of 100 is 29."""
+    return int(fractions.Fraction(repr(float(far))) * impostor_pairs)
+
+
+class _Counts:
+    """Histograms by bin, and by step in some bins."""
+
+    def __init__(self, genuine, impostor):
+        self._genuine, self._impostor = genuine, impostor
+        self._steps = {}
+        # Pairs in the bins above each one.
+        self._genuine_above = np.cumsum(genuine[::-1])[::-1] - genuine
+        self._impostor_above = np.cumsum(impostor[::-1])[::-1] - impostor
+        self.genuine_pairs = int(genuine.sum())
+        self.impostor_pairs = int(impostor.sum())
+
+    def impostor_bin(self, above: int) -> int:
+        """The bin of the most similar impostor pair but `above`."""
+        return int(np.nonzero(self._impostor_above <= above)[0][0])
+
+    def crossing_bin(self) -> Optional[int]:
+        """The bin at whose lower edge FAR is still above FRR, and not at its upper."""
+        if not self.genuine_pairs or not self.impostor_pairs:
+            return None
+        far = (self._impostor_above + self._impostor) / self.impostor_pairs
+        frr = 1 - (self._genuine_above + self._genuine) / self.genuine_pairs
+        return int(np.nonzero(far > frr)[0][-1])
+
+    def add_steps(self, bins, genuine, impostor):
+        """Takes the counts of single steps, checked against those of the bins."""
+        for index, number in enumerate(bins):
+            whole = self._genuine[number], self._impostor[number]
+            if (genuine[index].sum(), impostor[index].sum()) != whole:
+                raise RuntimeError(
+                    f'pairs in bin {number} changed between two passes: the matrix product'
+                    ' of this machine does not repeat itself; please report it'
+                )
+            self._steps[number] = genuine[index], impostor[index]
+
+    def at_least(self, number):
+        """Genuine and impostor pairs at or above each step 0..BIN_STEPS of a bin."""
+        genuine, impostor = self._steps[number]
+        return tuple(
+            above[number] + np.append(np.cumsum(steps[::-1])[::-1], 0)
+            for above, steps in (
+                (self._genuine_above, genuine), (self._impostor_above, impostor)
+            )
+        )
+
+    def area(self):
+        if not self.genuine_pairs or not self.impostor_pairs:
+            return np.nan, np.nan
+        g = self._genuine / self.genuine_pairs
+        i = self._impostor / self.impostor_pairs
+        above = self._genuine_above / self.genuine_pairs
+        tied = np.dot(i, g) / 2
+        return float(np.dot(i, above) + tied), float(tied)
+
+    def equal_error(self, number):
+        if number is None:
+            return np.nan, np.nan
+        genuine, impostor = self.at_least(number)
+        worse = np.maximum(
+            impostor / self.impostor_pairs, 1 - genuine / self.genuine_pairs
+        )
+        step = int(np.argmin(worse))
+        return float(worse[step]), float(pair_scores.similarity(number, step))
+
+
+def _point(far, allowed, number, counts):
+    if not counts.genuine_pairs:
+        reason = 'no pair is genuine: no identity has two images'
+    elif not allowed:
+        reason = (
+            f'{counts.impostor_pairs:,} impostor pairs cannot resolve it: expected at'
+            f' least {int(np.ceil(1 / far)):,}'
+        )
+    else:
+        genuine, impostor = counts.at_least(number)
+        step = int(np.nonzero(impostor <= allowed)[0][0])
+        return OperatingPoint(
+            target_far=far,
+            recall=int(genuine[step]) / counts.genuine_pairs,
+            far=int(impostor[step]) / counts.impostor_pairs,
+            threshold=float(pair_scores.similarity(number, step)),
+            accepted_genuine=int(genuine[step]),
+            accepted_impostors=int(impostor[step]),
+        )
+    return OperatingPoint(far, np.nan, np.nan, np.nan, 0, 0, reason)
