@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-import tensorflow as tf
-
-from dp_fedemb import evaluation
 from dp_fedemb.data import store as store_lib
+from dp_fedemb.evaluation import embedding
+from dp_fedemb.evaluation import verification
 from dp_fedemb.models import embedding_model
+from dp_fedemb.models import weight_values
 
 
 class Evaluator:
@@ -21,7 +20,7 @@ class Evaluator:
         self,
         model: embedding_model.EmbeddingModel,
         store: store_lib.UserStore,
-        fars: Sequence[float] = (1e-3, 1e-2),
+        fars: Sequence[float] = verification.FARS,
     ):
         """Builds the model.
 
@@ -31,21 +30,18 @@ class Evaluator:
             fars: false accept rates to state the recall at.
         """
         self.serving_model = embedding_model.ServingModel(
-            model.build_serving_backbone(), model.image_shape
+            model.build_backbone(), model.image_shape
         )
         self._store = store
         self._fars = tuple(fars)
 
     def set_weights(self, trainable: Sequence, non_trainable: Sequence) -> None:
         """Loads backbone weights into the serving model."""
-        backbone = self.serving_model.backbone
-        for variable, value in zip(backbone.trainable_variables, trainable):
-            variable.assign(value)
-        for variable, value in zip(backbone.non_trainable_variables, non_trainable):
-            variable.assign(value)
+        weight_values.assign(self.serving_model.backbone, trainable, non_trainable)
 
     def __call__(self, trainable: Sequence, non_trainable: Sequence) -> dict[str, float]:
         """Returns `recall@FAR=...` for each rate."""
         self.set_weights(trainable, non_trainable)
-        embeddings = evaluation.embed(self.serving_model, self._store.images)
-        return evaluation.recall_at_fars(embeddings, self._store.identities, self._fars)
+        embeddings = embedding.embed(self.serving_model, self._store.images)
+        points = verification.recall_at_far(embeddings, self._store.identities, self._fars)
+        return {f'recall@FAR={point.target_far:g}': point.recall for point in points}

@@ -145,10 +145,11 @@ class Experiment:
 
     def _train(self, directory, seed, seed_given, evaluate, start):
         trained = self.trained_model
-        to_backbone = lambda trainable, non_trainable: (trainable, non_trainable)
-        if self.settings.algorithm == 'fedavg':
-            to_backbone = full_model.backbone_weights(trained)
-            start = full_model.with_backbone_weights(trained, *start, seed=seed)
+        to_backbone = lambda *weights: weights
+        if trained is not self.model:
+            to_backbone = lambda *weights: full_model.backbone_weights(self.model, *weights)
+            with_head, _ = trained.initial_weights(seed)
+            start = [*start[0], *with_head[len(start[0]) :]], start[1]
 
         def export(trainable, non_trainable, path):
             evaluate.set_weights(*to_backbone(trainable, non_trainable))

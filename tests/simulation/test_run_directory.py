@@ -1,0 +1,86 @@
+"""Run directories: one configuration each, files whole or absent."""
+
+import pytest
+
+from dp_fedemb.simulation import run_directory
+
+CONFIG = {'task': 'synthetic', 'plan': {'rounds': 5, 'mechanism': {'clip_norm': 1.0}}}
+
+
+def begun(tmp_path, config=CONFIG):
+    directory = run_directory.RunDirectory(tmp_path / 'run')
+    directory.begin(config)
+    return directory
+
+
+def test_the_same_configuration_goes_on(tmp_path):
+    begun(tmp_path)
+    assert begun(tmp_path).read_json('config.json') == CONFIG
+
+
+def test_tuples_compare_as_they_are_stored(tmp_path):
+    begun(tmp_path, {'shape': (1, 2)})
+    begun(tmp_path, {'shape': (1, 2)})
+
+
+@pytest.mark.parametrize(
+    'changed, words',
+    [
+        ({**CONFIG, 'task': 'omniglot'}, "task='synthetic', not 'omniglot'"),
+        (
+            {**CONFIG, 'plan': {'rounds': 5, 'mechanism': {'clip_norm': 2.0}}},
+            'plan.mechanism.clip_norm=1.0, not 2.0',
+        ),
+        ({**CONFIG, 'new': 1}, 'new=None, not 1'),
+    ],
+)
+def test_another_configuration_is_refused_by_name(tmp_path, changed, words):
+    begun(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        begun(tmp_path, changed)
+
+
+def test_foreign_directories_are_left_alone(tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'thesis.tex').write_text('dear')
+    with pytest.raises(FileExistsError, match='holds no run'):
+        begun(tmp_path)
+    assert [path.name for path in (tmp_path / 'run').iterdir()] == ['thesis.tex']
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(NotADirectoryError, match='is a file'):
+        run_directory.RunDirectory(tmp_path / 'file').begin(CONFIG)
+
+
+def test_broken_configuration(tmp_path):
+    directory = begun(tmp_path)
+    (directory.path / 'config.json').write_text('{"task"')
+    with pytest.raises(ValueError, match='not JSON'):
+        begun(tmp_path)
+
+
+def test_check_writes_nothing(tmp_path):
+    run_directory.RunDirectory(tmp_path / 'run').check(CONFIG)
+    assert not list(tmp_path.iterdir())
+
+
+def test_replaced_directories_are_whole(tmp_path):
+    directory = begun(tmp_path)
+
+    def write(text):
+        def into(draft):
+            draft.mkdir()
+            (draft / 'file').write_text(text)
+
+        return into
+
+    def fail(draft):
+        draft.mkdir()
+        raise RuntimeError('disk full')
+
+    directory.replace_directory(directory.saved_model, write('one'))
+    with pytest.raises(RuntimeError):
+        directory.replace_directory(directory.saved_model, fail)
+    assert (directory.saved_model / 'file').read_text() == 'one'
+    directory.replace_directory(directory.saved_model, write('two'))
+    assert (directory.saved_model / 'file').read_text() == 'two'
+    assert not list(directory.path.glob('saved_model.*'))

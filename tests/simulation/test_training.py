@@ -1,0 +1,235 @@
+"""The training program: rows, releases, and runs that go on as if never interrupted."""
+
+import collections
+import csv
+import functools
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from dp_fedemb import aggregation
+from dp_fedemb import data
+from dp_fedemb import models
+from dp_fedemb import privacy
+from dp_fedemb.data import virtual_clients
+from dp_fedemb.learning import client_config
+from dp_fedemb.learning import in_process
+from dp_fedemb.simulation import run_directory
+from dp_fedemb.simulation import training
+
+SEED = 2**100 + 7
+ROUNDS = 5
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+    generator = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp('store') / 'train'
+    with data.UserStoreWriter(path, (4, 4, 1)) as writer:
+        for user in range(12):
+            images = generator.integers(0, 256, (3, 4, 4, 1), np.uint8)
+            writer.add_user(images, [user] * 3)
+    return data.UserStore.open(path)
+
+
+def model():
+    def build():
+        images = tf.keras.Input((4, 4, 1))
+        flat = tf.keras.layers.Flatten()(images)
+        return tf.keras.Model(images, tf.keras.layers.Dense(3)(flat))
+
+    return models.EmbeddingModel(build, (4, 4, 1), 3, models.HEADS['linear']())
+
+
+def make_plan(**changes):
+    arguments = dict(
+        num_users=12, virtual_clients_per_round=2, users_per_virtual_client=2,
+        rounds=ROUNDS, mechanism=privacy.Gaussian(clip_norm=1.0, noise_multiplier=0.5),
+    )
+    return privacy.PrivacyPlan(**{**arguments, **changes})
+
+
+class Interrupted(Exception):
+    pass
+
+
+@functools.cache
+def engine_of(store, plan, seed, raw_metrics):
+    # Engines hold no state of a run, so runs of the same plan and seed share one.
+    return in_process.InProcessEngine(
+        model(),
+        client_config.ClientConfig(learning_rate=0.1),
+        query=aggregation.build_query(plan, seed),
+        server_optimizer=tff.learning.optimizers.build_sgdm(1.0, 0.9),
+        reader=virtual_clients.build_reader(store),
+        raw_metrics=raw_metrics,
+    )
+
+
+class Stopping:
+    """An engine that fails in one round, or in none."""
+
+    def __init__(self, engine, stop_before):
+        self.num_shards = engine.num_shards
+        self.initialize = engine.initialize
+        self.set_model_weights = engine.set_model_weights
+        self._engine = engine
+        self._stop_before = stop_before
+
+    def next(self, state, shards):
+        if int(state.client_work) == self._stop_before:
+            raise Interrupted
+        return self._engine.next(state, shards)
+
+
+def program(store, path, plan=None, seed=SEED, stop_before=None, raw_metrics=False, **options):
+    """A program in `path`; with `stop_before`, its engine fails in that round."""
+    plan = plan or make_plan()
+    directory = run_directory.RunDirectory(path)
+    directory.begin({'plan': plan.to_json()})
+    engine = Stopping(engine_of(store, plan, seed, raw_metrics), stop_before)
+
+    def evaluate(trainable, non_trainable):
+        del non_trainable
+        return {'recall@FAR=0.001': float(np.abs(np.asarray(trainable[0])).sum())}
+
+    def export(trainable, non_trainable, path):
+        np.savez(path, *[np.asarray(weight) for weight in trainable])
+        # np.savez appends its ending; the program wants the very path.
+        (directory.path / f'{path.rsplit("/", 1)[1]}.npz').rename(path)
+
+    schedule = training.TrainingSchedule(ROUNDS, rounds_per_eval=2, rounds_per_checkpoint=2)
+    return (
+        training.TrainingProgram(
+            engine, plan, store, seed, schedule, directory, evaluate, export, **options
+        ),
+        directory,
+    )
+
+
+def start():
+    return tff.learning.models.ModelWeights(*model().initial_weights(1))
+
+
+def rows(directory):
+    with open(directory.metrics) as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(store, tmp_path_factory):
+    run, directory = program(store, tmp_path_factory.mktemp('runs') / 'whole')
+    return run.run(start()), directory
+
+
+def test_a_row_for_each_round_with_its_epsilon(uninterrupted):
+    _, directory = uninterrupted
+    table = rows(directory)
+    assert [int(row['round']) for row in table] == list(range(ROUNDS + 1))
+    plan = make_plan()
+    for row in table:
+        done = int(row['round'])
+        assert float(row['epsilon_user']) == pytest.approx(plan.epsilon(done))
+        expected = plan.epsilon(done, 'virtual_client')
+        assert float(row['epsilon_virtual_client']) == pytest.approx(expected)
+        assert bool(row['recall@FAR=0.001']) == (done in (0, 2, 4, 5))
+    # Nothing that was computed from private data without noise.
+    assert not {'loss', 'update_norm', 'virtual_clients'} & set(table[0])
+    assert list(directory.tensorboard.iterdir())
+
+
+def test_statement_and_model_are_of_the_last_round(uninterrupted):
+    weights, directory = uninterrupted
+    statement = json.loads((directory.path / 'privacy.json').read_text())
+    assert statement['rounds_completed'] == ROUNDS
+    assert statement['epsilon_user'] == pytest.approx(make_plan().epsilon())
+    assert 'PRIVACY STATEMENT' in (directory.path / 'privacy.txt').read_text()
+    released = np.load(directory.saved_model)
+    np.testing.assert_array_equal(released['arr_0'], weights.trainable[0])
+
+
+@pytest.mark.parametrize('stop_before', [1, 2, 3])
+def test_an_interrupted_run_ends_as_the_uninterrupted_one(
+    store, tmp_path, uninterrupted, stop_before
+):
+    whole, whole_directory = uninterrupted
+    run, directory = program(store, tmp_path / 'run', stop_before=stop_before)
+    with pytest.raises(Interrupted):
+        run.run(start())
+    assert training.completed_rounds(directory) == stop_before // 2 * 2
+    assert training.checkpointed_seed(directory) == SEED
+    run, directory = program(store, tmp_path / 'run')
+    # The start weights count only where there is no checkpoint.
+    zeros = [np.zeros_like(weight) for weight in start().trainable]
+    weights = run.run(tff.learning.models.ModelWeights(zeros, []))
+    for ours, theirs in zip(weights.trainable, whole.trainable):
+        np.testing.assert_array_equal(ours, theirs)
+    assert [row['recall@FAR=0.001'] for row in rows(directory)] == [
+        row['recall@FAR=0.001'] for row in rows(whole_directory)
+    ]
+
+
+def test_another_seed_is_another_run(store, tmp_path, uninterrupted):
+    weights = program(store, tmp_path / 'run', seed=8)[0].run(start())
+    assert np.any(weights.trainable[0] != uninterrupted[0].trainable[0])
+
+
+def test_the_secret_seed_is_in_the_checkpoints_alone(uninterrupted):
+    _, directory = uninterrupted
+    for path in directory.path.rglob('*'):
+        if path.is_file() and 'checkpoints' not in path.parts:
+            assert str(SEED).encode() not in path.read_bytes(), path
+
+
+def test_raw_metrics_only_on_request_and_declared(store, tmp_path):
+    run, directory = program(
+        store, tmp_path / 'run', raw_metrics=True, statement_facts={'raw_metrics': True}
+    )
+    run.run(start())
+    last = rows(directory)[-1]
+    assert 0 < float(last['loss']) < 5 and float(last['update_norm']) > 0
+    statement = directory.read_json('privacy.json')
+    assert any('training metrics' in line for line in statement['not_covered'])
+
+
+def test_a_run_without_noise_says_so(store, tmp_path):
+    plan = make_plan(mechanism=privacy.NoPrivacy())
+    run, directory = program(store, tmp_path / 'run', plan=plan)
+    run.run(start())
+    assert rows(directory)[-1]['epsilon_user'] == 'nan'
+    assert directory.read_json('privacy.json')['epsilon_user'] is None
+    assert 'NOT PRIVATE' in (directory.path / 'privacy.txt').read_text()
+
+
+def test_observed_participation_is_in_the_statement(store, tmp_path):
+    plan = make_plan(sampling=privacy.MinSeparation())
+    run, directory = program(store, tmp_path / 'run', plan=plan)
+    run.run(start())
+    participation = directory.read_json('privacy.json')['participation']
+    assert participation['observed_min_separation'] == 3
+    assert participation['observed_max_participations'] == 2
+
+
+def test_plan_of_another_population(store, tmp_path):
+    with pytest.raises(ValueError, match='plan.num_users=13: the store has 12'):
+        program(store, tmp_path / 'run', plan=make_plan(num_users=13))
+
+
+@pytest.mark.parametrize('seed', [0, 1, 2**31, 2**32, 2**100 + 7])
+def test_seeds_survive_a_checkpoint(seed):
+    words = training._seed_to_words(seed)
+    assert words.dtype == np.int64 and training._seed_from_words(words) == seed
+
+
+def test_labels_are_local_or_those_of_the_population(store):
+    cohort = privacy.Cohort((np.array([0, 1]), np.array([], np.int64), np.array([5])))
+    shards = virtual_clients.assemble(store, cohort, SEED, 3, num_shards=2)
+    assert virtual_clients.num_examples(shards) == 9
+    labels = [part.tolist() for s in shards for part in np.split(s['labels'], s['splits'][1:-1])]
+    assert sorted(labels) == [[], [0, 0, 0], [0, 0, 0, 1, 1, 1]]
+    shared = virtual_clients.assemble(store, cohort, SEED, 3, 2, global_labels=True)
+    every = collections.Counter(np.concatenate([s['labels'] for s in shared]).tolist())
+    assert every == {0: 3, 1: 3, 5: 3}
