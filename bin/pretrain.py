@@ -1,0 +1,131 @@
+"""Trains a backbone without privacy: a public start, or the centralised baseline.
+
+    bin/pretrain.py --task=synthetic --output_dir=runs/start
+    bin/train.py --task=synthetic --pretrained=runs/start --output_dir=runs/private
+
+With --part=train it sees the training users' images: the non-private baseline.
+The same command again finds the result; an interrupted training begins anew.
+"""
+
+import json
+import os
+import pathlib
+
+import common
+import flag_groups
+import pretraining_flags
+from absl import flags
+
+FLAGS = flags.FLAGS
+
+flag_groups.define_task()
+flag_groups.define_model()
+pretraining_flags.define()
+
+flags.DEFINE_enum(
+    'part', 'public', ['public', 'train'],
+    "Images to train on. public: the task's public part. train: those of the training users,"
+    ' the centralised baseline, which is NOT PRIVATE.',
+)
+flags.DEFINE_enum(
+    'evaluation_part', 'test', ['test', 'validation'], 'Unseen identities to evaluate on.'
+)
+flags.DEFINE_string('output_dir', None, 'Directory of the result.', required=True)
+flags.DEFINE_string(
+    'pretrained', None, 'Start: directory of a SavedModel, or of a run; fresh by default.'
+)
+flags.DEFINE_bool(
+    'pretrained_partial', False,
+    'Load what fits of --pretrained, and leave the rest fresh, instead of refusing.',
+)
+flags.DEFINE_integer(
+    'seed', 0, 'Of fresh weights, order and augmentation. Not secret: it is in config.json.'
+)
+
+
+def main(_):
+    task = flag_groups.task()
+    print(task.summary(), flush=True)
+    store = _part(task, 'part')
+    unseen = _part(task, 'evaluation_part')
+    model = flag_groups.model(task)
+    config = pretraining_flags.config(store.image_shape[-1])
+
+    from dp_fedemb.learning import pretraining
+
+    private_images = FLAGS.part == 'train'
+    notice = pretraining.NOT_PRIVATE_NOTICE if private_images else pretraining.PUBLIC_NOTICE
+    print(notice, flush=True)
+    directory = pathlib.Path(FLAGS.output_dir)
+    start = _start(model)
+    began = pretraining.pretrain_once(
+        directory, model, store, config, FLAGS.seed, start, notice
+    )
+    if not began:
+        print(f'{directory} holds the result of this command already.')
+    scores = _scores(directory, model, unseen, start)
+    print(_table(scores))
+    print(f'\noutputs: {directory.absolute()}')
+    print(f'  give it to bin/train.py as --pretrained={directory}')
+    if private_images:
+        print(f'\n{notice}')
+
+
+def _part(task, flag):
+    name = FLAGS[flag].value
+    if name not in task.stores:
+        raise ValueError(
+            f'{flag}={name}: task {task.name} has no such part here; it has'
+            f' {", ".join(task.stores)}. Options of the task make one, see tasks/{task.name}.py'
+        )
+    return task.stores[name]
+
+
+def _start(model):
+    """Weights of --pretrained, or None."""
+    from dp_fedemb.models import pretrained
+
+    if not FLAGS.pretrained:
+        return None
+    weights, report = pretrained.load(
+        FLAGS.pretrained, model, FLAGS.pretrained_partial, FLAGS.seed
+    )
+    print(report, flush=True)
+    return weights
+
+
+def _scores(directory, model, unseen, start):
+    """Metrics on unseen identities by stage, computed once for each part."""
+    path = directory / f'evaluation_{FLAGS.evaluation_part}.json'
+    if path.exists():
+        return json.loads(path.read_text())
+
+    from dp_fedemb.models import pretrained
+    from dp_fedemb.simulation import evaluator
+
+    weights, _ = pretrained.load(directory, model)
+    stages = {'untrained': model.initial_weights(FLAGS.seed)}
+    if start is not None:
+        stages['start'] = start
+    stages['trained'] = weights
+    evaluate = evaluator.Evaluator(model, unseen)
+    scores = {stage: evaluate(*values) for stage, values in stages.items()}
+    draft = path.with_name(f'{path.name}.partial-{os.getpid()}')
+    draft.write_text(json.dumps(scores, indent=2) + '\n')
+    draft.replace(path)
+    return scores
+
+
+def _table(scores):
+    names = list(scores['trained'])
+    title = f'unseen identities ({FLAGS.evaluation_part})'
+    lines = ['', f'{title:<30}' + ''.join(f'{name:>18}' for name in names)]
+    for stage, values in scores.items():
+        if stage == 'trained' and FLAGS.part == 'train':
+            stage = 'trained, NOT PRIVATE'
+        lines.append(f'{stage:<30}' + ''.join(f'{values[name]:>18.4f}' for name in names))
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    common.run(main)

@@ -1,0 +1,237 @@
+"""Pretraining into a directory, once: public start or non-private baseline.
+
+    config.json       what it was made from; another one is refused
+    metrics.csv       one row per pass over the images
+    saved_model/      the backbone, which `models.pretrained.load` reads
+    privacy.json, .txt   that nothing here is protected, and whose images it saw
+
+The directory appears when all of it is there, so an interrupted training leaves
+nothing that a later run would take for a result.
+"""
+
+from collections.abc import Callable
+import csv
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from dp_fedemb import data
+from dp_fedemb import validate
+from dp_fedemb.data import store as store_lib
+from dp_fedemb.learning import centralized
+from dp_fedemb.learning import simclr
+from dp_fedemb.learning import training_loop
+from dp_fedemb.models import embedding_model
+from dp_fedemb.models import pretrained
+from dp_fedemb.models import weight_values
+
+_Result = tuple[weight_values.WeightValues, list[dict[str, Any]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingConfig:
+    """How to pretrain.
+
+    Attributes:
+        method: a key of `METHODS`.
+        training: optimisation.
+        temperature: of SimCLR's loss.
+        projection_dim: of SimCLR's projection.
+    """
+
+    method: str = 'supervised'
+    training: training_loop.TrainingConfig = training_loop.TrainingConfig()
+    temperature: float = 0.5
+    projection_dim: int = 64
+
+    def __post_init__(self):
+        validate.one_of('method', self.method, METHODS)
+        validate.positive(temperature=self.temperature, projection_dim=self.projection_dim)
+
+
+def _supervised(config: PretrainingConfig) -> Callable[..., _Result]:
+    return functools.partial(centralized.train, config=config.training)
+
+
+def _simclr(config: PretrainingConfig) -> Callable[..., _Result]:
+    return functools.partial(
+        simclr.train,
+        config=config.training,
+        temperature=config.temperature,
+        projection_dim=config.projection_dim,
+    )
+
+
+# Name (as in --method) -> function(config) -> function(model, store, seed=, initial=).
+METHODS = {
+    'simclr': _simclr,
+    'supervised': _supervised,
+}
+
+PUBLIC_NOTICE = (
+    'Pretrained on public images without differential privacy: the weights may reveal those'
+    ' images, and no private user was looked at.'
+)
+NOT_PRIVATE_NOTICE = (
+    'NOT PRIVATE: trained on the images of the training users without differential privacy.'
+    ' The weights may reveal any of them; use them to compare, do not release them.'
+)
+
+
+def pretrain(
+    model: embedding_model.EmbeddingModel,
+    store: data.UserStore,
+    config: PretrainingConfig = PretrainingConfig(),
+    seed: int = 0,
+    initial: Optional[weight_values.WeightValues] = None,
+) -> _Result:
+    """Trains the backbone on a store, without privacy.
+
+    Args:
+        model: what is trained; its frozen weights keep their value, so to freeze only
+            what comes after, give the model without freezing.
+        store: the images; users are ignored, identities too with SimCLR.
+        config: how.
+        seed: of the fresh weights, the order and the augmentation. Not the secret seed
+            of a private run: the result is public.
+        initial: start of the backbone; fresh by default.
+
+    Returns:
+        (trainable, non_trainable) values of the backbone, and one row per pass over
+        the images (see `training_loop.fit`).
+
+    Raises:
+        ValueError: for images of another shape, or training that diverges.
+    """
+    return METHODS[config.method](config)(model, store, seed=seed, initial=initial)
+
+
+def pretrain_once(
+    directory: Union[str, os.PathLike],
+    model: embedding_model.EmbeddingModel,
+    store: data.UserStore,
+    config: PretrainingConfig = PretrainingConfig(),
+    seed: int = 0,
+    initial: Optional[weight_values.WeightValues] = None,
+    notice: str = PUBLIC_NOTICE,
+) -> bool:
+    """Pretrains into a directory, unless it holds the result of the same call.
+
+    Args:
+        directory: made by this function; its SavedModel goes to
+            `models.pretrained.load`.
+        model: as in `pretrain`.
+        store: as in `pretrain`.
+        config: as in `pretrain`.
+        seed: as in `pretrain`; written into the directory.
+        initial: as in `pretrain`.
+        notice: whose images were seen; `NOT_PRIVATE_NOTICE` for training users.
+
+    Returns:
+        Whether training took place; False if the result was there already.
+
+    Raises:
+        FileExistsError: if there is something else at the path.
+        ValueError: if it holds a result made otherwise, or see `pretrain`.
+    """
+    directory = pathlib.Path(directory).absolute()
+    source = _source(model, store, config, seed, initial)
+    if _is_there(directory, source):
+        return False
+    # Made before training, so that a path that cannot be written costs no time.
+    draft = store_lib.partial_sibling(directory)
+    try:
+        weights, history = pretrain(model, store, config, seed, initial)
+        _save_model(model, weights, draft / pretrained.SAVED_MODEL)
+        with open(draft / 'metrics.csv', 'w', newline='') as file:
+            writer = csv.DictWriter(file, list(history[0]))
+            writer.writeheader()
+            writer.writerows(history)
+        _write_json(draft / 'config.json', source)
+        statement = {'private': False, 'epsilon_user': None, 'notice': notice}
+        _write_json(draft / 'privacy.json', statement)
+        (draft / 'privacy.txt').write_text(f'{notice}\n')
+        if directory.exists():
+            directory.rmdir()
+        draft.rename(directory)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return True
+
+
+def _save_model(model, weights, path):
+    backbone = model.build_backbone()
+    weight_values.assign(backbone, *weights)
+    embedding_model.ServingModel(backbone, model.image_shape).save(str(path))
+
+
+def _source(model, store, config, seed, initial):
+    """All that decides the result, as JSON values."""
+    counts = model.weight_counts()
+    source = {
+        'pretraining': dataclasses.asdict(config),
+        'seed': seed,
+        'initial': None if initial is None else _digest(initial),
+        'data': {name: value for name, value in store.meta.items() if name != 'format_version'},
+        'model': {
+            'image_shape': model.image_shape,
+            'embedding_dim': model.embedding_dim,
+            'head': type(model.head).__name__,
+            'head_options': vars(model.head),
+            'precision': model.precision,
+            'weights': dataclasses.asdict(counts),
+        },
+    }
+    return json.loads(json.dumps(source, default=str))
+
+
+def _is_there(directory, source):
+    if directory.exists() and not directory.is_dir():
+        raise NotADirectoryError(f'{directory}: is a file; choose another directory')
+    if not directory.exists() or not any(directory.iterdir()):
+        return False
+    record = directory / 'config.json'
+    try:
+        known = json.loads(record.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        known = {}
+    if 'pretraining' not in known:
+        raise FileExistsError(
+            f'{directory}: is not empty and holds no pretraining; choose another directory'
+        )
+    known, asked = _flat(known), _flat(source)
+    for name in sorted({*known, *asked}):
+        if known.get(name) != asked.get(name):
+            raise ValueError(
+                f'{directory}: was made with {name}={known.get(name)!r}, not'
+                f' {asked.get(name)!r}; choose another directory, or delete it to make it anew'
+            )
+    return True
+
+
+def _flat(value, prefix=''):
+    if not isinstance(value, dict):
+        return {prefix[:-1]: value}
+    return {
+        name: leaf
+        for key, inner in value.items()
+        for name, leaf in _flat(inner, f'{prefix}{key}.').items()
+    }
+
+
+def _digest(weights):
+    digest = hashlib.sha256()
+    for value in (*weights[0], *weights[1]):
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _write_json(path, value):
+    path.write_text(json.dumps(value, indent=2) + '\n')

@@ -1,0 +1,262 @@
+"""Centralised training of a backbone: a plain TensorFlow loop over a store's images.
+
+Users play no part here, and nothing is private. Each step's images are read inside
+the graph from the packed store, and the batch passes the backbone in one piece per
+core: operations on a piece are too small to keep two cores busy by themselves.
+"""
+
+import abc
+import dataclasses
+import os
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dp_fedemb import data
+from dp_fedemb import privacy
+from dp_fedemb import validate
+from dp_fedemb.data import progress
+from dp_fedemb.learning import augmentation as augmentation_lib
+from dp_fedemb.learning import schedules
+
+# Steps per call into the graph: enough to hide the call, few enough for the bar.
+_STEPS_PER_CALL = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Optimisation of one centralised training.
+
+    Attributes:
+        epochs: passes over the images; a fraction is possible.
+        batch_size: images per step.
+        optimizer: a key of `OPTIMIZERS`.
+        learning_rate: of the backbone, before the schedule.
+        head_lr_scale: the head's learning rate over the backbone's.
+        momentum: of SGD.
+        schedule: a key of `schedules.SCHEDULES`, over the steps.
+        warmup: fraction of the steps in which the rate first rises from 0.
+        augmentation: changes of the training images.
+    """
+
+    epochs: float = 10.0
+    batch_size: int = 64
+    optimizer: str = 'sgd'
+    learning_rate: float = 0.1
+    head_lr_scale: float = 1.0
+    momentum: float = 0.9
+    schedule: str = 'cosine'
+    warmup: float = 0.0
+    augmentation: augmentation_lib.Augmentation = augmentation_lib.Augmentation()
+
+    def __post_init__(self):
+        validate.positive(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            head_lr_scale=self.head_lr_scale,
+        )
+        validate.one_of('optimizer', self.optimizer, OPTIMIZERS)
+        validate.one_of('schedule', self.schedule, schedules.SCHEDULES)
+        validate.probability(warmup=self.warmup)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f'momentum={self.momentum!r}: expected a number in [0, 1)')
+
+    def steps(self, num_examples: int) -> int:
+        """Returns the number of steps over `num_examples` images."""
+        return max(1, round(self.epochs * num_examples / self.batch_size))
+
+
+# Name (as in --optimizer) -> function(rate, config). The legacy ones update in one
+# fused operation; the others' arithmetic cost a quarter of the throughput.
+OPTIMIZERS = {
+    'adam': lambda rate, config: tf.keras.optimizers.legacy.Adam(rate),
+    'sgd': lambda rate, config: tf.keras.optimizers.legacy.SGD(rate, config.momentum),
+}
+
+
+class Objective(abc.ABC):
+    """What is minimised, with the weights that are thrown away afterwards.
+
+    Attributes:
+        variables: weights beside the backbone's, trained with it.
+    """
+
+    variables: list[tf.Variable]
+
+    @abc.abstractmethod
+    def loss(self, embed, images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+        """Returns the loss of a batch, a float32 scalar.
+
+        Args:
+            embed: maps float32 images [n, H, W, C] to embeddings [n, D].
+            images: float32 [b, H, W, C] in [0, 1], as stored.
+            labels: int32 [b], identities in the store.
+            key: int64 [2], the step's key for stateless generators.
+        """
+
+
+def fit(
+    backbone: tf.keras.Model,
+    objective: Objective,
+    store: data.UserStore,
+    config: TrainingConfig,
+    seed: int,
+    description: str = 'training',
+) -> list[dict[str, Any]]:
+    """Trains the backbone's trainable weights in place.
+
+    Args:
+        backbone: Keras model; frozen weights stay as they are.
+        objective: what is minimised.
+        store: the images. Users are ignored.
+        config: how.
+        seed: keys the order of the images and the augmentation.
+        description: of the progress bar.
+
+    Returns:
+        One row per pass over the images: `epoch`, `step`, `images` seen so far,
+        `loss` (mean over the steps of the pass), `learning_rate` of its last step,
+        `seconds` it took and `images_per_second`.
+
+    Raises:
+        ValueError: if the loss is not finite any more.
+    """
+    loop = _Loop(backbone, objective, store, config, seed)
+    total = config.steps(store.num_examples)
+    rows = _row_stream(store.num_examples, config, seed)
+    history = []
+    step = 0
+    with progress.bar(total * config.batch_size, description, 'image') as bar:
+        for epoch in range(1, int(np.ceil(config.epochs)) + 1):
+            end = min(total, round(epoch * store.num_examples / config.batch_size))
+            end = total if epoch >= config.epochs else end
+            if end > step:
+                history.append(_pass(loop, rows, config, epoch, step, end, bar))
+                step = end
+    return history
+
+
+def _pass(loop, rows, config, epoch, start, end, bar):
+    began = time.perf_counter()
+    losses = []
+    for step in range(start, end, _STEPS_PER_CALL):
+        count = min(_STEPS_PER_CALL, end - step)
+        batches = np.stack([next(rows) for _ in range(count)])
+        losses.append(loop.run(tf.constant(batches)).numpy())
+        bar.update(batches.size)
+        if not np.all(np.isfinite(losses[-1])):
+            raise ValueError(
+                f'learning_rate={config.learning_rate}: the loss is not finite after'
+                f' {step + count} steps; expected a lower rate, or a warmup'
+            )
+        bar.set_postfix(epoch=epoch, loss=f'{losses[-1].mean():.3f}', refresh=False)
+    seconds = time.perf_counter() - began
+    images = (end - start) * config.batch_size
+    return {
+        'epoch': epoch,
+        'step': end,
+        'images': end * config.batch_size,
+        'loss': float(np.concatenate(losses).mean()),
+        'learning_rate': float(loop.rate(tf.constant(end - 1))),
+        'seconds': seconds,
+        'images_per_second': images / seconds,
+    }
+
+
+def _row_stream(num_examples, config, seed):
+    """Yields int64 [batch_size]: shuffled passes, one after the other without a gap."""
+    pending = np.zeros(0, np.int64)
+    epoch = 0
+    while True:
+        while len(pending) < config.batch_size:
+            order = privacy.generator(seed, 'centralized/order', epoch).permutation(num_examples)
+            pending = np.concatenate([pending, order])
+            epoch += 1
+        yield pending[: config.batch_size]
+        pending = pending[config.batch_size :]
+
+
+class _Rate(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """Learning rate of a step."""
+
+    def __init__(self, config, scale, total):
+        self._config = config
+        self._base = config.learning_rate * scale
+        self._total = total
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        factor = schedules.SCHEDULES[self._config.schedule](step, float(self._total))
+        warmup = max(self._config.warmup * self._total, 1.0)
+        return self._base * factor * tf.minimum((step + 1) / warmup, 1.0)
+
+    def get_config(self):
+        return {}
+
+
+class _Loop:
+    """The graph of one training."""
+
+    def __init__(self, backbone, objective, store, config, seed):
+        self._backbone = backbone
+        self._objective = objective
+        self._store = store
+        self._config = config
+        self._labels = tf.constant(store.identities, tf.int32)
+        self._key = privacy.tf_seed(seed, 'centralized/steps')
+        self._pieces = min(len(os.sched_getaffinity(0)), config.batch_size)
+        total = config.steps(store.num_examples)
+        self.rate = _Rate(config, 1.0, total)
+        self._optimizers = [
+            (OPTIMIZERS[config.optimizer](self.rate, config), backbone.trainable_variables),
+            (
+                OPTIMIZERS[config.optimizer](_Rate(config, config.head_lr_scale, total), config),
+                objective.variables,
+            ),
+        ]
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        spec = tf.TensorSpec([None, config.batch_size], tf.int64)
+        self.run = tf.function(self._run, input_signature=[spec])
+
+    def _run(self, batches):
+        """Runs a step for each row of `batches`; returns the losses, float32 [steps]."""
+        store = self._store
+        # A memory map: neither a copy of the file nor a tensor in the graph.
+        images = tf.raw_ops.ImmutableConst(
+            dtype=tf.uint8,
+            shape=[store.num_examples, *store.image_shape],
+            memory_region_name=str(store.images_path),
+        )
+        losses = tf.TensorArray(tf.float32, size=tf.shape(batches)[0])
+        for index in tf.range(tf.shape(batches)[0]):
+            rows = batches[index]
+            batch = tf.cast(tf.gather(images, rows), tf.float32) * (1.0 / 255.0)
+            loss = self._train(batch, tf.gather(self._labels, rows))
+            losses = losses.write(index, loss)
+        return losses.stack()
+
+    def _train(self, images, labels):
+        key = tf.random.fold_in(self._key, self._step.assign_add(1))
+        groups = [variables for _, variables in self._optimizers]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for variables in groups:
+                tape.watch(variables)
+            loss = self._objective.loss(self._embed, images, labels, key)
+            if self._backbone.losses:
+                loss += tf.add_n(self._backbone.losses)
+        gradients = tape.gradient(loss, groups)
+        for (optimizer, variables), parts in zip(self._optimizers, gradients):
+            optimizer.apply_gradients(zip(parts, variables))
+        return loss
+
+    def _embed(self, images):
+        """Embeds a batch in pieces, which the graph runs side by side."""
+        bounds = np.linspace(0, images.shape[0], self._pieces + 1).astype(int)
+        parts = [
+            tf.cast(self._backbone(images[start:end], training=True), tf.float32)
+            for start, end in zip(bounds, bounds[1:])
+        ]
+        return tf.concat(parts, axis=0)

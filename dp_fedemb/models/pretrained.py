@@ -1,0 +1,192 @@
+"""Weights from a SavedModel, matched by name and shape.
+
+Only the file of variables is read: no graph of the SavedModel is built or run, so
+a model from elsewhere cannot execute anything, and a large one loads in no time.
+"""
+
+import collections
+import dataclasses
+import os
+import pathlib
+from typing import Union
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+from dp_fedemb.models import embedding_model
+from dp_fedemb.models import weight_values
+
+# Where the released model is in a run directory.
+SAVED_MODEL = 'saved_model'
+_GRAPH_KEY = '_CHECKPOINTABLE_OBJECT_GRAPH'
+_SHOWN = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What became of every weight.
+
+    Attributes:
+        directory: the SavedModel.
+        matched: names of the weights that were loaded.
+        fresh: names of the backbone's weights that keep their fresh value, each with
+            the reason.
+        unused: names in the SavedModel that the backbone has no use for.
+        matched_values: number of coordinates loaded.
+        total_values: number of coordinates of the backbone.
+    """
+
+    directory: str
+    matched: tuple[str, ...]
+    fresh: dict[str, str]
+    unused: tuple[str, ...]
+    matched_values: int
+    total_values: int
+
+    def __str__(self):
+        count = len(self.matched) + len(self.fresh)
+        lines = [
+            f'pretrained weights of {self.directory}: {len(self.matched)} of {count} matched'
+            f' ({self.matched_values:,} of {self.total_values:,} values)'
+        ]
+        lines += [f'  fresh: {name} ({why})' for name, why in self.fresh.items()]
+        if self.unused:
+            lines.append(f'  unused: {_listed(self.unused)}')
+        return '\n'.join(lines)
+
+
+def load(
+    directory: Union[str, os.PathLike],
+    model: embedding_model.EmbeddingModel,
+    partial: bool = False,
+    seed: int = 0,
+) -> tuple[weight_values.WeightValues, LoadReport]:
+    """Reads the backbone's weights from a SavedModel.
+
+    A weight matches where name (layer/weight) and shape are the same. Frozen and
+    trained weights alike are loaded, whichever the SavedModel's own run froze.
+
+    Args:
+        directory: of the SavedModel, or of a run that holds one under `saved_model`.
+        model: whose backbone is initialised.
+        partial: whether weights that the SavedModel lacks, or has with another shape,
+            keep their fresh value. Otherwise every weight must match.
+        seed: of the fresh values.
+
+    Returns:
+        (trainable, non_trainable) values of the backbone, and what was matched.
+
+    Raises:
+        FileNotFoundError: if there is no SavedModel.
+        ValueError: if nothing matches; if a weight does not and `partial` is false;
+            or if a value is not finite.
+    """
+    path = find_saved_model(directory)
+    stored = read_variables(path)
+    start = model.initial_weights(seed)
+    backbone = model.build_backbone()
+    weight_values.assign(backbone, *start)
+    matched, fresh, other_shape = [], {}, []
+    for variable in backbone.variables:
+        name = weight_values.name_of(variable)
+        wanted = tuple(variable.shape)
+        value = stored.get(name)
+        if value is None:
+            fresh[name] = 'not in the SavedModel'
+        elif value.shape != wanted:
+            fresh[name] = f'{_shape(value.shape)} there, {_shape(wanted)} here'
+            other_shape.append(f'{name} is {fresh[name]}')
+        elif not np.all(np.isfinite(value)):
+            raise ValueError(f'pretrained={path}: {name} holds values that are not finite')
+        else:
+            variable.assign(value.astype(variable.dtype.as_numpy_dtype))
+            matched.append(name)
+    known = {*matched, *fresh}
+    report = LoadReport(
+        directory=str(path),
+        matched=tuple(matched),
+        fresh=fresh,
+        unused=tuple(sorted(name for name in stored if name not in known)),
+        matched_values=sum(stored[name].size for name in matched),
+        total_values=sum(int(np.prod(variable.shape)) for variable in backbone.variables),
+    )
+    _check(report, backbone, other_shape, partial)
+    return weight_values.get(backbone), report
+
+
+def find_saved_model(directory: Union[str, os.PathLike]) -> pathlib.Path:
+    """Returns the SavedModel at a path, or the one in the run directory at that path.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    directory = pathlib.Path(directory)
+    for path in (directory, directory / SAVED_MODEL):
+        if (path / 'saved_model.pb').exists():
+            return path
+    raise FileNotFoundError(
+        f'{directory}: no SavedModel (saved_model.pb) here or in {SAVED_MODEL}/; give the'
+        ' output directory of bin/pretrain.py or bin/train.py, or a SavedModel'
+    )
+
+
+def read_variables(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Returns the floating-point variables of a SavedModel by name.
+
+    A name that several variables share is left out, since it says nothing; Keras
+    makes the names of a model's own layers unique.
+
+    Raises:
+        ValueError: if the file of variables is missing or damaged.
+    """
+    prefix = str(path / 'variables' / 'variables')
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        graph = trackable_object_graph_pb2.TrackableObjectGraph()
+        graph.ParseFromString(reader.get_tensor(_GRAPH_KEY))
+        keys = collections.defaultdict(set)
+        for node in graph.nodes:
+            for tensor in node.attributes:
+                if reader.get_variable_to_dtype_map()[tensor.checkpoint_key].is_floating:
+                    keys[tensor.full_name].add(tensor.checkpoint_key)
+        return {
+            name: reader.get_tensor(found.pop())
+            for name, found in keys.items()
+            if name and len(found) == 1
+        }
+    except Exception as error:  # TensorFlow raises a dozen types for a damaged file.
+        raise ValueError(
+            f'{path}/variables: cannot be read ({" ".join(str(error).split())[:120]}); save'
+            ' the model again'
+        ) from None
+
+
+def _check(report, backbone, other_shape, partial):
+    where = f'pretrained={report.directory}'
+    if not report.matched:
+        raise ValueError(
+            f'{where}: none of its weights fits backbone {backbone.name}:'
+            f' {_listed(other_shape) or "it has no weight of such a name"}; expected a'
+            ' SavedModel of the same backbone'
+        )
+    if report.fresh and not partial:
+        missing = [name for name in report.fresh if 'not in' in report.fresh[name]]
+        problems = list(other_shape)
+        if missing:
+            problems.append(f'it lacks {_listed(missing)}')
+        raise ValueError(
+            f'{where}: {len(report.fresh)} of the {len(report.fresh) + len(report.matched)}'
+            f' weights of backbone {backbone.name} do not fit: {_listed(problems)}; choose the'
+            ' backbone and embedding_dim it was made with, or load what fits with'
+            ' --pretrained_partial'
+        )
+
+
+def _listed(names):
+    shown = ', '.join(names[:_SHOWN])
+    return shown + (f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else '')
+
+
+def _shape(sizes):
+    return 'x'.join(map(str, sizes)) or 'scalar'
