@@ -57,7 +57,11 @@ class ServingModel(tf.Module):
         super().__init__(name='embedding_model')
         self.backbone = backbone
         self._signature = tf.TensorSpec([None, *image_shape], tf.uint8, name='images')
-        self.__call__ = tf.function(self._embed, input_signature=[self._signature])
+        self._serve = tf.function(self._embed, input_signature=[self._signature])
+
+    def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Maps uint8 images [n, H, W, C] to {'embeddings': float32 [n, D]}."""
+        return self._serve(images)
 
     def _embed(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         embeddings = self.backbone(preprocess(images), training=False)
@@ -66,4 +70,4 @@ class ServingModel(tf.Module):
 
     def save(self, directory: str) -> None:
         """Writes a SavedModel whose signature is `images` -> `embeddings`."""
-        tf.saved_model.save(self, directory, signatures={'serving_default': self.__call__})
+        tf.saved_model.save(self, directory, signatures={'serving_default': self._serve})
