@@ -38,7 +38,9 @@ def define(rounds_default: int, clip_norm_default: float | None = None) -> None:
         'users_per_virtual_client', 8, 'k: expected users merged into a virtual client.'
     )
     flags.DEFINE_float(
-        'clip_norm', clip_norm_default, "C: L2 bound of a virtual client's backbone update."
+        'clip_norm',
+        clip_norm_default,
+        "C: L2 bound of a virtual client's backbone update.",
     )
     flags.DEFINE_float(
         'noise_multiplier', None, 'z: standard deviation of the noise on the sum over C.'
@@ -64,13 +66,14 @@ def define(rounds_default: int, clip_norm_default: float | None = None) -> None:
     flags.DEFINE_integer(
         'noise_cohort_size',
         None,
-        'M: trains with the noise of a deployment of M virtual clients a round. The epsilon'
-        ' is then of that deployment, not of this run.',
+        'M: trains with the noise of a deployment of M virtual clients a round. The'
+        ' epsilon is then of that deployment, not of this run.',
     )
     flags.DEFINE_integer(
         'min_separation',
         None,
-        'sampling=min_separation: least rounds between two of a user; the most by default.',
+        'sampling=min_separation: least rounds between two of a user; the most possible by'
+        ' default.',
     )
     flags.DEFINE_integer(
         'max_participations', None, 'sampling=min_separation: most rounds of a user.'
@@ -79,7 +82,9 @@ def define(rounds_default: int, clip_norm_default: float | None = None) -> None:
         'restart_rounds', None, 'Trees: rounds of one tree; by default a single tree.'
     )
     flags.DEFINE_bool(
-        'tree_completion', None, 'Trees: fill a tree up to a power of two before a restart.'
+        'tree_completion',
+        None,
+        'Trees: fill a tree up to a power of two before a restart.',
     )
     flags.DEFINE_float(
         'target_unclipped_quantile', None, 'Adaptive clip: fraction left unclipped; 0.5.'
@@ -112,63 +117,82 @@ def plan(num_users: int):
         )
     if FLAGS.clip_norm is None:
         raise ValueError(
-            f'target_epsilon={FLAGS.target_epsilon} without clip_norm: noise bounds nothing'
-            ' unless updates are clipped; set clip_norm'
+            f'target_epsilon={FLAGS.target_epsilon} without clip_norm: noise bounds'
+            ' nothing unless updates are clipped; set clip_norm'
         )
     if FLAGS.mechanism in ('none', 'clip_only'):
         raise ValueError(
-            f'target_epsilon={FLAGS.target_epsilon} with mechanism={FLAGS.mechanism}: it adds'
-            ' no noise; choose gaussian or another private mechanism'
+            f'target_epsilon={FLAGS.target_epsilon} with mechanism={FLAGS.mechanism}: it'
+            ' adds no noise; choose gaussian or another private mechanism'
         )
     first = uncalibrated_plan(num_users, _FIRST_NOISE_MULTIPLIER)
     return first.calibrate(FLAGS.target_epsilon)
 
 
-def uncalibrated_plan(num_users: int, noise_multiplier: float | None):
+def uncalibrated_plan(
+    num_users: int, noise_multiplier: float | None, rounds: int | None = None
+):
     """Builds the plan with this noise multiplier, whatever --target_epsilon says.
 
     Args:
         num_users: N.
         noise_multiplier: z; None for no noise.
+        rounds: --rounds by default.
 
     Raises:
         ValueError: as `plan`.
     """
     from dp_fedemb import privacy
 
-    mechanism = _choose('mechanism', privacy.MECHANISMS, _mechanism_name(noise_multiplier))
-    sampling = _choose('sampling', privacy.SAMPLERS, _sampling_name(mechanism))
-    numbers = {}
-    if FLAGS.clip_norm is not None:
-        numbers['clip_norm'] = FLAGS.clip_norm
-    if noise_multiplier is not None:
-        numbers['noise_multiplier'] = noise_multiplier
-    mechanism_options = _options(mechanism, privacy.MECHANISMS, _MECHANISM_OPTIONS)
+    mechanism = _mechanism(noise_multiplier)
     return privacy.PrivacyPlan(
         num_users=num_users,
         virtual_clients_per_round=FLAGS.virtual_clients_per_round,
         users_per_virtual_client=FLAGS.users_per_virtual_client,
-        rounds=FLAGS.rounds,
-        mechanism=mechanism(**numbers, **mechanism_options),
-        sampling=sampling(**_options(sampling, privacy.SAMPLERS, _SAMPLING_OPTIONS)),
+        rounds=FLAGS.rounds if rounds is None else rounds,
+        mechanism=mechanism,
+        sampling=_sampling(mechanism),
         delta=FLAGS.delta,
         noise_cohort_size=FLAGS.noise_cohort_size,
     )
 
 
-def _mechanism_name(noise_multiplier):
-    if FLAGS.mechanism is not None:
-        return FLAGS.mechanism
-    if noise_multiplier:
-        return 'gaussian'
-    return 'none' if FLAGS.clip_norm is None else 'clip_only'
+def fewest_users(noise_multiplier: float | None) -> int:
+    """Returns the smallest population that the flags are possible with."""
+    from dp_fedemb import privacy
+
+    m, k = FLAGS.virtual_clients_per_round, FLAGS.users_per_virtual_client
+    sampling = _sampling(_mechanism(noise_multiplier))
+    return sampling.fewest_users(privacy.Population(m * k, m, k), FLAGS.rounds)
 
 
-def _sampling_name(mechanism):
-    if FLAGS.sampling is not None:
-        return FLAGS.sampling
-    # The only sampler whose participation the noise of trees can be accounted for.
-    return 'poisson' if mechanism.independent_rounds else 'min_separation'
+def _mechanism(noise_multiplier):
+    from dp_fedemb import privacy
+
+    name = FLAGS.mechanism
+    if name is None and noise_multiplier:
+        name = 'gaussian'
+    elif name is None:
+        name = 'none' if FLAGS.clip_norm is None else 'clip_only'
+    chosen = _choose('mechanism', privacy.MECHANISMS, name)
+    numbers = {}
+    # The default of --clip_norm is not an answer to --mechanism=none.
+    if FLAGS.clip_norm is not None and (name != 'none' or FLAGS['clip_norm'].present):
+        numbers['clip_norm'] = FLAGS.clip_norm
+    if noise_multiplier is not None:
+        numbers['noise_multiplier'] = noise_multiplier
+    return chosen(**numbers, **_options(chosen, privacy.MECHANISMS, _MECHANISM_OPTIONS))
+
+
+def _sampling(mechanism):
+    from dp_fedemb import privacy
+
+    name = FLAGS.sampling
+    if name is None:
+        # The only sampler whose participation the noise of trees can be accounted for.
+        name = 'poisson' if mechanism.independent_rounds else 'min_separation'
+    chosen = _choose('sampling', privacy.SAMPLERS, name)
+    return chosen(**_options(chosen, privacy.SAMPLERS, _SAMPLING_OPTIONS))
 
 
 def _choose(name, choices, value):

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from dp_fedemb.privacy import plan as plan_lib
 
 _MOST_NOISE = 1e6
-_MOST_ROUNDS = 10**7
+_MOST_ROUNDS = 10**6
 _MOST_USERS = 10**12
+
+
+class UnreachableError(ValueError):
+    """No value of what is solved for has the target epsilon."""
 
 
 def calibrate(
@@ -50,7 +54,7 @@ def _noise_multiplier(plan, target):
     high = plan.mechanism.noise_multiplier
     while with_noise(high).epsilon() > target:
         if high >= bound:
-            raise ValueError(
+            raise UnreachableError(
                 f'target_epsilon={target}: not reached by any noise_multiplier below'
                 f' {bound:.4g}; raise the target, num_users or, with adaptive clipping,'
                 ' clipped_count_stddev'
@@ -60,7 +64,7 @@ def _noise_multiplier(plan, target):
     while with_noise(low).epsilon() <= target:
         high, low = low, low / 2
         if low < 1e-3:
-            raise ValueError(
+            raise UnreachableError(
                 f'target_epsilon={target}: met by a noise_multiplier below 0.001 already;'
                 ' lower the target'
             )
@@ -78,7 +82,7 @@ def _rounds(plan, target):
         return plan.epsilon(rounds) <= target
 
     if not fits(1):
-        raise ValueError(
+        raise UnreachableError(
             f'target_epsilon={target}: one round costs {plan.epsilon(1):.4g} already; raise'
             ' noise_multiplier or num_users'
         )
@@ -86,7 +90,7 @@ def _rounds(plan, target):
     while fits(high):
         low, high = high, 2 * high
         if high > _MOST_ROUNDS:
-            raise ValueError(
+            raise UnreachableError(
                 f'target_epsilon={target}: not used up by {_MOST_ROUNDS} rounds; lower it'
             )
     while high - low > 1:
@@ -106,7 +110,7 @@ def _num_users(plan, target):
     def fits(users):
         return with_users(users).epsilon() <= target
 
-    low = plan.population.users_per_round
+    low = plan.sampling.fewest_users(plan.population, plan.rounds)
     if plan.delta is None:
         limit = _MOST_USERS
     else:
@@ -120,10 +124,10 @@ def _num_users(plan, target):
         if fits(high):
             break
     else:
-        raise ValueError(
-            f'target_epsilon={target}: not reached by any num_users up to {limit} (delta ='
-            f' {"num_users**-1.1" if plan.delta is None else plan.delta}); raise the target'
-            ' or noise_multiplier, or leave delta unset'
+        raise UnreachableError(
+            f'target_epsilon={target}: not reached by any num_users from {low} to {limit}'
+            f' (delta = {"num_users**-1.1" if plan.delta is None else plan.delta}); raise the'
+            ' target or noise_multiplier, or leave delta unset'
         )
     while high - low > 1:
         middle = (low + high) // 2

@@ -22,6 +22,7 @@ virtual client's update into another.
 
 import dataclasses
 import math
+import numbers
 from typing import Any, Optional
 
 import dp_accounting
@@ -43,7 +44,8 @@ class PrivacyPlan:
 
     >>> plan = PrivacyPlan(
     ...     num_users=3400, virtual_clients_per_round=32, users_per_virtual_client=8,
-    ...     rounds=200, mechanism=mechanisms.Gaussian(clip_norm=1.0, noise_multiplier=0.62))
+    ...     rounds=200,
+    ...     mechanism=mechanisms.Gaussian(clip_norm=1.0, noise_multiplier=0.62))
     >>> plan.sensitivity_over_clip, round(plan.epsilon(), 1)
     (2.0, 104.9)
 
@@ -79,22 +81,26 @@ class PrivacyPlan:
             'users_per_virtual_client',
             'rounds',
         ):
-            value = getattr(self, name)
-            if value != int(value):
-                raise ValueError(f'{name}={value!r}: expected a whole number')
-            validate.positive(**{name: value})
+            self._require_count(name)
         m, k = self.virtual_clients_per_round, self.users_per_virtual_client
         if self.sampling_probability > 1:
             raise ValueError(
                 f'virtual_clients_per_round={m} times users_per_virtual_client={k} is'
-                f' {m * k} users a round, but num_users={self.num_users}; lower one of the'
-                ' first two'
+                f' {m * k} users a round, but num_users={self.num_users} (q > 1); lower one'
+                ' of the first two'
             )
-        if self.noise_cohort_size is not None and self.noise_cohort_size < m:
-            raise ValueError(
-                f'noise_cohort_size={self.noise_cohort_size}: expected at least'
-                f' virtual_clients_per_round={m}'
-            )
+        if self.noise_cohort_size is not None:
+            self._require_count('noise_cohort_size')
+            if self.noise_cohort_size < m:
+                raise ValueError(
+                    f'noise_cohort_size={self.noise_cohort_size}: expected at least'
+                    f' virtual_clients_per_round={m}'
+                )
+            if not self.mechanism.private:
+                raise ValueError(
+                    f'noise_cohort_size={self.noise_cohort_size} with mechanism='
+                    f'{self.mechanism.name}: there is no noise to scale; leave it unset'
+                )
         guarantee = self.guarantee_population
         if not 0 < self.guarantee_delta < 1 / guarantee.num_users:
             raise ValueError(
@@ -104,7 +110,17 @@ class PrivacyPlan:
             )
         resolved = self.mechanism.for_cohort(guarantee.virtual_clients_per_round)
         object.__setattr__(self, 'mechanism', resolved)
-        self.sampling.check(self.population, self.mechanism, self.rounds)
+        # The deployment's rounding may leave it one round less to an epoch than the run.
+        for population in (self.population, guarantee):
+            self.sampling.check(population, self.mechanism, self.rounds)
+
+    def _require_count(self, name):
+        """Makes a field an int of at least 1; refuses fractions, infinity and NaN."""
+        value = getattr(self, name)
+        if not isinstance(value, numbers.Real) or not math.isfinite(value) or value % 1:
+            raise ValueError(f'{name}={value!r}: expected a whole number')
+        validate.positive(**{name: value})
+        object.__setattr__(self, name, int(value))
 
     @property
     def population(self) -> sampling_lib.Population:
@@ -148,8 +164,13 @@ class PrivacyPlan:
 
     @property
     def private(self) -> bool:
-        """Whether the run has, or simulates, a finite epsilon."""
+        """Whether the run has, or if it is `hypothetical` simulates, a finite epsilon."""
         return self.mechanism.private
+
+    @property
+    def hypothetical(self) -> bool:
+        """Whether the epsilon is a larger deployment's, and this run has none."""
+        return self.noise_cohort_size is not None
 
     @property
     def noise_scale(self) -> float:
@@ -167,7 +188,9 @@ class PrivacyPlan:
         if not self.private:
             return 0.0
         return (
-            self.mechanism.sum_noise_multiplier * self.mechanism.clip_norm * self.noise_scale
+            self.mechanism.sum_noise_multiplier
+            * self.mechanism.clip_norm
+            * self.noise_scale
         )
 
     def sampler(self, seed: int) -> sampling_lib.Sampler:
@@ -206,6 +229,8 @@ class PrivacyPlan:
         self, rounds: Optional[int] = None, unit: str = 'user', accountant: str = 'pld'
     ) -> float:
         """Returns epsilon after `rounds` rounds: 0 for none, infinite if not private.
+
+        More rounds than planned are accounted like any others.
 
         Args:
             rounds: completed rounds; all planned ones by default.
@@ -246,7 +271,8 @@ class PrivacyPlan:
                 `num_users` (the fewest); m and k stay.
 
         Raises:
-            ValueError: if no value reaches the target, or the plan is not private.
+            calibration.UnreachableError: a ValueError, if no value reaches the target.
+            ValueError: if the plan is not private.
         """
         return calibration.calibrate(self, target_epsilon, solve_for)
 

@@ -6,6 +6,7 @@ neighbouring relation, the guarantee, how it was accounted and whether the assum
 hold, and how to verify it.
 """
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -19,14 +20,25 @@ SETTING = (
     'central differential privacy: the server is trusted, sees clipped updates, and adds'
     ' the noise'
 )
+DATA_ACCESSES = (
+    "all reading of the training users' images by the rounds of this run: local fine-tuning,"
+    ' clipping, and the counts that an adaptive clip norm follows'
+)
 RELEASED = (
-    'backbone weights of every round (checkpoints, SavedModel) and what is computed from them',
+    'backbone weights of every round (SavedModel) and what is computed from them',
+)
+# Not released: what is here would undo the guarantee.
+SECRETS = (
+    'the seed, from which cohorts, heads and noise follow',
+    'the checkpoints, which hold the seed: publish the SavedModel, never these',
+    'who took part in which round',
 )
 NOT_COVERED = (
     'choice of hyper-parameters and of the round to keep, if private users were looked at',
-    'evaluation data and the figures computed on them (their people are not training users)',
+    'evaluation data and figures computed on them (their people are not training users)',
     'public pretraining data',
     'the number of users and the settings of the run, which are taken as public',
+    'how long rounds took, and the number of examples a second on the console',
     'links between users: a person whose images several users hold is covered as each of'
     ' them, not as one',
 )
@@ -41,6 +53,10 @@ VIRTUAL_CLIENT_NOTE = (
     'noise against C, as the literature reports: its unit is one virtual client, not one'
     ' user; for comparison only'
 )
+# Ponomareva et al., section 5.2: up to here a guarantee counts as reasonable.
+WEAK_EPSILON = 10
+# Fields of a mechanism that change what is computed from the noise, not what it costs.
+_FREE_FIELDS = ('efficient',)
 
 
 def build(
@@ -54,8 +70,10 @@ def build(
 ) -> dict[str, Any]:
     """Returns the statement as JSON values.
 
-    JSON has no infinity: an epsilon that is infinite (not private) is null, and `private`
-    and `hypothetical` say why. Fields that do not apply are null, too.
+    JSON has no infinity: an epsilon that is infinite (not private) is null. Fields that
+    do not apply are null, too. With `plan.noise_cohort_size` the run has no epsilon: the
+    fields of the guarantee are null, and those of the simulated deployment are in
+    `deployment`, so that nobody reads one for the other.
 
     Args:
         plan: the plan that the run followed.
@@ -70,47 +88,64 @@ def build(
         ValueError: if `observed` contradicts the schedule that the epsilon is about.
     """
     rounds = plan.rounds if rounds_completed is None else rounds_completed
-    guarantee = plan.guarantee_population
     mechanism = plan.mechanism
     clip = mechanism.clip_norm if math.isfinite(mechanism.clip_norm) else None
-    hypothetical = plan.noise_cohort_size is not None
+    guarantee = _guarantee(plan, rounds)
+    nothing = dict.fromkeys(guarantee)
     return {
-        'private': plan.private and not hypothetical,
-        'hypothetical': hypothetical,
-        'hypothetical_note': _hypothetical_note(plan) if hypothetical else None,
+        'private': plan.private and not plan.hypothetical,
+        'hypothetical': plan.hypothetical,
         'setting': SETTING,
+        'data_accesses': DATA_ACCESSES,
         'unit': 'user: all images of one person or owner',
         'neighboring_relation': plan.neighboring_relation.name,
         'neighboring_relation_text': plan.sampling.relation_text,
-        'epsilon_user': _finite(plan.epsilon(rounds)),
-        'epsilon_user_rdp': _finite(plan.epsilon(rounds, accountant='rdp')),
-        'epsilon_virtual_client': _finite(plan.epsilon(rounds, 'virtual_client')),
+        **(nothing if plan.hypothetical else guarantee),
         'epsilon_virtual_client_note': VIRTUAL_CLIENT_NOTE,
-        'delta': plan.guarantee_delta,
-        'rho': _finite(plan.zcdp_rho(rounds)) if plan.private else None,
         'accountant': 'pld',
         'accountant_version': f'dp-accounting {accounting.accountant_version()}',
+        'assumptions': plan.sampling.assumption_text,
         'sampler': plan.sampling.name,
-        'sampling_probability': guarantee.sampling_probability,
+        'sampling_probability': plan.sampling_probability,
         'participation': _participation(plan, rounds, observed),
         'mechanism': mechanism.name,
         'mechanism_fields': plan.to_json()['mechanism'],
         'noise_multiplier': mechanism.noise_multiplier,
         'noise_multiplier_of_sum': mechanism.sum_noise_multiplier,
+        'noise_scale': plan.noise_scale,
         'clip_norm': clip,
         'sensitivity_over_clip': plan.sensitivity_over_clip,
         'sensitivity': None if clip is None else plan.sensitivity_over_clip * clip,
         'noise_stddev_on_sum': plan.noise_stddev,
-        'num_users': guarantee.num_users,
-        'virtual_clients_per_round': guarantee.virtual_clients_per_round,
-        'users_per_virtual_client': guarantee.users_per_virtual_client,
+        'num_users': plan.num_users,
+        'virtual_clients_per_round': plan.virtual_clients_per_round,
+        'users_per_virtual_client': plan.users_per_virtual_client,
         'rounds_completed': rounds,
         'rounds_planned': plan.rounds,
         'noised_weights': noised_weights,
         'seed_given': seed_given,
         'released': [*RELEASED, *mechanism.released],
+        'secrets': list(SECRETS),
         'not_covered': _not_covered(raw_metrics),
         'caveats': _caveats(seed_given),
+        'verify': _verify(plan, rounds),
+        'deployment': _deployment(plan, guarantee) if plan.hypothetical else None,
+    }
+
+
+def _guarantee(plan, rounds):
+    """Epsilon, delta and rho of the population that they are about; all null if none."""
+    private = plan.private
+    return {
+        'epsilon_user': _finite(plan.epsilon(rounds)) if private else None,
+        'epsilon_user_rdp': (
+            _finite(plan.epsilon(rounds, accountant='rdp')) if private else None
+        ),
+        'epsilon_virtual_client': (
+            _finite(plan.epsilon(rounds, 'virtual_client')) if private else None
+        ),
+        'delta': plan.guarantee_delta if private else None,
+        'rho': _finite(plan.zcdp_rho(rounds)) if private else None,
     }
 
 
@@ -118,16 +153,44 @@ def _finite(value):
     return value if value is not None and math.isfinite(value) else None
 
 
-def _hypothetical_note(plan):
-    guarantee = plan.guarantee_population
-    return (
-        f'SIMULATION: the noise is that of a deployment with'
-        f' {guarantee.virtual_clients_per_round} virtual clients a round out of'
-        f' {guarantee.num_users} users (same k, q and rounds), scaled by'
-        f' {plan.noise_scale:.4g} to this run of {plan.virtual_clients_per_round} out of'
-        f' {plan.num_users}. The epsilon belongs to that deployment; this run itself has'
-        ' no guarantee.'
-    )
+def _deployment(plan, guarantee):
+    simulated = plan.guarantee_population
+    return {
+        'note': (
+            f'SIMULATION: the noise is that of a deployment with'
+            f' {simulated.virtual_clients_per_round} virtual clients a round out of'
+            f' {simulated.num_users} users (same k, q and rounds), scaled by'
+            f' {plan.noise_scale:.4g} to this run of {plan.virtual_clients_per_round} out of'
+            f' {plan.num_users}. The epsilon belongs to that deployment; this run itself has'
+            ' no guarantee.'
+        ),
+        'num_users': simulated.num_users,
+        'virtual_clients_per_round': simulated.virtual_clients_per_round,
+        'users_per_virtual_client': simulated.users_per_virtual_client,
+        'sampling_probability': simulated.sampling_probability,
+        **guarantee,
+    }
+
+
+def _verify(plan, rounds):
+    """The command that computes the guarantee again; None if there is none."""
+    if not plan.private or rounds == 0:
+        return None
+    values = {
+        'num_users': plan.num_users,
+        'virtual_clients_per_round': plan.virtual_clients_per_round,
+        'users_per_virtual_client': plan.users_per_virtual_client,
+        'rounds': rounds,
+        'delta': plan.delta,
+        'noise_cohort_size': plan.noise_cohort_size,
+    }
+    for kind, part in (('mechanism', plan.mechanism), ('sampling', plan.sampling)):
+        values[kind] = part.name
+        for field in dataclasses.fields(part):
+            if field.name not in _FREE_FIELDS:
+                values[field.name] = getattr(part, field.name)
+    given = [f'--{name}={value}' for name, value in values.items() if value is not None]
+    return ' '.join(['bin/privacy.py epsilon', *given])
 
 
 def _participation(plan, rounds, observed):
@@ -135,7 +198,7 @@ def _participation(plan, rounds, observed):
     schedule = getattr(plan.sampling, 'participation', None)
     if schedule is None:
         return None
-    schedule = schedule(plan.population)
+    schedule = schedule(plan.guarantee_population)
     bounds = {
         'min_separation': schedule.min_separation,
         'max_participations': schedule.most(rounds),
@@ -167,30 +230,58 @@ def _caveats(seed_given):
     if seed_given:
         seed = (
             'the seed was given on the command line: the guarantee holds only while it, and'
-            ' every log and file that names it, stay secret'
+            ' every log and file that names it, stay secret, and no other run has it (two'
+            ' runs with one seed share their noise, and their difference has none)'
         )
     else:
-        seed = (
-            'the secret seed, from the operating system, is in the checkpoints: publish'
-            ' those only without it'
-        )
+        seed = 'the secret seed is from the operating system, and in the checkpoints'
     return [seed, *CAVEATS]
+
+
+def headline(statement: dict[str, Any]) -> list[str]:
+    """Returns the guarantee of a statement in sentences, or that there is none."""
+    s = statement
+    if s['hypothetical']:
+        deployment = s['deployment']
+        return [
+            'NOT PRIVATE: this run has no differential privacy guarantee of its own.',
+            deployment['note'],
+            f'A model of that deployment would be {_guarantee_phrase(deployment)}.',
+        ]
+    if s['epsilon_user'] is None:
+        return [
+            'NOT PRIVATE: this run has no differential privacy guarantee'
+            f' (mechanism: {s["mechanism"]}).'
+        ]
+    lines = [f'The released model is {_guarantee_phrase(s)}.']
+    if s['epsilon_user'] > WEAK_EPSILON:
+        lines.append(f'An epsilon above {WEAK_EPSILON} gives little formal protection.')
+    return lines
+
+
+def _guarantee_phrase(guarantee):
+    return (
+        f'({guarantee["epsilon_user"]:.4g}, {guarantee["delta"]:.3g})-differentially private'
+        ' at the level of users'
+    )
 
 
 def text(statement: dict[str, Any]) -> str:
     """Returns a statement as text for people."""
     s = statement
-    lines = ['PRIVACY STATEMENT', '', *_headline(s), '']
+    lines = ['PRIVACY STATEMENT', '', *headline(s), '']
     clip = 'none' if s['clip_norm'] is None else f'{s["clip_norm"]:g}'
     absolute = '' if s['sensitivity'] is None else f' = {s["sensitivity"]:g}'
     rows = [
-        ('setting', s['setting'].split(':')[0]),
+        ('setting', s['setting']),
+        ('covers', s['data_accesses']),
         ('unit', s['unit']),
         ('neighbouring data sets', s['neighboring_relation_text']),
         ('users (N)', s['num_users']),
         ('virtual clients a round (m)', s['virtual_clients_per_round']),
         ('users a virtual client (k)', s['users_per_virtual_client']),
         ('sampler', f'{s["sampler"]}, q = {s["sampling_probability"]:.4g}'),
+        ('assumes', s['assumptions']),
         ('rounds', f'{s["rounds_completed"]} of {s["rounds_planned"]} planned'),
         ('mechanism', s['mechanism']),
         ('noise multiplier (z)', f'{s["noise_multiplier"]:.6g}'),
@@ -203,32 +294,20 @@ def text(statement: dict[str, Any]) -> str:
     if s['participation'] is not None:
         rows += _participation_rows(s['participation'])
     if s['epsilon_user'] is not None:
-        rows += _guarantee_rows(s)
+        rows += guarantee_rows(s, s['accountant_version'])
+    if s['deployment'] is not None:
+        rows += _deployment_rows(s)
+    if s['verify'] is not None:
+        rows.append(('verify with', s['verify']))
     lines += [f'  {name:<28} {value}' for name, value in rows]
     for title, key in (
         ('Released', 'released'),
+        ('To be kept secret', 'secrets'),
         ('Not covered', 'not_covered'),
         ('Caveats', 'caveats'),
     ):
         lines += ['', f'{title}:'] + [f'  - {item}' for item in s[key]]
     return '\n'.join(lines) + '\n'
-
-
-def _headline(s):
-    if s['epsilon_user'] is None:
-        return [
-            'NOT PRIVATE: this run has no differential privacy guarantee'
-            f' (mechanism: {s["mechanism"]}).'
-        ]
-    what = 'The released model is'
-    lines = []
-    if s['hypothetical']:
-        lines += [s['hypothetical_note'], '']
-        what = 'A model of that deployment would be'
-    return lines + [
-        f'{what} ({s["epsilon_user"]:.4g}, {s["delta"]:.3g})-differentially private at the'
-        ' level of users.'
-    ]
 
 
 def _participation_rows(participation):
@@ -247,17 +326,29 @@ def _participation_rows(participation):
     return rows
 
 
-def _guarantee_rows(s):
+def guarantee_rows(guarantee: dict[str, Any], version: str) -> list[tuple[str, str]]:
+    """Returns (name, value) rows of a guarantee: a statement, or its `deployment`."""
+    g = guarantee
     rows = [
-        ('epsilon, user', f'{s["epsilon_user"]:.5g} ({s["accountant"].upper()})'),
-        ('epsilon, user, by RDP', f'{s["epsilon_user_rdp"]:.5g}'),
+        ('epsilon, user', f'{g["epsilon_user"]:.6g} (PLD)'),
+        ('epsilon, user, by RDP', f'{g["epsilon_user_rdp"]:.6g}'),
         (
             'epsilon, virtual client',
-            f'{s["epsilon_virtual_client"]:.5g} ({s["epsilon_virtual_client_note"]})',
+            f'{g["epsilon_virtual_client"]:.6g} ({VIRTUAL_CLIENT_NOTE})',
         ),
-        ('delta', f'{s["delta"]:.4g}'),
-        ('accountant', s['accountant_version']),
+        ('delta', f'{g["delta"]:.4g}'),
+        ('accountant', version),
     ]
-    if s['rho'] is not None:
-        rows.insert(3, ('rho (zCDP), user', f'{s["rho"]:.5g}'))
+    if g['rho'] is not None:
+        rows.insert(3, ('rho (zCDP), user', f'{g["rho"]:.6g}'))
     return rows
+
+
+def _deployment_rows(s):
+    deployment = s['deployment']
+    rows = [
+        ('users (N)', deployment['num_users']),
+        ('virtual clients a round (m)', deployment['virtual_clients_per_round']),
+        *guarantee_rows(deployment, s['accountant_version']),
+    ]
+    return [('the simulated deployment:', ''), *((f'  {name}', v) for name, v in rows)]

@@ -77,6 +77,9 @@ class AdaptiveGaussian(base.Mechanism):
             )
         return dataclasses.replace(self, clipped_count_stddev=sigma_b)
 
+    def scaled(self, factor):
+        return scaled_with_count(self, factor)
+
     def noise_over_sensitivity(self, change):
         of_sum = change.update / self.sum_noise_multiplier
         of_count = change.count / self._resolved_count_stddev()
@@ -103,6 +106,15 @@ def resolved_count_stddev(mechanism: base.Mechanism) -> float:
             ' a PrivacyPlan, or call for_cohort(virtual_clients)'
         )
     return mechanism.clipped_count_stddev
+
+
+def scaled_with_count(mechanism: base.Mechanism, factor: float) -> base.Mechanism:
+    """Returns a mechanism with the noise of both, sum and count, multiplied."""
+    return dataclasses.replace(
+        mechanism,
+        noise_multiplier=mechanism.noise_multiplier * factor,
+        clipped_count_stddev=resolved_count_stddev(mechanism) * factor,
+    )
 
 
 def check_quantile_fields(mechanism: base.Mechanism) -> None:

@@ -66,6 +66,10 @@ class Mechanism:
         del virtual_clients
         return self
 
+    def scaled(self, factor: float) -> 'Mechanism':
+        """Returns the mechanism with all its noise multiplied by `factor`."""
+        return dataclasses.replace(self, noise_multiplier=self.noise_multiplier * factor)
+
     def noise_over_sensitivity(self, change: sensitivity.RecordChange) -> float:
         """Noise of one round over what one unit changes in it.
 

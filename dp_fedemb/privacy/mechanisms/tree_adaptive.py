@@ -48,6 +48,9 @@ class TreeAdaptive(tree.Tree):
         sigma_b = adaptive_gaussian.default_count_stddev(virtual_clients)
         return dataclasses.replace(self, clipped_count_stddev=sigma_b)
 
+    def scaled(self, factor):
+        return adaptive_gaussian.scaled_with_count(self, factor)
+
     def squared_sensitivity(self, change, participation, rounds):
         sigma_b = adaptive_gaussian.resolved_count_stddev(self)
         counts = participation.most(rounds) * (change.count / sigma_b) ** 2

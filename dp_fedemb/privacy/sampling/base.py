@@ -82,6 +82,8 @@ class Sampling(abc.ABC):
     neighboring_relation: ClassVar[dp_accounting.NeighboringRelation]
     # The relation in words, for the statement.
     relation_text: ClassVar[str]
+    # What the accountant assumes of the cohorts, and how it is met, for the statement.
+    assumption_text: ClassVar[str]
 
     def check(
         self, population: Population, mechanism: mechanisms.Mechanism, rounds: int
@@ -103,6 +105,11 @@ class Sampling(abc.ABC):
         """Rounds after which the sampler must stop; infinite for most."""
         del population
         return math.inf
+
+    def fewest_users(self, population: Population, rounds: int) -> int:
+        """Least population that m, k and `rounds` are possible with."""
+        del rounds
+        return population.users_per_round
 
     @abc.abstractmethod
     def cohort(self, population: Population, seed: int, round_num: int) -> Cohort:

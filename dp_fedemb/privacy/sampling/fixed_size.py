@@ -29,6 +29,10 @@ class FixedSize(base.Sampling):
     name = 'fixed_size'
     neighboring_relation = dp_accounting.NeighboringRelation.REPLACE_ONE
     relation_text = 'differ by all data of one user, replaced by those of another'
+    assumption_text = (
+        'every round is a uniformly random set of m k users, independent of the rounds before;'
+        ' cohorts are drawn exactly so'
+    )
 
     def cohort(self, population, seed, round_num):
         generator = randomness.generator(seed, 'cohort', round_num)

@@ -43,6 +43,10 @@ class MinSeparation(base.Sampling):
     relation_text = (
         'differ by all data of one user, present or absent, in a population of fixed size'
     )
+    assumption_text = (
+        'every user takes part at most as often, and at least as far apart, as stated, in'
+        ' rounds that do not depend on data; nothing is assumed to be random'
+    )
 
     min_separation: Optional[int] = None
     max_participations: Optional[int] = None
@@ -80,6 +84,13 @@ class MinSeparation(base.Sampling):
         if self.max_participations is None:
             return math.inf
         return self.participation(population).epoch * self.max_participations
+
+    def fewest_users(self, population, rounds):
+        epoch = self.min_separation or 1
+        if self.max_participations is not None:
+            epoch = max(epoch, math.ceil(rounds / self.max_participations))
+        # An epoch of B rounds begins where B - 1 full rounds do not suffice.
+        return max((epoch - 1) * population.users_per_round + 1, population.users_per_round)
 
     def cohort(self, population, seed, round_num):
         if round_num >= self.most_rounds(population):

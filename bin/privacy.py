@@ -1,0 +1,217 @@
+"""Answers what a setting costs, and what a target takes; needs no TensorFlow.
+
+    bin/privacy.py epsilon --num_users=3400 --noise_multiplier=0.62 --rounds=200
+    bin/privacy.py calibrate --num_users=100000 --target_epsilon=8 --rounds=200
+    bin/privacy.py plan --num_users=3400 --noise_multiplier=0.62 --rounds=200
+
+`epsilon` accounts a setting. `calibrate` finds the noise multiplier, the rounds or the
+users (--solve_for) for a target epsilon. `plan` draws epsilon against population and
+cohort with the noise on the mean kept as it is: how many users does it take?
+"""
+
+import dataclasses
+import json
+
+import common
+import privacy_flags
+from absl import app
+from absl import flags
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_integer('num_users', None, 'N: users in the population.')
+# Epsilon does not depend on the clip norm, so that it need not be given here.
+privacy_flags.define(rounds_default=100, clip_norm_default=1.0)
+flags.DEFINE_string(
+    'solve_for', 'noise_multiplier', 'calibrate: noise_multiplier, rounds or num_users.'
+)
+flags.DEFINE_bool('json', False, 'Print one JSON object instead of a table.')
+flags.DEFINE_list(
+    'populations', None, 'plan: numbers of users; from num_users to a thousandfold by default.'
+)
+flags.DEFINE_list(
+    'cohorts', None,
+    'plan: virtual clients a round; from the given one to its 32-fold by default.',
+)
+flags.DEFINE_string('output', 'privacy_plan.png', 'plan: where the figure is written.')
+
+# Of a statement, what a calculation without a run can say.
+_FIELDS = (
+    'epsilon_user', 'epsilon_user_rdp', 'epsilon_virtual_client', 'delta', 'rho', 'accountant',
+    'accountant_version', 'sensitivity_over_clip', 'noise_multiplier',
+    'noise_multiplier_of_sum', 'num_users', 'virtual_clients_per_round',
+    'users_per_virtual_client', 'rounds_planned', 'sampler', 'sampling_probability',
+    'participation', 'mechanism', 'mechanism_fields', 'neighboring_relation', 'private',
+    'hypothetical', 'deployment',
+)
+
+
+def main(arguments):
+    if not arguments:
+        raise app.UsageError(f'no command; expected one of {", ".join(COMMANDS)}')
+    from dp_fedemb import validate
+
+    validate.one_of('command', arguments[0], COMMANDS)
+    COMMANDS[arguments[0]]()
+
+
+def _epsilon():
+    _refuse_given('epsilon', 'target_epsilon', 'calibrate')
+    plan = privacy_flags.uncalibrated_plan(_num_users(), _noise_multiplier('epsilon'))
+    _show(plan, 'epsilon')
+
+
+def _calibrate():
+    from dp_fedemb import validate
+
+    if FLAGS.target_epsilon is None:
+        raise ValueError('calibrate without target_epsilon: set it')
+    validate.one_of('solve_for', FLAGS.solve_for, _UNKNOWN)
+    plan = _UNKNOWN[FLAGS.solve_for]()
+    _show(plan, 'calibrate', solved=FLAGS.solve_for)
+
+
+def _for_noise_multiplier():
+    return privacy_flags.plan(_num_users())
+
+
+def _for_rounds():
+    if FLAGS['rounds'].present:
+        raise ValueError(f'rounds={FLAGS.rounds} with solve_for=rounds: leave it out')
+    z = _noise_multiplier('solve_for=rounds')
+    # The search begins with one round, whatever the schedule allows.
+    plan = privacy_flags.uncalibrated_plan(_num_users(), z, rounds=1)
+    return plan.calibrate(FLAGS.target_epsilon, 'rounds')
+
+
+def _for_num_users():
+    if FLAGS.num_users is not None:
+        raise ValueError(f'num_users={FLAGS.num_users} with solve_for=num_users: leave it out')
+    z = _noise_multiplier('solve_for=num_users')
+    plan = privacy_flags.uncalibrated_plan(privacy_flags.fewest_users(z), z)
+    return plan.calibrate(FLAGS.target_epsilon, 'num_users')
+
+
+_UNKNOWN = {
+    'noise_multiplier': _for_noise_multiplier,
+    'rounds': _for_rounds,
+    'num_users': _for_num_users,
+}
+
+
+def _plan():
+    from dp_fedemb.privacy import extrapolation
+    from dp_fedemb.privacy import figure
+
+    plan = privacy_flags.uncalibrated_plan(_num_users(), _noise_multiplier('plan'))
+    if not plan.private:
+        raise ValueError(f'plan with mechanism={plan.mechanism.name}: it has no epsilon to plan')
+    m, n = plan.virtual_clients_per_round, plan.num_users
+    cohorts = _whole_numbers('cohorts', [m * 2**i for i in range(6)])
+    populations = _whole_numbers(
+        'populations', sorted({*(round(n * 10 ** (i / 4)) for i in range(13))})
+    )
+    points = extrapolation.points(plan, populations, cohorts)
+    if not points:
+        raise ValueError(
+            f'populations={populations} are all smaller than a round of cohorts={cohorts};'
+            ' name larger populations'
+        )
+    needed = None
+    if FLAGS.target_epsilon is not None:
+        needed = extrapolation.users_needed(plan, cohorts, FLAGS.target_epsilon)
+
+    figure.draw(points, plan, FLAGS.target_epsilon, FLAGS.output)
+    if FLAGS.json:
+        print(json.dumps({
+            'command': 'plan',
+            'points': [dataclasses.asdict(point) for point in points],
+            'target_epsilon': FLAGS.target_epsilon,
+            'users_needed': needed,
+            'output': FLAGS.output,
+        }))
+        return
+    print(figure.table(points))
+    if needed is not None:
+        print(f'\nfewest users for epsilon = {FLAGS.target_epsilon:g}, by virtual clients a round')
+        for cohort, users in needed.items():
+            print(f'  {cohort:>8,}  {"not reached" if users is None else f"{users:,}"}')
+    print(f'\nfigure: {FLAGS.output}')
+
+
+COMMANDS = {'epsilon': _epsilon, 'calibrate': _calibrate, 'plan': _plan}
+
+
+def _show(plan, command, solved=None):
+    statement = plan.statement()
+    if FLAGS.json:
+        shown = {name: statement[name] for name in _FIELDS}
+        print(json.dumps({'command': command, 'solved_for': solved, **shown}))
+        return
+    from dp_fedemb import privacy
+
+    rows = [
+        ('users (N)', f'{plan.num_users}'),
+        ('virtual clients a round (m)', f'{plan.virtual_clients_per_round}'),
+        ('users a virtual client (k)', f'{plan.users_per_virtual_client}'),
+        ('rounds', f'{plan.rounds}'),
+        ('sampler', f'{plan.sampling.name}, q = {plan.sampling_probability:.4g}'),
+        ('mechanism', plan.mechanism.name),
+        ('noise multiplier (z)', f'{plan.mechanism.noise_multiplier:.6g}'),
+        ('noise multiplier of the sum', f'{plan.mechanism.sum_noise_multiplier:.6g}'),
+        ('sensitivity', f'{plan.sensitivity_over_clip:g} C'),
+        ('neighbouring data sets', plan.sampling.relation_text),
+    ]
+    lines = [f'  {name:<28} {value}' for name, value in rows]
+    if solved is not None:
+        lines.insert(0, f'solved for {solved}, epsilon = {FLAGS.target_epsilon:g}')
+    if plan.private:
+        lines += ['', *_table_of_epsilons(plan)]
+    lines += ['', *privacy.statement_headline(statement)]
+    print('\n'.join(lines))
+
+
+def _table_of_epsilons(plan):
+    rho = plan.zcdp_rho()
+    lines = [f'  {"privacy unit":<28} {"noise against":<15} {"PLD":>10} {"RDP":>10} {"rho":>10}']
+    for unit, name, against in (
+        ('user', 'user', f'{plan.sensitivity_over_clip:g} C'),
+        ('virtual_client', 'virtual client (literature)', '1 C'),
+    ):
+        by = [plan.epsilon(unit=unit, accountant=name_) for name_ in ('pld', 'rdp')]
+        last = f'{rho:.5g}' if rho is not None and unit == 'user' else '-'
+        lines.append(f'  {name:<28} {against:<15} {by[0]:>10.6g} {by[1]:>10.6g} {last:>10}')
+    return [*lines, f'  at delta = {plan.guarantee_delta:.4g}']
+
+
+def _num_users():
+    if FLAGS.num_users is None:
+        raise ValueError('num_users is not given: set it to the number of users in the data')
+    return FLAGS.num_users
+
+
+def _noise_multiplier(command):
+    if FLAGS.noise_multiplier is None and FLAGS.mechanism not in ('none', 'clip_only'):
+        raise ValueError(f'{command} without noise_multiplier: set it')
+    return FLAGS.noise_multiplier
+
+
+def _refuse_given(command, name, other):
+    if FLAGS[name].value is not None:
+        raise ValueError(f'{name}={FLAGS[name].value} with {command}: use {other}')
+
+
+def _whole_numbers(name, default):
+    if FLAGS[name].value is None:
+        return default
+    try:
+        numbers = [int(text) for text in FLAGS[name].value]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise ValueError(f'{name}={FLAGS[name].value}: expected whole numbers above 0')
+    return sorted(set(numbers))
+
+
+if __name__ == '__main__':
+    common.run(main, positional=1)

@@ -1,0 +1,122 @@
+"""Draws epsilon against population and cohort at a constant noise-to-signal ratio."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Optional
+
+import matplotlib
+from matplotlib import figure as figure_lib
+from matplotlib import ticker
+
+from dp_fedemb.privacy import extrapolation
+
+if TYPE_CHECKING:
+    from dp_fedemb.privacy import plan as plan_lib
+
+# From light to dark with the size; readable in grey, too.
+_FIRST_SHADE, _LAST_SHADE = 0.15, 0.85
+
+
+def table(points: Sequence[extrapolation.Point]) -> str:
+    """Returns the points as a table, one line each."""
+    lines = [
+        f'{"users (N)":>14} {"cohort (m)":>11} {"z":>9} {"delta":>10}'
+        f' {"epsilon, user":>14} {"virtual client":>15}'
+    ]
+    for p in points:
+        lines.append(
+            f'{p.num_users:>14,} {p.virtual_clients_per_round:>11,}'
+            f' {p.noise_multiplier:>9.4g} {p.delta:>10.3g}'
+            f' {p.epsilon_user:>14.5g} {p.epsilon_virtual_client:>15.5g}'
+        )
+    return '\n'.join(lines)
+
+
+def draw(
+    points: Sequence[extrapolation.Point],
+    plan: 'plan_lib.PrivacyPlan',
+    target_epsilon: Optional[float],
+    path: str,
+) -> None:
+    """Writes the figure: left against the population, right against the cohort.
+
+    Args:
+        points: from `extrapolation.points`.
+        plan: the setting that they extrapolate; marked where it is among them.
+        target_epsilon: drawn as a line; None for none.
+        path: of the image, its format from its ending.
+    """
+    figure = figure_lib.Figure(figsize=(11, 4.6), layout='constrained')
+    left, right = figure.subplots(1, 2, sharey=True)
+    _curves(left, points, 'num_users', 'virtual_clients_per_round', 'm')
+    left.set_xlabel('users in the population (N)')
+    left.set_ylabel('epsilon of a user')
+    left.legend(title='virtual clients a round', fontsize=8, title_fontsize=8)
+    shown = _spread([p.num_users for p in points], 5)
+    chosen = [p for p in points if p.num_users in shown]
+    _curves(right, chosen, 'virtual_clients_per_round', 'num_users', 'N')
+    right.set_xlabel('virtual clients a round (m)')
+    right.legend(title='users', fontsize=8, title_fontsize=8)
+    for axes in (left, right):
+        _finish(axes, points, plan, target_epsilon)
+    right.xaxis.set_major_locator(
+        ticker.FixedLocator(sorted({p.virtual_clients_per_round for p in points}))
+    )
+    right.xaxis.set_major_formatter(ticker.StrMethodFormatter('{x:,.0f}'))
+    ratio = plan.mechanism.noise_multiplier / plan.virtual_clients_per_round
+    delta = 'delta = N^-1.1' if plan.delta is None else f'delta = {plan.delta:g}'
+    figure.suptitle(
+        f'{plan.mechanism.name}, {plan.sampling.name}: {plan.rounds} rounds,'
+        f' k = {plan.users_per_virtual_client}, z / m = {ratio:.4g} everywhere, {delta}',
+        fontsize=10,
+    )
+    figure.savefig(path, dpi=150)
+
+
+def _curves(axes, points, along, by, symbol):
+    groups = sorted({getattr(p, by) for p in points})
+    for index, group in enumerate(groups):
+        members = sorted(
+            (p for p in points if getattr(p, by) == group), key=lambda p: getattr(p, along)
+        )
+        axes.plot(
+            [getattr(p, along) for p in members],
+            [p.epsilon_user for p in members],
+            marker='.',
+            color=_shade(index, len(groups)),
+            label=f'{symbol} = {group:,}',
+        )
+
+
+def _finish(axes, points, plan, target_epsilon):
+    axes.set_xscale('log')
+    axes.set_yscale('log')
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.grid(which='major', alpha=0.3)
+    axes.yaxis.set_major_formatter(ticker.StrMethodFormatter('{x:g}'))
+    if target_epsilon is not None:
+        axes.axhline(target_epsilon, color='tab:red', linestyle='--', linewidth=1)
+        axes.annotate(
+            f'target {target_epsilon:g}',
+            (1, target_epsilon),
+            xycoords=('axes fraction', 'data'),
+            xytext=(-3, 3),
+            textcoords='offset points',
+            ha='right',
+            color='tab:red',
+            fontsize=8,
+        )
+
+
+def _shade(index, count):
+    place = index / max(count - 1, 1)
+    return matplotlib.colormaps['viridis'](
+        1 - (_FIRST_SHADE + (_LAST_SHADE - _FIRST_SHADE) * place)
+    )
+
+
+def _spread(values, count):
+    """At most `count` of the distinct values, evenly over their order."""
+    distinct = sorted(set(values))
+    if len(distinct) <= count:
+        return set(distinct)
+    return {distinct[round(i * (len(distinct) - 1) / (count - 1))] for i in range(count)}
