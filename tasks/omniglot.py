@@ -11,12 +11,8 @@ import collections
 import dataclasses
 import functools
 import hashlib
-import io
 import pathlib
 import zipfile
-
-import numpy as np
-from PIL import Image
 
 from dp_fedemb import validate
 from dp_fedemb.data import cache
@@ -179,8 +175,8 @@ def _assign_alphabets(rows, options, seed):
 class _Drawers:
     """The drawer of a TFDS example, which has none, from the archives' file names.
 
-    TFDS keeps the pixels and the label, and both together lead back to the file
-    `NNNN_DD.png`, where DD is the drawer. (Where two drawers made the very same
+    TFDS keeps the encoded image and the label, and both together lead back to the
+    file `NNNN_DD.png`, where DD is the drawer. (Where two drawers made the very same
     drawing of a character, either may have either.) Every example must be found and
     every file used once: then both sources agree.
     """
@@ -195,14 +191,13 @@ class _Drawers:
     def _index(self, path):
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
-                name = pathlib.PurePosixPath(member)
-                if name.suffix == '.png':
-                    label, drawer = name.stem.split('_')
-                    key = int(label) - 1, _digest(archive.read(member))
+                if member.endswith('.png'):
+                    label, drawer = member[: -len('.png')].rsplit('/', 1)[-1].split('_')
+                    key = int(label) - 1, archive.read(member)
                     self._drawers[key].append(int(drawer))
 
     def __call__(self, example) -> int:
-        key = int(example['label']), _digest(example['image'])
+        key = int(example['label']), example['image']
         if not self._drawers.get(key):
             raise ValueError(
                 f'Omniglot: TFDS has an image of label {key[0]} that the archives lack; they'
@@ -219,7 +214,3 @@ class _Drawers:
                 ' lacks; they are not of the same release'
             )
 
-
-def _digest(encoded):
-    pixels = np.asarray(Image.open(io.BytesIO(encoded)).convert('L')) > 127
-    return hashlib.sha256(np.packbits(pixels).tobytes()).digest()

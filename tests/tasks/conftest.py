@@ -1,0 +1,16 @@
+"""Tiny official files, made once for all tests of tasks."""
+
+import importlib.util
+import pathlib
+
+import pytest
+
+
+@pytest.fixture(scope='session')
+def official():
+    """The module `official_files.py`: one maker of tiny official files per task."""
+    path = pathlib.Path(__file__).with_name('official_files.py')
+    spec = importlib.util.spec_from_file_location('official_files', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
