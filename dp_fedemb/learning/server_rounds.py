@@ -1,0 +1,133 @@
+"""The server's half of a round as plain TensorFlow, without TFF's runtime.
+
+Built from the same functions as the TFF process (the query, the server optimizer),
+with the same state, so both give the same result. Where the shards run, in threads of
+this process or on other machines, is the subclass's affair.
+"""
+
+import abc
+import collections
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+import tensorflow_privacy as tfp
+
+from dp_fedemb.learning import client_config
+from dp_fedemb.learning import schedules
+from dp_fedemb.models import embedding_model
+
+
+class ServerRounds(abc.ABC):
+    """Runs rounds of `build_dp_fedemb`; a subclass says where the shards run."""
+
+    def __init__(
+        self,
+        model: embedding_model.EmbeddingModel,
+        config: client_config.ClientConfig,
+        *,
+        query: tfp.SumAggregationDPQuery,
+        server_optimizer: tff.learning.optimizers.Optimizer,
+        num_shards: int,
+        learning_rate_schedule: schedules.Schedule = schedules.constant,
+        raw_metrics: bool = False,
+    ):
+        """Keeps what a round needs.
+
+        Args:
+            model: as in `build_dp_fedemb`.
+            config: as in `build_dp_fedemb`.
+            query: as in `build_dp_fedemb`.
+            server_optimizer: as in `build_dp_fedemb`.
+            num_shards: shards per round.
+            learning_rate_schedule: as in `build_dp_fedemb`.
+            raw_metrics: as in `build_dp_fedemb`.
+        """
+        self.num_shards = num_shards
+        self._model = model
+        self._config = config
+        self._query = query
+        self._optimizer = server_optimizer
+        self._raw_metrics = raw_metrics
+        self._rate_at = lambda round_num: tf.cast(
+            config.learning_rate * learning_rate_schedule(round_num), tf.float32
+        )
+        self._server = tf.function(self._server_step)
+
+    @abc.abstractmethod
+    def _partial_sums(self, weights: Any, params: Any, rate: tf.Tensor, shards: list) -> list:
+        """Returns what `ShardWork.run` returns, one entry per shard and in their order."""
+
+    def initialize(self) -> Any:
+        """Returns the state before the first round."""
+        backbone = self._model.build_backbone()
+        weights = tff.learning.models.ModelWeights(
+            [tf.identity(w) for w in backbone.trainable_variables],
+            [tf.identity(w) for w in backbone.non_trainable_variables],
+        )
+        specs = [tf.TensorSpec(w.shape, w.dtype) for w in weights.trainable]
+        return tff.learning.templates.LearningAlgorithmState(
+            global_model_weights=weights,
+            distributor=(),
+            client_work=tf.constant(0),
+            aggregator=self._query.initial_global_state(),
+            finalizer=self._optimizer.initialize(specs),
+        )
+
+    def set_model_weights(self, state: Any, weights: tff.learning.models.ModelWeights) -> Any:
+        """Returns the state with other weights."""
+        return tff.learning.templates.LearningAlgorithmState(
+            weights, state.distributor, state.client_work, state.aggregator, state.finalizer
+        )
+
+    def next(self, state: Any, shards: list) -> tff.learning.templates.LearningProcessOutput:
+        """Runs one round.
+
+        Args:
+            state: as returned by `initialize` or by the round before.
+            shards: `num_shards` descriptors.
+
+        Raises:
+            ValueError: for another number of shards.
+        """
+        if len(shards) != self.num_shards:
+            raise ValueError(
+                f'{len(shards)} shards: expected {self.num_shards}, as the engine was built for'
+            )
+        weights = tff.learning.models.ModelWeights(
+            [tf.convert_to_tensor(w) for w in state.global_model_weights.trainable],
+            [tf.convert_to_tensor(w) for w in state.global_model_weights.non_trainable],
+        )
+        params = self._query.derive_sample_params(state.aggregator)
+        rate = self._rate_at(state.client_work)
+        partials = self._partial_sums(weights, params, rate, shards)
+        total, measurements = tf.nest.map_structure(lambda *parts: tf.add_n(parts), *partials)
+        update, query_state, _ = self._query.get_noised_result(total, state.aggregator)
+        optimizer_state, trainable, non_finite = self._server(
+            state.finalizer, weights.trainable, update
+        )
+        new_state = tff.learning.templates.LearningAlgorithmState(
+            global_model_weights=tff.learning.models.ModelWeights(
+                trainable, weights.non_trainable
+            ),
+            distributor=state.distributor,
+            client_work=state.client_work + 1,
+            aggregator=query_state,
+            finalizer=optimizer_state,
+        )
+        metrics = collections.OrderedDict(
+            client_work=measurements if self._raw_metrics else collections.OrderedDict(),
+            aggregator=self._query.derive_metrics(query_state),
+            finalizer=collections.OrderedDict(update_non_finite=non_finite),
+        )
+        return tff.learning.templates.LearningProcessOutput(new_state, metrics)
+
+    def _server_step(self, state, weights, update):
+        new_state, new_weights = self._optimizer.next(state, weights, update)
+        reject, measurements = tff.learning.templates.reject_non_finite_update(state, update)
+        keep = lambda old, new: tf.where(reject, old, new)
+        return (
+            tf.nest.map_structure(keep, state, new_state),
+            tf.nest.map_structure(keep, weights, new_weights),
+            measurements['update_non_finite'],
+        )
