@@ -1,0 +1,272 @@
+"""Rounds whose shards run on workers of other machines.
+
+The driver samples, adds up the partial sums, adds the noise and applies the update;
+the workers fine-tune, clip and sum. So the key of the noise, the optimizer's state and
+that of the mechanism never leave the driver; what crosses is, per worker and round, the
+backbone's weights and the descriptors of its shards, and back, one partial sum a shard.
+A shard whose worker is lost is done again by another one from the same descriptor, so
+the round's result does not depend on who survives.
+"""
+
+import collections
+from collections.abc import Sequence
+import threading
+from typing import Any
+
+from absl import logging
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from dp_fedemb.data import store as store_lib
+from dp_fedemb.data import virtual_clients
+from dp_fedemb.learning import client_config
+from dp_fedemb.learning import server_rounds
+from dp_fedemb.learning import shard_work
+from dp_fedemb.models import embedding_model
+from dp_fedemb.simulation import remote_worker
+
+# Rows whose images are compared with the driver's own.
+_COMPARED_ROWS = 64
+
+
+class RemoteRuntime:
+    """Workers of `bin/worker.py`, connected while entered.
+
+    >>> with RemoteRuntime(['a:8470', 'b:8470']) as runtime:
+    ...     engine = RemoteEngine(runtime, model, config, store, ...)
+    """
+
+    def __init__(self, workers: Sequence[str], timeout_s: float = 60.0):
+        """Names the workers.
+
+        Args:
+            workers: 'host:port' of each.
+            timeout_s: how long a worker may take to answer at the start, and may leave
+                a sign of life unanswered later; a round may take as long as it likes.
+        """
+        self._addresses = list(workers)
+        self._timeout_s = timeout_s
+        self.workers: list[remote_worker.RemoteWorker] = []
+
+    @property
+    def client_parallelism(self) -> int:
+        """Cores of all workers, those that were lost since included."""
+        return sum(worker.cores for worker in self.workers)
+
+    def __enter__(self) -> 'RemoteRuntime':
+        self.workers = remote_worker.connect_all(self._addresses, self._timeout_s)
+        return self
+
+    def __exit__(self, kind, error, trace):
+        for worker in self.workers:
+            worker.close()
+
+    def check_store(self, store: store_lib.UserStore) -> None:
+        """Compares some images of every worker's copy of a store with the driver's.
+
+        Raises:
+            ValueError: naming the workers that lack the store, or have another one.
+        """
+        count = min(_COMPARED_ROWS, store.num_examples)
+        rows = np.unique(np.linspace(0, store.num_examples - 1, count).astype(np.int64))
+        expected = store.images[rows]
+        read = virtual_clients.build_reader(store)
+
+        @tff.tensorflow.computation
+        def images_of_rows():
+            shard = collections.OrderedDict(
+                rows=tf.constant(rows),
+                labels=tf.zeros(len(rows), tf.int32),
+                splits=tf.constant([0, len(rows)], tf.int64),
+                seeds=tf.zeros([1, 2], tf.int64),
+            )
+            return (read(shard).get_single_element()['images'],)
+
+        def check(worker):
+            try:
+                images = worker.call(worker.create_function(images_of_rows), [])[0]
+            except remote_worker.WorkerLostError:
+                raise
+            except RuntimeError as error:
+                raise ValueError(
+                    f'worker {worker.address} cannot read {store.images_path}: copy the'
+                    f' store to the same path there ({str(error)[:200]})'
+                ) from error
+            if not np.array_equal(images, expected):
+                raise ValueError(
+                    f'worker {worker.address} has another {store.images_path} than the'
+                    ' driver: copy the store again'
+                )
+
+        errors = remote_worker.run_on_each(self.workers, check)
+        if errors:
+            kind = ValueError if any(isinstance(e, ValueError) for e in errors) else RuntimeError
+            raise kind('; '.join(str(error) for error in errors))
+
+
+class RemoteEngine(server_rounds.ServerRounds):
+    """Runs rounds of `build_dp_fedemb` with the shards on a runtime's workers."""
+
+    def __init__(
+        self,
+        remote: RemoteRuntime,
+        model: embedding_model.EmbeddingModel,
+        config: client_config.ClientConfig,
+        store: store_lib.UserStore,
+        **options: Any,
+    ):
+        """Sends the shard's computation to all workers.
+
+        Args:
+            remote: entered already.
+            model: as in `build_dp_fedemb`.
+            config: as in `build_dp_fedemb`.
+            store: the training users; the same files at the same path on each host.
+            **options: of `ServerRounds`; `num_shards` is one per core by default.
+
+        Raises:
+            ValueError: if a worker has not the same store.
+        """
+        options.setdefault('num_shards', remote.client_parallelism)
+        super().__init__(model, config, **options)
+        remote.check_store(store)
+        self._remote = remote
+        computation, self._result_structure = self._shard_computation(store)
+        self._functions = {
+            worker: worker.create_function(computation) for worker in remote.workers
+        }
+
+    def _partial_sums(self, weights, params, rate, shards):
+        public = [np.asarray(leaf) for leaf in tf.nest.flatten((weights, params, rate))]
+        flat_shards = [[np.asarray(shard[name]) for name in virtual_clients.SHARD_SPEC]
+                       for shard in shards]
+        work = _Round(public, flat_shards)
+        threads = []
+        for worker in self._remote.workers:
+            if worker.lost is None:
+                threads += work.start(worker, self._functions[worker])
+        work.wait(threads)
+        lost = [w for w in self._remote.workers if w.lost is not None]
+        if len(work.results) < len(shards):
+            reasons = '; '.join(f'worker {w.address} {w.lost}' for w in lost)
+            raise RuntimeError(f'no worker is left to finish the round: {reasons}')
+        return [
+            tf.nest.pack_sequence_as(self._result_structure, work.results[index])
+            for index in range(len(shards))
+        ]
+
+    def _shard_computation(self, store):
+        """The TFF computation from (public values, shard descriptor) to a partial sum."""
+        backbone = self._model.build_backbone()
+        weights = tff.learning.models.ModelWeights(
+            list(backbone.trainable_variables), list(backbone.non_trainable_variables)
+        )
+        params = self._query.derive_sample_params(self._query.initial_global_state())
+        public = (weights, params, tf.constant(0.0))
+        read = virtual_clients.build_reader(store)
+        structures = []
+
+        @tff.tensorflow.computation(
+            tff.StructType([_tensor_type(leaf) for leaf in tf.nest.flatten(public)]),
+            tff.StructType([_tensor_type(s) for s in virtual_clients.SHARD_SPEC.values()]),
+        )
+        def run_shard(flat_public, flat_shard):
+            weights, params, rate = tf.nest.pack_sequence_as(public, list(flat_public))
+            shard = collections.OrderedDict(zip(virtual_clients.SHARD_SPEC, flat_shard))
+            work = shard_work.ShardWork(self._model, self._config, self._query)
+            result = work.run(weights, params, rate, read(shard))
+            structures.append(tf.nest.map_structure(lambda _: 0, result))
+            return tuple(tf.nest.flatten(result))
+
+        return run_shard, structures[-1]
+
+
+class _Round:
+    """Deals shards out to workers until all are done or nobody is left."""
+
+    def __init__(self, public, shards):
+        self._public = public
+        self._shards = shards
+        self._waiting = collections.deque(range(len(shards)))
+        self._changed = threading.Condition()
+        self._error = None
+        self.results = {}
+
+    def start(self, worker, function):
+        """Returns the started threads, one per core of the worker."""
+        sent = _Once(lambda: worker.create_tensors(self._public))
+        run = lambda: self._serve(worker, function, sent)
+        threads = [threading.Thread(target=run, daemon=True) for _ in range(worker.cores)]
+        sent.users = len(threads)
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def wait(self, threads):
+        """Waits for the threads; a signal's exception passes through here."""
+        for thread in threads:
+            thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _serve(self, worker, function, sent):
+        try:
+            while (index := self._next()) is not None:
+                try:
+                    shard = worker.create_tensors(self._shards[index])
+                    result = worker.call(function, [sent.get(), shard])
+                    shard.free()
+                except Exception as error:  # Whatever it is, nobody may wait for ever.
+                    self._give_back(index, error)
+                    return
+                with self._changed:
+                    self.results[index] = result
+                    self._changed.notify_all()
+        finally:
+            sent.release()
+
+    def _next(self):
+        """Returns the index of a shard to do, None when there is nothing left."""
+        with self._changed:
+            while not self._waiting:
+                # Somebody else's shard may come back.
+                if self._error is not None or len(self.results) == len(self._shards):
+                    return None
+                self._changed.wait()
+            return None if self._error is not None else self._waiting.popleft()
+
+    def _give_back(self, index, error):
+        with self._changed:
+            self._waiting.append(index)
+            if isinstance(error, remote_worker.WorkerLostError):
+                logging.warning('%s; its shard goes to another worker', error)
+            else:
+                self._error = error
+            self._changed.notify_all()
+
+
+class _Once:
+    """A value that the first of several threads sends and the last one frees."""
+
+    def __init__(self, send):
+        self._send = send
+        self._lock = threading.Lock()
+        self._value = None
+        self.users = 0
+
+    def get(self):
+        with self._lock:
+            if self._value is None:
+                self._value = self._send()
+            return self._value
+
+    def release(self):
+        with self._lock:
+            self.users -= 1
+            if self.users == 0 and self._value is not None:
+                self._value.free()
+
+
+def _tensor_type(spec):
+    return tff.TensorType(spec.dtype.as_numpy_dtype, spec.shape)
