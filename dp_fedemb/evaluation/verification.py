@@ -133,11 +133,12 @@ def of_scores(
     wanted = {far: counts.impostor_bin(most) for far, most in allowed.items() if most}
     crossing = counts.crossing_bin()
     bins = sorted({*wanted.values(), *([] if crossing is None else [crossing])})
-    counts.add_steps(bins, *scores.resolve(bins)) if bins else None
+    if bins:
+        counts.add_steps(bins, *scores.resolve(bins))
     eer, eer_threshold = counts.equal_error(crossing)
     auc, auc_error = counts.area()
     return Verification(
-        points=tuple(_point(far, allowed[far], wanted.get(far), counts) for far in fars),
+        points=tuple(counts.point(far, allowed[far], wanted.get(far)) for far in fars),
         genuine_pairs=counts.genuine_pairs,
         impostor_pairs=counts.impostor_pairs,
         auc=auc,
@@ -155,6 +156,33 @@ def recall_at_far(
 ) -> tuple[OperatingPoint, ...]:
     """Returns the operating point of each target FAR; see `verify`."""
     return verify(embeddings, identities, fars).points
+
+
+def of_sorted_steps(
+    genuine: np.ndarray, impostor: np.ndarray, fars: Sequence[float]
+) -> tuple[OperatingPoint, ...]:
+    """Returns the operating points of given pairs.
+
+    Args:
+        genuine: int64 [g] similarities in steps of `pair_scores.STEP`, ascending.
+        impostor: int64 [i], the same of impostor pairs.
+        fars: target false accept rates, each in (0, 1).
+    """
+    check_fars(fars)
+    points = []
+    for far in fars:
+        allowed = _allowed(far, len(impostor))
+        reason = _unresolvable(far, allowed, len(genuine), len(impostor))
+        if reason:
+            points.append(_no_point(far, reason))
+            continue
+        # Just above the most similar impostor that must be rejected.
+        lowest = impostor[len(impostor) - 1 - allowed] + 1
+        accepted = [len(s) - int(np.searchsorted(s, lowest)) for s in (genuine, impostor)]
+        points.append(
+            _point(far, lowest * pair_scores.STEP, accepted, len(genuine), len(impostor))
+        )
+    return tuple(points)
 
 
 def check_fars(fars: Sequence[float]) -> None:
@@ -214,6 +242,17 @@ class _Counts:
             )
         )
 
+    def point(self, far, allowed, number):
+        """The operating point of a target, which lies in bin `number`."""
+        reason = _unresolvable(far, allowed, self.genuine_pairs, self.impostor_pairs)
+        if reason:
+            return _no_point(far, reason)
+        genuine, impostor = self.at_least(number)
+        step = int(np.nonzero(impostor <= allowed)[0][0])
+        threshold = pair_scores.similarity(number, step)
+        accepted = genuine[step], impostor[step]
+        return _point(far, threshold, accepted, self.genuine_pairs, self.impostor_pairs)
+
     def area(self):
         if not self.genuine_pairs or not self.impostor_pairs:
             return np.nan, np.nan
@@ -234,23 +273,29 @@ class _Counts:
         return float(worse[step]), float(pair_scores.similarity(number, step))
 
 
-def _point(far, allowed, number, counts):
-    if not counts.genuine_pairs:
-        reason = 'no pair is genuine: no identity has two images'
-    elif not allowed:
-        reason = (
-            f'{counts.impostor_pairs:,} impostor pairs cannot resolve it: expected at'
-            f' least {int(np.ceil(1 / far)):,}'
+def _unresolvable(far, allowed, genuine_pairs, impostor_pairs):
+    """Returns why a target is not resolvable, or nothing."""
+    if not genuine_pairs:
+        return 'no pair is genuine: no identity has two images'
+    if not allowed:
+        return (
+            f'{impostor_pairs:,} impostor pairs cannot resolve it: expected at least'
+            f' {int(np.ceil(1 / far)):,}'
         )
-    else:
-        genuine, impostor = counts.at_least(number)
-        step = int(np.nonzero(impostor <= allowed)[0][0])
-        return OperatingPoint(
-            target_far=far,
-            recall=int(genuine[step]) / counts.genuine_pairs,
-            far=int(impostor[step]) / counts.impostor_pairs,
-            threshold=float(pair_scores.similarity(number, step)),
-            accepted_genuine=int(genuine[step]),
-            accepted_impostors=int(impostor[step]),
-        )
+    return ''
+
+
+def _no_point(far, reason):
     return OperatingPoint(far, np.nan, np.nan, np.nan, 0, 0, reason)
+
+
+def _point(far, threshold, accepted, genuine_pairs, impostor_pairs):
+    genuine, impostor = map(int, accepted)
+    return OperatingPoint(
+        target_far=far,
+        recall=genuine / genuine_pairs,
+        far=impostor / impostor_pairs,
+        threshold=float(threshold),
+        accepted_genuine=genuine,
+        accepted_impostors=impostor,
+    )
