@@ -67,3 +67,28 @@ def config(channels: int, prefix: str = ''):
         temperature=value('temperature'),
         projection_dim=value('projection_dim'),
     )
+
+
+def pretrain_public(of_task, unfrozen_model, directory, prefix: str = 'pretrain_') -> None:
+    """Pretrains on the public part of a task, unless the directory holds the result.
+
+    Args:
+        of_task: the `tasks.Task`.
+        unfrozen_model: without --freeze, which is for what comes after.
+        directory: for the result, see `pretraining.pretrain_once`.
+        prefix: as in `define`.
+
+    Raises:
+        ValueError: if the task has no public part.
+    """
+    from dp_fedemb.learning import pretraining
+
+    if of_task.public is None:
+        raise ValueError(
+            f"pretrained='public': task {of_task.name} has no public part here; it has"
+            f' {", ".join(of_task.stores)}. See tasks/{of_task.name}.py for an option that'
+            ' makes one, or give a SavedModel'
+        )
+    pretraining.pretrain_once(
+        directory, unfrozen_model, of_task.public, config(of_task.public.image_shape[-1], prefix)
+    )

@@ -1,0 +1,137 @@
+"""Pretraining into a directory: once, whole, and by no other settings."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from dp_fedemb import data
+from dp_fedemb import models
+from dp_fedemb.learning import augmentation
+from dp_fedemb.learning import centralized
+from dp_fedemb.learning import pretraining
+from dp_fedemb.learning import training_loop
+from dp_fedemb.models import pretrained
+
+SHAPE = (8, 8, 1)
+TRAINING = training_loop.TrainingConfig(epochs=1.5, batch_size=8)
+CONFIG = pretraining.PretrainingConfig(training=TRAINING)
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp('stores') / 'public'
+    generator = np.random.default_rng(0)
+    with data.UserStoreWriter(path, SHAPE, source={'made': 'here'}) as writer:
+        for user in range(4):
+            writer.add_user(generator.integers(0, 256, (4, *SHAPE), np.uint8), [user] * 4)
+    return data.UserStore.open(path)
+
+
+@pytest.fixture(scope='module')
+def model():
+    return models.build_embedding_model('small_conv', SHAPE, 4)
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory, store, model):
+    directory = tmp_path_factory.mktemp('run') / 'pretrained'
+    assert pretraining.pretrain_once(directory, model, store, CONFIG, seed=3)
+    return directory
+
+
+def test_holds_the_trained_weights(made, model, store):
+    weights, report = pretrained.load(made, model)
+    assert not report.fresh
+    expected, history = pretraining.pretrain(model, store, CONFIG, seed=3)
+    for a, b in zip(weights[0], expected[0]):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    lines = (made / 'metrics.csv').read_text().splitlines()
+    assert lines[0].startswith('epoch,step,images,loss') and len(lines) == 3
+    assert [row['step'] for row in history] == [2, 3]
+
+
+def test_says_that_it_is_not_private(made, tmp_path, model, store):
+    statement = json.loads((made / 'privacy.json').read_text())
+    assert statement['private'] is False and 'public images' in statement['notice']
+    pretraining.pretrain_once(
+        tmp_path / 'baseline', model, store, CONFIG, notice=pretraining.NOT_PRIVATE_NOTICE
+    )
+    assert (tmp_path / 'baseline' / 'privacy.txt').read_text().startswith('NOT PRIVATE')
+
+
+def test_second_call_trains_nothing(made, model, store, monkeypatch):
+    monkeypatch.setattr(pretraining, 'pretrain', None)
+    assert not pretraining.pretrain_once(made, model, store, CONFIG, seed=3)
+
+
+@pytest.mark.parametrize(
+    'changes, words',
+    [
+        ({'seed': 4}, 'seed=3, not 4'),
+        (
+            {'config': dataclasses.replace(
+                CONFIG, training=dataclasses.replace(TRAINING, batch_size=4)
+            )},
+            'pretraining.training.batch_size=8, not 4',
+        ),
+        ({'initial': ([np.zeros(3)], [])}, 'initial=None'),
+    ],
+)
+def test_other_settings_are_refused(made, model, store, changes, words):
+    arguments = {'config': CONFIG, 'seed': 3, **changes}
+    with pytest.raises(ValueError, match=words):
+        pretraining.pretrain_once(made, model, store, **arguments)
+
+
+def test_other_model_or_data_are_refused(made, model, store, tmp_path):
+    other = models.build_embedding_model('small_conv', SHAPE, 5)
+    with pytest.raises(ValueError, match='model.embedding_dim=4, not 5'):
+        pretraining.pretrain_once(made, other, store, CONFIG, seed=3)
+    with data.UserStoreWriter(tmp_path / 'more', SHAPE) as writer:
+        writer.add_user(store.images[:8], [0] * 8)
+    with pytest.raises(ValueError, match='data.num_examples=16, not 8'):
+        pretraining.pretrain_once(
+            made, model, data.UserStore.open(tmp_path / 'more'), CONFIG, seed=3
+        )
+
+
+def test_interruption_leaves_nothing(tmp_path, model, store, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretraining, '_save_model', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pretraining.pretrain_once(tmp_path / 'run', model, store, CONFIG)
+    assert not list(tmp_path.iterdir())
+
+
+def test_foreign_directory_is_left_alone(tmp_path, model, store):
+    (tmp_path / 'notes.txt').write_text('mine')
+    with pytest.raises(FileExistsError, match='holds no pretraining'):
+        pretraining.pretrain_once(tmp_path, model, store, CONFIG)
+    with pytest.raises(NotADirectoryError, match='is a file'):
+        pretraining.pretrain_once(tmp_path / 'notes.txt', model, store, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ['notes.txt']
+
+
+def test_methods_get_their_settings(model, store):
+    config = pretraining.PretrainingConfig(
+        'simclr',
+        dataclasses.replace(TRAINING, augmentation=augmentation.parse('glyph')),
+        temperature=0.3,
+        projection_dim=6,
+    )
+    train = pretraining.METHODS['simclr'](config)
+    assert train.keywords == {
+        'config': config.training, 'temperature': 0.3, 'projection_dim': 6
+    }
+    assert pretraining.METHODS['supervised'](CONFIG).func is centralized.train
+
+
+def test_impossible_settings():
+    with pytest.raises(ValueError, match="method='moco': expected one of simclr, supervised"):
+        pretraining.PretrainingConfig('moco')
+    with pytest.raises(ValueError, match='temperature=-1'):
+        pretraining.PretrainingConfig(temperature=-1)
