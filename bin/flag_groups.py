@@ -47,7 +47,13 @@ def define_model() -> None:
     """Defines the flags of `model`."""
     flags.DEFINE_string('backbone', None, "Backbone; the task's by default.")
     flags.DEFINE_integer('embedding_dim', None, "Size of the embedding; the task's by default.")
-    flags.DEFINE_string('head', 'linear', 'Head of a virtual client.')
+    flags.DEFINE_string(
+        'head', 'linear', 'Head of a virtual client: linear, normalized, cosface or arcface.'
+    )
+    flags.DEFINE_float('head_scale', None, "Factor of the cosines; the head's by default.")
+    flags.DEFINE_float(
+        'head_margin', None, "Margin of cosface and arcface; the head's by default."
+    )
     flags.DEFINE_string(
         'freeze', '', 'Layers that are not trained: "conv", or patterns of layer names.'
     )
@@ -65,6 +71,8 @@ def model(of_task):
         head=FLAGS.head,
         freeze=FLAGS.freeze,
         precision=FLAGS.precision,
+        head_scale=FLAGS.head_scale,
+        head_margin=FLAGS.head_margin,
     )
 
 
@@ -128,3 +136,17 @@ def training(rounds: int):
         intra_op_threads=FLAGS.intra_op_threads,
         raw_metrics=FLAGS.raw_metrics,
     )
+
+
+def start(of_task, of_model, directory):
+    """Returns the function that makes the start weights of --pretrained, or None."""
+    if FLAGS.pretrained is None:
+        return None
+    from dp_fedemb.models import pretrained
+
+    def load():
+        weights, report = pretrained.load(FLAGS.pretrained, of_model)
+        print(report, flush=True)
+        return weights
+
+    return load

@@ -43,7 +43,7 @@ class LocalFineTuning:
         self._config = config
         self._head = model.head
         self._embedding_dim = model.embedding_dim
-        self._backbone = model.build_backbone()
+        self._backbone = model.build_local_backbone()
         self._head_weights = [
             tf.Variable(
                 tf.zeros([0 if size is None else size for size in shape]),
@@ -95,7 +95,9 @@ class LocalFineTuning:
         order = tf.range(num_examples)
         for step in tf.range(steps_per_epoch * config.local_epochs):
             epoch, position = step // steps_per_epoch, step % steps_per_epoch
-            if position == 0:
+            # Not `position == 0`: in the graphs that TFF builds, `==` compares tensors by
+            # identity, and nothing would ever be shuffled.
+            if tf.equal(position, 0):
                 order = _shuffled(num_examples, seed, epoch)
             batch = order[position * config.batch_size : (position + 1) * config.batch_size]
             loss_sum += self._step(

@@ -1,14 +1,25 @@
 """From names to an embedding model."""
 
+from typing import Optional
+
+import tensorflow as tf
+
 from dp_fedemb import validate
 from dp_fedemb.models import embedding_model
+from dp_fedemb.models import freezing
 from dp_fedemb.models import heads
 from dp_fedemb.models import lenet
+from dp_fedemb.models import mobilenet_v2
+from dp_fedemb.models import resnet18
+from dp_fedemb.models import resnet50
 from dp_fedemb.models import small_conv
 
 # Name (as in --backbone) -> builder(image_shape, embedding_dim, ...).
 BACKBONES = {
     'lenet': lenet.build,
+    'mobilenet_v2': mobilenet_v2.build,
+    'resnet18': resnet18.build,
+    'resnet50': resnet50.build,
     'small_conv': small_conv.build,
 }
 
@@ -20,6 +31,8 @@ def build_embedding_model(
     head: str = 'linear',
     freeze: str = '',
     precision: str = 'float32',
+    head_scale: Optional[float] = None,
+    head_margin: Optional[float] = None,
 ) -> embedding_model.EmbeddingModel:
     """Returns the model that the names describe.
 
@@ -28,18 +41,31 @@ def build_embedding_model(
         image_shape: (H, W, C).
         embedding_dim: D.
         head: a key of `heads.HEADS`.
-        freeze: layers that are not trained.
-        precision: of local steps.
+        freeze: layers that are not trained, see `freezing.freeze`.
+        precision: of local steps, a key of `embedding_model.PRECISIONS`.
+        head_scale: factor of the cosines, for heads that have it; None for the
+            head's default.
+        head_margin: margin, for heads that have it; None for the head's default.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, or a pattern that matches no layer.
     """
     validate.one_of('backbone', backbone, BACKBONES)
-    validate.one_of('head', head, heads.HEADS)
     validate.positive(embedding_dim=embedding_dim)
-    return embedding_model.EmbeddingModel(
-        build_backbone=lambda: BACKBONES[backbone](image_shape, embedding_dim),
-        image_shape=image_shape,
+
+    def build() -> tf.keras.Model:
+        model = BACKBONES[backbone](tuple(image_shape), embedding_dim)
+        freezing.freeze(model, freeze)
+        return model
+
+    model = embedding_model.EmbeddingModel(
+        build_backbone=build,
+        image_shape=tuple(image_shape),
         embedding_dim=embedding_dim,
-        head=heads.HEADS[head](),
+        head=heads.build_head(head, head_scale, head_margin),
+        precision=precision,
     )
+    if freeze:
+        # Wrong patterns are to be heard of here, not in the first round.
+        model.weight_counts()
+    return model

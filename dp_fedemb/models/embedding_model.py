@@ -6,8 +6,17 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from dp_fedemb import validate
 from dp_fedemb.models import heads
 from dp_fedemb.models import initial_weights
+from dp_fedemb.models import validator
+from dp_fedemb.models import weight_counts
+
+# Name (as in --precision) -> Keras policy of local steps.
+PRECISIONS = {
+    'float32': 'float32',
+    'bfloat16': 'mixed_bfloat16',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,16 +26,46 @@ class EmbeddingModel:
     Attributes:
         build_backbone: no-argument function returning a Keras model that maps
             float32 images [n, H, W, C] in [0, 1] to embeddings [n, D]. Called
-            once per graph; it must return the same architecture each time.
+            once per graph; it must return the same architecture each time. What it
+            returns is checked (`validator`) whenever it is called.
         image_shape: (H, W, C) of the uint8 images that clients hold.
         embedding_dim: D.
         head: the per-virtual-client classifier.
+        precision: of local steps, a key of `PRECISIONS`. Weights, updates, serving
+            and evaluation are float32 always.
     """
 
     build_backbone: Callable[[], tf.keras.Model]
     image_shape: tuple[int, int, int]
     embedding_dim: int
     head: heads.Head
+    precision: str = 'float32'
+
+    def __post_init__(self):
+        validate.one_of('precision', self.precision, PRECISIONS)
+        validate.positive(embedding_dim=self.embedding_dim)
+        build = self.build_backbone
+
+        def build_checked() -> tf.keras.Model:
+            backbone = build()
+            validator.check(backbone, self.image_shape, self.embedding_dim)
+            return backbone
+
+        object.__setattr__(self, 'build_backbone', build_checked)
+
+    def build_local_backbone(self) -> tf.keras.Model:
+        """Builds the backbone for local steps, in the model's precision.
+
+        Its variables are float32 and in the order of those of `build_backbone`; only
+        what is computed with them is rounded.
+        """
+        # Keras keeps the policy per process; builders need not know of it.
+        before = tf.keras.mixed_precision.global_policy()
+        tf.keras.mixed_precision.set_global_policy(PRECISIONS[self.precision])
+        try:
+            return self.build_backbone()
+        finally:
+            tf.keras.mixed_precision.set_global_policy(before)
 
     def initial_weights(self, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Returns the backbone's weights before training, the same for the same seed.
@@ -40,34 +79,48 @@ class EmbeddingModel:
         """
         return initial_weights.initial_weights(self.build_backbone, seed)
 
+    def weight_counts(self) -> weight_counts.WeightCounts:
+        """Counts the backbone's weights: all, trained (and so noised), frozen."""
+        return weight_counts.count(self.build_backbone())
+
 
 def preprocess(images: tf.Tensor) -> tf.Tensor:
     """Maps uint8 images [..., H, W, C] in 0..255 to float32 in [0, 1]."""
     return tf.cast(images, tf.float32) * (1.0 / 255.0)
 
 
-class ServingModel(tf.Module):
+class ServingModel:
     """The released model: uint8 images in, unit-norm embeddings out.
+
+    Its graph is traced once, here: Keras refuses to run a model built eagerly after
+    another one was built in a graph, as TFF does.
 
     Attributes:
         backbone: the Keras backbone whose weights are released.
     """
 
     def __init__(self, backbone: tf.keras.Model, image_shape: tuple[int, int, int]):
-        super().__init__(name='embedding_model')
         self.backbone = backbone
-        self._signature = tf.TensorSpec([None, *image_shape], tf.uint8, name='images')
-        self._serve = tf.function(self._embed, input_signature=[self._signature])
+        images = tf.TensorSpec([None, *image_shape], tf.uint8, name='images')
+        self._function = tf.function(self._embed, input_signature=[images])
+        self._function.get_concrete_function()
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Maps uint8 images [n, H, W, C] to {'embeddings': float32 [n, D]}."""
-        return self._serve(images)
+        """Maps uint8 [n, H, W, C] to {'embeddings': float32 [n, D]}."""
+        return self._function(images)
 
-    def _embed(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _embed(self, images):
         embeddings = self.backbone(preprocess(images), training=False)
         embeddings = tf.cast(embeddings, tf.float32)
         return {'embeddings': tf.math.l2_normalize(embeddings, axis=-1)}
 
     def save(self, directory: str) -> None:
         """Writes a SavedModel whose signature is `images` -> `embeddings`."""
-        tf.saved_model.save(self, directory, signatures={'serving_default': self._serve})
+        # Weights and graph, without the Keras layers: it loads where neither Keras nor
+        # this package is, and saves faster.
+        exported = tf.Module(name='embedding_model')
+        exported.weights = self.backbone.variables
+        exported.__call__ = self._function
+        tf.saved_model.save(
+            exported, directory, signatures={'serving_default': self._function}
+        )

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 
 def initial_weights(
@@ -14,10 +15,10 @@ def initial_weights(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Builds a model under a seed and returns the weights that it starts with.
 
-    Keras draws the seeds of its initializers from a generator local to the thread,
-    TensorFlow from one local to the graph, and layers of users may use Python's or
-    NumPy's. All are seeded here, in a thread and a graph of their own, and the two
-    that the whole process shares are put back, so that the caller notices nothing.
+    Keras draws the seeds of its initializers from a generator local to the thread;
+    layers of users may draw from those of TensorFlow, Python or NumPy, which belong to
+    the process. All are seeded, in a thread of their own, and the latter are put back,
+    so that the caller notices nothing. Nothing else may draw from them meanwhile.
 
     Args:
         build_backbone: no-argument function returning a Keras model.
@@ -39,16 +40,16 @@ def initial_weights(
 
     def build():
         try:
-            with tf.Graph().as_default():
-                tf.keras.utils.set_random_seed(key)
-                backbone = build_backbone()
-                groups = (backbone.trainable_variables, backbone.non_trainable_variables)
-                with tf.compat.v1.Session() as session:
-                    session.run(tf.compat.v1.global_variables_initializer())
-                    results.extend(session.run([list(group) for group in groups]))
+            tf.keras.utils.set_random_seed(key)
+            backbone = build_backbone()
+            for group in (backbone.trainable_variables, backbone.non_trainable_variables):
+                results.append([variable.numpy() for variable in group])
         except BaseException as error:  # Raised again in the caller's thread.
             errors.append(error)
 
+    tensorflow = context.context()
+    # There is no public way to put back what tf.random.set_seed sets.
+    tensorflow_state = tensorflow._seed, getattr(tensorflow, '_rng', None)
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         thread = threading.Thread(target=build)
@@ -57,6 +58,7 @@ def initial_weights(
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+        tensorflow._seed, tensorflow._rng = tensorflow_state
     if errors:
         raise errors[0]
     trainable, non_trainable = results

@@ -8,6 +8,8 @@ ones (paper, section 5: the choice of backbone under DP).
 
 import tensorflow as tf
 
+from dp_fedemb.models import group_norm
+
 
 def build(
     image_shape: tuple[int, int, int],
@@ -20,7 +22,7 @@ def build(
     x = images
     for index, width in enumerate(filters, start=1):
         x = layers.Conv2D(width, 3, strides=2, padding='same', name=f'conv{index}')(x)
-        x = layers.GroupNormalization(groups=8, name=f'norm{index}')(x)
+        x = group_norm.GroupNorm(groups=8, name=f'norm{index}')(x)
         x = layers.ReLU(name=f'relu{index}')(x)
     x = layers.Flatten(name='flatten')(x)
     embeddings = layers.Dense(embedding_dim, name='embeddings')(x)

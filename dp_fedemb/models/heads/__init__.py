@@ -1,11 +1,44 @@
-"""Per-virtual-client classification heads, one file each."""
+"""Classification heads, one file each."""
 
+import dataclasses
+from typing import Optional
+
+from dp_fedemb import validate
 from dp_fedemb.models.heads import base
+from dp_fedemb.models.heads import arcface
+from dp_fedemb.models.heads import cosface
 from dp_fedemb.models.heads import linear
+from dp_fedemb.models.heads import normalized
 
 Head = base.Head
 
 # Name (as in --head) -> class; a class takes its options as keywords.
 HEADS = {
+    'arcface': arcface.ArcFace,
+    'cosface': cosface.CosFace,
     'linear': linear.Linear,
+    'normalized': normalized.Normalized,
 }
+
+
+def build_head(
+    name: str, scale: Optional[float] = None, margin: Optional[float] = None
+) -> Head:
+    """Returns a head.
+
+    Args:
+        name: a key of `HEADS`.
+        scale: of the cosines; the head's default if None.
+        margin: of the right identity; the head's default if None.
+
+    Raises:
+        ValueError: for an unknown head, or an option that it does not have.
+    """
+    validate.one_of('head', name, HEADS)
+    known = [field.name for field in dataclasses.fields(HEADS[name])]
+    options = {'scale': scale, 'margin': margin}
+    given = {option: value for option, value in options.items() if value is not None}
+    for option, value in given.items():
+        if option not in known:
+            raise ValueError(f'head_{option}={value!r}: head {name} has no {option}; leave it out')
+    return HEADS[name](**given)

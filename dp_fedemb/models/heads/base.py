@@ -6,12 +6,19 @@ of identities is known only inside the graph.
 """
 
 import abc
+import dataclasses
 
 import tensorflow as tf
 
+from dp_fedemb import validate
+
 
 class Head(abc.ABC):
-    """A per-virtual-client classifier over local labels 0..L-1."""
+    """A per-virtual-client classifier over local labels 0..L-1.
+
+    Its loss is a function of scores, so that a global head whose weights are part of
+    the model (DP-FedAvg, `full_model`) has the very same loss.
+    """
 
     @abc.abstractmethod
     def initial_weights(
@@ -30,16 +37,55 @@ class Head(abc.ABC):
         """Returns the static shapes of the weights; None stands for L."""
 
     @abc.abstractmethod
-    def loss(
-        self, weights: list[tf.Tensor], embeddings: tf.Tensor, labels: tf.Tensor
-    ) -> tf.Tensor:
-        """Returns the mean loss of a batch, a float32 scalar.
+    def scores(self, weights: list[tf.Tensor], embeddings: tf.Tensor) -> tf.Tensor:
+        """Returns float32 [b, L], higher where an embedding fits an identity better.
 
         Args:
             weights: as returned by `initial_weights`.
-            embeddings: float32 [b, D], not normalised.
+            embeddings: [b, D], not normalised.
+        """
+
+    @abc.abstractmethod
+    def loss_of_scores(self, scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Returns the mean loss of a batch, a float32 scalar.
+
+        Args:
+            scores: float32 [b, L], as returned by `scores`.
             labels: int32 [b], in [0, L).
         """
+
+    def loss(
+        self, weights: list[tf.Tensor], embeddings: tf.Tensor, labels: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the mean loss of a batch, a float32 scalar."""
+        return self.loss_of_scores(self.scores(weights, embeddings), labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class CosineHead(Head):
+    """Base of the heads that compare directions: score = cos(embedding, w_identity).
+
+    Attributes:
+        scale: s, the factor of the cosines in the softmax. The probability that the
+            softmax can reach, and so the least loss, depends on it: for P at L
+            identities it takes s >= (L-1)/L log((L-1) P / (1-P)) (arXiv 1801.09414,
+            equation 6); 5.5 for P = 0.9 and L = 32.
+    """
+
+    scale: float = 16.0
+
+    def __post_init__(self):
+        validate.positive(head_scale=self.scale)
+
+    def initial_weights(self, embedding_dim, num_identities, seed):
+        return [glorot_uniform(embedding_dim, num_identities, seed)]
+
+    def weight_shapes(self, embedding_dim):
+        return [(embedding_dim, None)]
+
+    def scores(self, weights, embeddings):
+        directions = tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=1)
+        return directions @ tf.math.l2_normalize(weights[0], axis=0)
 
 
 def mean_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -47,6 +93,12 @@ def mean_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(
         tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     )
+
+
+def at_label(scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Mask, true in [b, L] where the column is the row's label."""
+    # Not `==`, which compares tensors by identity in the graphs that TFF builds.
+    return tf.equal(tf.range(tf.shape(scores)[1])[None, :], labels[:, None])
 
 
 def glorot_uniform(embedding_dim: int, num_identities: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -1,10 +1,13 @@
-"""Linear head: logits = embeddings @ kernel + bias, the paper's default."""
+"""Linear head: softmax over embeddings @ kernel + bias, the paper's default."""
+
+import dataclasses
 
 import tensorflow as tf
 
 from dp_fedemb.models.heads import base
 
 
+@dataclasses.dataclass(frozen=True)
 class Linear(base.Head):
     """Softmax regression on the raw embedding."""
 
@@ -15,6 +18,9 @@ class Linear(base.Head):
     def weight_shapes(self, embedding_dim):
         return [(embedding_dim, None), (None,)]
 
-    def loss(self, weights, embeddings, labels):
+    def scores(self, weights, embeddings):
         kernel, bias = weights
-        return base.mean_cross_entropy(labels, embeddings @ kernel + bias)
+        return tf.cast(embeddings, tf.float32) @ kernel + bias
+
+    def loss_of_scores(self, scores, labels):
+        return base.mean_cross_entropy(labels, scores)
