@@ -6,6 +6,7 @@ import sys
 
 from absl import app
 from absl import flags
+from absl import logging
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
@@ -16,23 +17,26 @@ _USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryErr
 
 
 def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
-    """Runs `main(arguments)` under absl; exits with 1 and one line on bad input.
+    """Runs `main(arguments)` with parsed flags; exits with 1 and one line on bad input.
 
     Args:
         main: gets the positional arguments, without the program's name.
         positional: how many of them are allowed.
     """
 
-    def checked(argv):
-        extra = argv[1 + positional :]
-        if extra:
-            raise app.UsageError(f'unexpected argument {extra[0]!r}; flags start with --')
-        try:
-            main(argv[1:])
-        except _USER_ERRORS as error:
-            if flags.FLAGS.debug:
-                raise
-            sys.exit(f'error: {" ".join(str(error).split())}')
-
+    # Not `app.run`: TensorFlow, imported after it, counts devices at once, before it has
+    # turned on TF 2 behaviour, and Keras then builds graphs of TF 1.
     flags.DEFINE_bool('debug', False, 'Show the whole trace of an error.')
-    app.run(checked)
+    app.define_help_flags()
+    arguments = app.parse_flags_with_usage(sys.argv)[1:]
+    logging.use_absl_handler()
+    try:
+        if arguments[positional:]:
+            raise ValueError(
+                f'unexpected argument {arguments[positional]!r}; flags start with --'
+            )
+        main(arguments)
+    except _USER_ERRORS as error:
+        if flags.FLAGS.debug:
+            raise
+        sys.exit(f'error: {" ".join(str(error).split())}')
