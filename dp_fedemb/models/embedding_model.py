@@ -102,8 +102,9 @@ class ServingModel:
     def __init__(self, backbone: tf.keras.Model, image_shape: tuple[int, int, int]):
         self.backbone = backbone
         images = tf.TensorSpec([None, *image_shape], tf.uint8, name='images')
-        self._function = tf.function(self._embed, input_signature=[images])
-        self._function.get_concrete_function()
+        traced = tf.function(self._embed, input_signature=[images]).get_concrete_function()
+        # Saving traces again; what it then meets is a graph and not the Keras model.
+        self._function = tf.function(lambda batch: traced(batch), input_signature=[images])
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Maps uint8 [n, H, W, C] to {'embeddings': float32 [n, D]}."""
