@@ -27,7 +27,8 @@ flags.DEFINE_string(
 )
 flags.DEFINE_bool('json', False, 'Print one JSON object instead of a table.')
 flags.DEFINE_list(
-    'populations', None, 'plan: numbers of users; from num_users to a thousandfold by default.'
+    'populations', None,
+    'plan: numbers of users; from num_users to a thousandfold by default.',
 )
 flags.DEFINE_list(
     'cohorts', None,
@@ -37,8 +38,8 @@ flags.DEFINE_string('output', 'privacy_plan.png', 'plan: where the figure is wri
 
 # Of a statement, what a calculation without a run can say.
 _FIELDS = (
-    'epsilon_user', 'epsilon_user_rdp', 'epsilon_virtual_client', 'delta', 'rho', 'accountant',
-    'accountant_version', 'sensitivity_over_clip', 'noise_multiplier',
+    'epsilon_user', 'epsilon_user_rdp', 'epsilon_virtual_client', 'delta', 'rho',
+    'accountant', 'accountant_version', 'sensitivity_over_clip', 'noise_multiplier',
     'noise_multiplier_of_sum', 'num_users', 'virtual_clients_per_round',
     'users_per_virtual_client', 'rounds_planned', 'sampler', 'sampling_probability',
     'participation', 'mechanism', 'mechanism_fields', 'neighboring_relation', 'private',
@@ -86,7 +87,9 @@ def _for_rounds():
 
 def _for_num_users():
     if FLAGS.num_users is not None:
-        raise ValueError(f'num_users={FLAGS.num_users} with solve_for=num_users: leave it out')
+        raise ValueError(
+            f'num_users={FLAGS.num_users} with solve_for=num_users: leave it out'
+        )
     z = _noise_multiplier('solve_for=num_users')
     plan = privacy_flags.uncalibrated_plan(privacy_flags.fewest_users(z), z)
     return plan.calibrate(FLAGS.target_epsilon, 'num_users')
@@ -105,17 +108,19 @@ def _plan():
 
     plan = privacy_flags.uncalibrated_plan(_num_users(), _noise_multiplier('plan'))
     if not plan.private:
-        raise ValueError(f'plan with mechanism={plan.mechanism.name}: it has no epsilon to plan')
+        raise ValueError(
+            f'plan with mechanism={plan.mechanism.name}: it has no epsilon; choose gaussian'
+        )
     m, n = plan.virtual_clients_per_round, plan.num_users
     cohorts = _whole_numbers('cohorts', [m * 2**i for i in range(6)])
     populations = _whole_numbers(
-        'populations', sorted({*(round(n * 10 ** (i / 4)) for i in range(13))})
+        'populations', [round(n * 10 ** (i / 3)) for i in range(10)]
     )
     points = extrapolation.points(plan, populations, cohorts)
     if not points:
         raise ValueError(
-            f'populations={populations} are all smaller than a round of cohorts={cohorts};'
-            ' name larger populations'
+            f'populations={populations} are all smaller than a round of'
+            f' cohorts={cohorts}; name larger populations'
         )
     needed = None
     if FLAGS.target_epsilon is not None:
@@ -127,15 +132,19 @@ def _plan():
             'command': 'plan',
             'points': [dataclasses.asdict(point) for point in points],
             'target_epsilon': FLAGS.target_epsilon,
-            'users_needed': needed,
+            'users_needed': needed and [
+                {'virtual_clients_per_round': cohort, 'num_users': users}
+                for cohort, users in needed.items()
+            ],
             'output': FLAGS.output,
         }))
         return
     print(figure.table(points))
     if needed is not None:
-        print(f'\nfewest users for epsilon = {FLAGS.target_epsilon:g}, by virtual clients a round')
+        print(f'\nfewest users (N) for epsilon = {FLAGS.target_epsilon:g}, by cohort (m)')
         for cohort, users in needed.items():
-            print(f'  {cohort:>8,}  {"not reached" if users is None else f"{users:,}"}')
+            found = 'not reached' if users is None else f'{users:,}'
+            print(f'  {cohort:>8,} {found:>15}')
     print(f'\nfigure: {FLAGS.output}')
 
 
@@ -173,20 +182,22 @@ def _show(plan, command, solved=None):
 
 def _table_of_epsilons(plan):
     rho = plan.zcdp_rho()
-    lines = [f'  {"privacy unit":<28} {"noise against":<15} {"PLD":>10} {"RDP":>10} {"rho":>10}']
+    lines = ['of the simulated deployment:'] if plan.hypothetical else []
+    row = '  {:<28} {:<15} {:>10} {:>10} {:>10}'
+    lines.append(row.format('privacy unit', 'noise against', 'PLD', 'RDP', 'rho'))
     for unit, name, against in (
         ('user', 'user', f'{plan.sensitivity_over_clip:g} C'),
         ('virtual_client', 'virtual client (literature)', '1 C'),
     ):
-        by = [plan.epsilon(unit=unit, accountant=name_) for name_ in ('pld', 'rdp')]
-        last = f'{rho:.5g}' if rho is not None and unit == 'user' else '-'
-        lines.append(f'  {name:<28} {against:<15} {by[0]:>10.6g} {by[1]:>10.6g} {last:>10}')
+        figures = [f'{plan.epsilon(unit=unit, accountant=a):.6g}' for a in ('pld', 'rdp')]
+        figures.append(f'{rho:.5g}' if rho is not None and unit == 'user' else '-')
+        lines.append(row.format(name, against, *figures))
     return [*lines, f'  at delta = {plan.guarantee_delta:.4g}']
 
 
 def _num_users():
     if FLAGS.num_users is None:
-        raise ValueError('num_users is not given: set it to the number of users in the data')
+        raise ValueError('num_users is not given: set it to the size of the population')
     return FLAGS.num_users
 
 

@@ -72,8 +72,8 @@ def define(rounds_default: int, clip_norm_default: float | None = None) -> None:
     flags.DEFINE_integer(
         'min_separation',
         None,
-        'sampling=min_separation: least rounds between two of a user; the most possible by'
-        ' default.',
+        'sampling=min_separation: least distance of two rounds of a user; by default the'
+        ' greatest.',
     )
     flags.DEFINE_integer(
         'max_participations', None, 'sampling=min_separation: most rounds of a user.'

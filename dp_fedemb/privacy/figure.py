@@ -56,12 +56,12 @@ def draw(
     _curves(right, chosen, 'virtual_clients_per_round', 'num_users', 'N')
     right.set_xlabel('virtual clients a round (m)')
     right.legend(title='users', fontsize=8, title_fontsize=8)
-    for axes in (left, right):
-        _finish(axes, points, plan, target_epsilon)
-    right.xaxis.set_major_locator(
-        ticker.FixedLocator(sorted({p.virtual_clients_per_round for p in points}))
-    )
-    right.xaxis.set_major_formatter(ticker.StrMethodFormatter('{x:,.0f}'))
+    for axes, along in ((left, 'num_users'), (right, 'virtual_clients_per_round')):
+        _finish(axes, target_epsilon)
+        _mark_setting(axes, points, plan, along)
+    cohorts = sorted({p.virtual_clients_per_round for p in points})
+    right.xaxis.set_major_locator(ticker.FixedLocator(cohorts))
+    right.xaxis.set_minor_locator(ticker.NullLocator())
     ratio = plan.mechanism.noise_multiplier / plan.virtual_clients_per_round
     delta = 'delta = N^-1.1' if plan.delta is None else f'delta = {plan.delta:g}'
     figure.suptitle(
@@ -87,11 +87,29 @@ def _curves(axes, points, along, by, symbol):
         )
 
 
-def _finish(axes, points, plan, target_epsilon):
+def _mark_setting(axes, points, plan, along):
+    for p in points:
+        if (p.num_users, p.virtual_clients_per_round) == (
+            plan.num_users,
+            plan.virtual_clients_per_round,
+        ):
+            place = (getattr(p, along), p.epsilon_user)
+            axes.plot(*place, marker='o', markersize=10, fillstyle='none', color='black')
+            axes.annotate(
+                f'this setting: {p.epsilon_user:.3g}',
+                place,
+                xytext=(9, 4),
+                textcoords='offset points',
+                fontsize=8,
+            )
+
+
+def _finish(axes, target_epsilon):
     axes.set_xscale('log')
     axes.set_yscale('log')
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.grid(which='major', alpha=0.3)
+    axes.xaxis.set_major_formatter(ticker.StrMethodFormatter('{x:,.0f}'))
     axes.yaxis.set_major_formatter(ticker.StrMethodFormatter('{x:g}'))
     if target_epsilon is not None:
         axes.axhline(target_epsilon, color='tab:red', linestyle='--', linewidth=1)
@@ -104,6 +122,7 @@ def _finish(axes, points, plan, target_epsilon):
             ha='right',
             color='tab:red',
             fontsize=8,
+            bbox={'facecolor': 'white', 'edgecolor': 'none', 'pad': 1, 'alpha': 0.8},
         )
 
 
