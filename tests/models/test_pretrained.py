@@ -113,6 +113,16 @@ def test_unused_weights_are_reported_and_missing_ones_refused(tmp_path):
     np.testing.assert_array_equal(by_name(model(), weights)['conv1/kernel'], kernel)
 
 
+def test_as_many_values_in_another_shape_do_not_match(tmp_path):
+    saved(tmp_path / 'turned', **{
+        'conv1/kernel': np.ones((1, 3, 3, 16), np.float32),
+        'conv1/bias': np.ones(16, np.float32),
+    })
+    _, report = pretrained.load(tmp_path / 'turned', model(), partial=True)
+    assert report.matched == ('conv1/bias',)
+    assert report.fresh['conv1/kernel'] == '1x3x3x16 there, 3x3x1x16 here'
+
+
 def test_saved_by_keras(tmp_path):
     backbone = model().build_backbone()
     weight_values.assign(backbone, *model().initial_weights(2))
