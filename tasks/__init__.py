@@ -8,8 +8,15 @@ from tasks.base import TaskConfig
 
 # Modules are imported when asked for: some need TFF or TFDS, which take seconds.
 TASKS = {
+    'digiface': 'tasks.digiface',
+    'emnist': 'tasks.emnist',
+    'image_folder': 'tasks.image_folder',
+    'inaturalist': 'tasks.inaturalist',
+    'landmarks': 'tasks.landmarks',
+    'lfw': 'tasks.lfw',
     'omniglot': 'tasks.omniglot',
     'synthetic': 'tasks.synthetic',
+    'tfds': 'tasks.tfds',
 }
 
 

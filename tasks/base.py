@@ -115,6 +115,39 @@ class Task:
         return '\n'.join(lines)
 
 
+@dataclasses.dataclass(frozen=True)
+class SplitOptions:
+    """Options of the tasks that divide users and identities by hash.
+
+    Attributes:
+        test_users: fraction of the users that are tested, not trained on.
+        validation_users: fraction kept apart to choose settings with; 0 for none.
+        test_identities: fraction of the identities for the test, among those held by
+            users of several parts; others go with their users.
+        validation_identities: the same for validation, if there are such users.
+        max_broken: images that may be unreadable; one more stops the conversion.
+        partial: accept counts other than the published ones.
+    """
+
+    test_users: float = 0.1
+    validation_users: float = 0.0
+    test_identities: float = 0.2
+    validation_identities: float = 0.1
+    max_broken: int = 0
+    partial: bool = False
+
+    @property
+    def user_fractions(self) -> dict[str, float]:
+        """For `assign`."""
+        return {'test': self.test_users, 'validation': self.validation_users}
+
+    @property
+    def identity_fractions(self) -> dict[str, float]:
+        """For `assign`."""
+        validation = self.validation_identities if self.validation_users else 0.0
+        return {'test': self.test_identities, 'validation': validation}
+
+
 PARTS = ('train', 'validation', 'test', 'public')
 
 

@@ -1,9 +1,10 @@
 """What tasks with real data share: convert once, check the facts, find it again."""
 
+import collections
 from collections.abc import Callable, Iterable, Mapping
 import dataclasses
 import json
-from typing import Any
+from typing import Any, Optional
 
 from dp_fedemb import data
 from dp_fedemb.data import cache
@@ -12,6 +13,9 @@ from dp_fedemb.data import preprocessing as preprocessing_lib
 from tasks import base
 
 _RECORD = 'found.json'
+# Part of the cache's key: raise it when the same input gives other stores.
+_VERSION = 1
+_EVALUATED_FIRST = ('test', 'validation', 'public', 'train')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,14 +24,14 @@ class Input:
 
     Attributes:
         examples: the images.
-        total: their number.
+        total: their number, or None if not known.
         facts: counts of the whole data, compared with the published ones.
         notes: what was left out, and why.
         max_broken: images that may be unreadable; more than that stop the conversion.
     """
 
     examples: Iterable[conversion.Example]
-    total: int
+    total: Optional[int]
     facts: tuple[base.Fact, ...] = ()
     notes: tuple[str, ...] = ()
     max_broken: int = 0
@@ -59,6 +63,7 @@ def build(
     """
     source = {
         **source,
+        'version': _VERSION,
         'preprocessing': dataclasses.asdict(preprocessing),
         'seed': config.seed,
         'max_examples_per_user': config.max_examples_per_user,
@@ -118,23 +123,91 @@ def check_disjoint(stores: Mapping[str, data.UserStore]) -> None:
                     )
 
 
-def grid(
-    users: Mapping[str, str], identities: Mapping[str, str]
-) -> Callable[[str, str], Any]:
-    """Splits images whose users and whose identities were both divided.
+@dataclasses.dataclass(frozen=True)
+class Division:
+    """Users and identities, both divided among parts.
 
-    An image belongs to a part if its user and its identity do; others are left out,
+    An image belongs to a part if its user and its identity do. Others are left out,
     for they would show a training user or a training identity to the evaluation.
 
-    Args:
+    Attributes:
         users: part of each user.
         identities: part of each identity.
-
-    Returns:
-        (user, identity) -> part or None.
     """
 
-    def part(user, identity):
-        return users[user] if users[user] == identities[identity] else None
+    users: Mapping[str, str]
+    identities: Mapping[str, str]
 
-    return part
+    def part(self, user: str, identity: str) -> Optional[str]:
+        """Returns the part of an image, or None if it is left out."""
+        part = self.users.get(user)
+        return part if part == self.identities.get(identity) else None
+
+    def notes(self, counts: Mapping[tuple[str, str], int]) -> tuple[str, ...]:
+        """Says how many images and users are left out.
+
+        Args:
+            counts: number of images of each (user, identity).
+        """
+        kept = {pair for pair in counts if self.part(*pair) is not None}
+        out = sum(number for pair, number in counts.items() if pair not in kept)
+        if not out:
+            return ()
+        note = (
+            f'{out:,} of {sum(counts.values()):,} images are left out, for their user'
+            ' belongs to one part and their identity to another'
+        )
+        empty = {user for user, _ in counts} - {user for user, _ in kept}
+        if empty:
+            note += f'; so no image is left of {len(empty):,} users'
+        return (note,)
+
+
+def divide(
+    counts: Mapping[tuple[str, str], int], options: base.SplitOptions, seed: int
+) -> Division:
+    """Divides users by the hash of their names, and identities with them.
+
+    An identity whose holders are all in one part goes there, so that where every
+    identity has one holder nothing is left out. The identities held in several parts
+    are divided by the hash of their names.
+
+    Args:
+        counts: number of images of each (user, identity).
+        options: the fractions.
+        seed: another seed divides otherwise.
+
+    Raises:
+        ValueError: if there are too few users.
+    """
+    users = base.assign((user for user, _ in counts), options.user_fractions, seed)
+    return Division(users, divide_identities(counts, users, options, seed))
+
+
+def divide_identities(
+    counts: Mapping[tuple[str, str], int],
+    users: Mapping[str, str],
+    options: base.SplitOptions,
+    seed: int,
+) -> dict[str, str]:
+    """Returns the part of each identity, as in `divide`.
+
+    Args:
+        counts: number of images of each (user, identity).
+        users: part of each user; users without one do not count.
+        options: the fractions of the identities that are held in several parts.
+        seed: another seed divides otherwise.
+    """
+    holders = collections.defaultdict(set)
+    for user, identity in counts:
+        if user in users:
+            holders[identity].add(users[user])
+    parts = {name: min(held) for name, held in holders.items() if len(held) == 1}
+    contested = [name for name in holders if name not in parts]
+    if not contested:
+        return parts
+    wanted = base.assign(contested, options.identity_fractions, seed)
+    for name in contested:
+        held = sorted(holders[name], key=_EVALUATED_FIRST.index)
+        parts[name] = wanted[name] if wanted[name] in held else held[0]
+    return parts

@@ -89,8 +89,7 @@ def build(config: base.TaskConfig) -> base.Task:
     sums = {path.name: cache.file_fingerprint(path, config.cache_dir) for path in files}
     source = {'options': dataclasses.asdict(options), 'archives': sums}
     if prepared:
-        records = [path for path in (data_dir / 'omniglot').rglob('*') if path.is_file()]
-        source['tfds'] = cache.listing_fingerprint(data_dir, records)
+        source['tfds'] = cache.listing_fingerprint(data_dir / 'omniglot')
     read = functools.partial(
         _read, config, options, data_dir if prepared else None, archives, files
     )

@@ -1,12 +1,12 @@
 """Stores made once and found again by a hash of everything they were made from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 import hashlib
 import json
 import os
 import pathlib
 import shutil
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from dp_fedemb.data import store as store_lib
 
@@ -92,12 +92,20 @@ def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
     return known[stamp]
 
 
-def listing_fingerprint(root: _PathLike, files: list[pathlib.Path]) -> str:
+def listing_fingerprint(
+    root: _PathLike, files: Optional[Iterable[pathlib.Path]] = None
+) -> str:
     """Returns a hash of the names, sizes and times of many files.
 
     Reading every image of a large folder to see whether it changed would take as
     long as converting it.
+
+    Args:
+        root: directory; names count from here.
+        files: by default all files under `root`.
     """
+    if files is None:
+        files = (path for path in pathlib.Path(root).rglob('*') if path.is_file())
     digest = hashlib.sha256()
     for path in sorted(files):
         status = path.stat()

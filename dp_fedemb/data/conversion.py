@@ -10,9 +10,14 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import struct
+import tarfile
 from typing import Any, Optional, Union
+import zipfile
+import zlib
 
 import numpy as np
+from PIL import Image
 
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb.data import progress
@@ -20,6 +25,12 @@ from dp_fedemb.data import store as store_lib
 
 _BROKEN_LIST = 'broken_images.txt'
 _BLOCK = 256
+# What Pillow and archives raise for damaged images. A MemoryError or a programming
+# error is no broken image and stops the conversion.
+_BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, struct.error,
+    zlib.error, zipfile.BadZipFile, tarfile.TarError, Image.DecompressionBombError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +43,8 @@ class Example:
         identity: name of the identity.
         image: pixels, encoded image, path of one, or a function that returns one of
             these (so that files are read on all cores).
-        name: what to call the image in a list of broken ones.
+        name: what to call the image in a list of broken ones and, if all images of a
+            part have names, in the store.
     """
 
     part: str
@@ -46,7 +58,7 @@ def convert(
     examples: Iterable[Example],
     directory: pathlib.Path,
     preprocessing: preprocessing_lib.Preprocessing,
-    total: int,
+    total: Optional[int],
     source: Optional[Mapping[str, Any]] = None,
     max_examples_per_user: Optional[int] = None,
     seed: int = 0,
@@ -61,7 +73,7 @@ def convert(
         examples: the images.
         directory: an existing directory; see `cache.cached_stores`.
         preprocessing: of each image.
-        total: number of examples, for the progress bar.
+        total: number of examples, for the progress bar; None if not known.
         source: kept in each store's meta.json.
         max_examples_per_user: limit for the part 'train'.
         seed: of the choice of a user's images.
@@ -93,17 +105,19 @@ def convert(
             directory / part, preprocessing.image_shape, dict(source or {}), limit, seed
         )
         with writer:
-            for user, images, identities in spool.users(part):
-                writer.add_user(images, identities, name=user)
+            for user, images, identities, names in spool.users(part):
+                writer.add_user(images, identities, user, names)
     spool.path.unlink()
     if broken:
-        (directory / _BROKEN_LIST).write_text('\n'.join(broken) + '\n')
+        text = '\n'.join(broken) + '\n'
+        # For people to read: file names need not be valid text.
+        (directory / _BROKEN_LIST).write_bytes(text.encode(errors='backslashreplace'))
 
 
 def broken_images(directory: pathlib.Path) -> list[str]:
     """Returns the images that a conversion skipped, each with the reason."""
     path = directory / _BROKEN_LIST
-    return path.read_text().splitlines() if path.exists() else []
+    return path.read_text('utf-8').split('\n')[:-1] if path.exists() else []
 
 
 def _decoded(examples, preprocessing):
@@ -113,8 +127,7 @@ def _decoded(examples, preprocessing):
         try:
             image = example.image() if callable(example.image) else example.image
             return example, preprocessing(image), None
-        # Pillow raises all of these, and more, for damaged files.
-        except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError) as error:
+        except _BROKEN as error:
             return example, None, ' '.join(str(error).split()) or type(error).__name__
 
     remaining = iter(examples)
@@ -129,7 +142,7 @@ class _Spool:
     def __init__(self, path: pathlib.Path, shape: tuple[int, int, int]):
         self.path = path
         self._shape = shape
-        self._rows = {}  # part -> user -> list of (row, identity)
+        self._rows = {}  # part -> user -> list of (row, identity, name)
         self._count = 0
         self._file = open(path, 'wb')
 
@@ -146,10 +159,15 @@ class _Spool:
     def add(self, example: Example, image: np.ndarray) -> None:
         self._file.write(image.tobytes())
         users = self._rows.setdefault(example.part, {})
-        users.setdefault(str(example.user), []).append((self._count, str(example.identity)))
+        row = (self._count, str(example.identity), example.name)
+        users.setdefault(str(example.user), []).append(row)
         self._count += 1
 
-    def users(self, part: str) -> Iterator[tuple[str, np.ndarray, list[str]]]:
-        images = np.memmap(self.path, np.uint8, 'r', shape=(self._count, *self._shape))
-        for user, rows in sorted(self._rows[part].items()):
-            yield user, images[[row for row, _ in rows]], [name for _, name in rows]
+    def users(self, part: str) -> Iterator[tuple[str, np.ndarray, list[str], Optional[list]]]:
+        """Yields name, images, identities and names of images, by the user's name."""
+        spooled = np.memmap(self.path, np.uint8, 'r', shape=(self._count, *self._shape))
+        users = self._rows[part]
+        named = all(name for rows in users.values() for _, _, name in rows)
+        for user in sorted(users):
+            rows, identities, names = zip(*users[user])
+            yield user, spooled[list(rows)], list(identities), list(names) if named else None

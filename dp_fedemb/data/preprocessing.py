@@ -60,6 +60,8 @@ class Preprocessing:
         invert: whether dark becomes bright, for ink = 255 from ink = 0.
         background: grey level, before inversion, of padding and of what lies behind
             transparent pixels.
+        centre: fraction of the width and of the height that is kept, around the
+            centre, before anything else; 1 keeps all.
     """
 
     image_size: int
@@ -68,12 +70,15 @@ class Preprocessing:
     resampling: str = 'bilinear'
     invert: bool = False
     background: int = 0
+    centre: float = 1.0
 
     def __post_init__(self):
         validate.positive(image_size=self.image_size)
         validate.one_of('channels', self.channels, (1, 3))
         validate.one_of('fit', self.fit, FITS)
         validate.one_of('resampling', self.resampling, RESAMPLING)
+        if not 0 < self.centre <= 1:
+            raise ValueError(f'centre={self.centre}: expected a fraction in (0, 1]')
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -94,6 +99,8 @@ class Preprocessing:
         mode = 'L' if self.channels == 1 else 'RGB'
         picture = _flattened(self._open(image), self.background).convert(mode)
         background = (self.background,) * self.channels
+        if self.centre < 1:
+            picture = _central(picture, self.centre)
         if self.invert:
             picture = Image.fromarray(255 - np.asarray(picture))
             background = tuple(255 - level for level in background)
@@ -110,8 +117,15 @@ class Preprocessing:
             return Image.fromarray(flat)
         opened = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
         # JPEG decodes at a fraction of its size, much faster, if told in time.
-        opened.draft(None, (2 * self.image_size, 2 * self.image_size))
+        least = round(2 * self.image_size / self.centre)
+        opened.draft(None, (least, least))
         return ImageOps.exif_transpose(opened)
+
+
+def _central(image, fraction):
+    width, height = image.size
+    left, top = (round(side * (1 - fraction) / 2) for side in (width, height))
+    return image.crop((left, top, width - left, height - top))
 
 
 def _flattened(image, background):
@@ -126,4 +140,3 @@ def _flattened(image, background):
         plain = Image.new('RGBA', picture.size, (background,) * 3 + (255,))
         return Image.alpha_composite(plain, picture).convert('RGB')
     return image
-

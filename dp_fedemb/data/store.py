@@ -8,6 +8,7 @@ A directory that anything can read:
     user_splits.npy     int64 [num_users + 1], rows of user u are splits[u]:splits[u+1]
     user_names.txt      one name a line, in user order
     identity_names.txt  one name a line, in identity order
+    image_names.txt     optional: one name a line, in row order
 
 Clients map `images.bin` into memory inside their graph and copy out their rows.
 """
@@ -100,6 +101,12 @@ class UserStore:
         """Names in identity order."""
         return _read_names(self.path / 'identity_names.txt', self.num_identities)
 
+    @functools.cached_property
+    def image_names(self) -> Optional[list[str]]:
+        """Names in row order, for instance of files; None if the store has none."""
+        path = self.path / 'image_names.txt'
+        return _read_names(path, self.num_examples) if path.exists() else None
+
     @property
     def users(self) -> np.ndarray:
         """int64 [num_examples], the user of each row."""
@@ -152,6 +159,7 @@ class UserStoreWriter:
         self._identities = []
         self._splits = [0]
         self._user_names = []
+        self._image_names = []
         self._identity_numbers = {}
 
     def add_user(
@@ -159,6 +167,7 @@ class UserStoreWriter:
         images: np.ndarray,
         identities: Sequence[Union[int, str]],
         name: Optional[str] = None,
+        image_names: Optional[Sequence[str]] = None,
     ) -> None:
         """Appends one user.
 
@@ -166,9 +175,11 @@ class UserStoreWriter:
             images: uint8 [n, H, W, C], n >= 1.
             identities: n names (text or numbers), one per image.
             name: for reports; the user's index by default.
+            image_names: n names, for all users or for none.
 
         Raises:
-            ValueError: for another shape or type, or no image.
+            ValueError: for another shape or type, no image, or names of images for
+                some users only.
         """
         images = np.asarray(images)
         shape_fits = images.shape[1:] == self._shape and len(images)
@@ -183,15 +194,26 @@ class UserStoreWriter:
                 ' expected one for each'
             )
         name = _name(len(self._user_names) if name is None else name)
+        names = [] if image_names is None else list(image_names)
+        if len(names) not in (0, len(images)) or not self._image_names_fit(names):
+            raise ValueError(
+                f'user {name!r}: {len(names)} names of {len(images)} images, expected one'
+                ' for each image of all users, or none'
+            )
         if self._limit is not None and len(images) > self._limit:
             kept = self._sample(name, len(images))
             images, identities = images[kept], [identities[row] for row in kept]
+            names = [names[row] for row in kept] if names else []
+        self._image_names.extend(map(_name, names))
         numbers = self._identity_numbers
         of_user = [numbers.setdefault(_name(i), len(numbers)) for i in identities]
         self._identities.append(np.array(of_user, np.int32))
         self._images.write(np.ascontiguousarray(images).data)
         self._splits.append(self._splits[-1] + len(images))
         self._user_names.append(name)
+
+    def _image_names_fit(self, names):
+        return not self._user_names or bool(names) == bool(self._image_names)
 
     def _sample(self, name, count):
         """Rows that stay; the same whatever other users there are."""
@@ -214,6 +236,8 @@ class UserStoreWriter:
         np.save(self._partial / 'user_splits.npy', np.asarray(self._splits, np.int64))
         _write_names(self._partial / 'user_names.txt', self._user_names)
         _write_names(self._partial / 'identity_names.txt', self._identity_numbers)
+        if self._image_names:
+            _write_names(self._partial / 'image_names.txt', self._image_names)
         meta = {
             'format_version': FORMAT_VERSION,
             'image_shape': list(self._shape),
@@ -245,15 +269,18 @@ def partial_sibling(path: pathlib.Path) -> pathlib.Path:
 
 
 def _name(value):
-    return str(value).replace('\n', ' ')
+    return str(value).replace('\n', ' ').replace('\r', ' ')
 
 
 def _write_names(path, names):
-    path.write_text(''.join(f'{name}\n' for name in names))
+    # File names need not be valid text.
+    with open(path, 'w', encoding='utf-8', errors='surrogateescape') as file:
+        file.writelines(f'{name}\n' for name in names)
 
 
 def _read_names(path, count):
-    names = path.read_text().split('\n')[:-1] if path.exists() else []
+    text = path.read_bytes().decode('utf-8', 'surrogateescape') if path.exists() else ''
+    names = text.split('\n')[:-1]
     if len(names) != count:
         raise ValueError(f'{path}: {len(names)} names, expected {count}; {_REMEDY}')
     return names

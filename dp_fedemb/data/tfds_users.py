@@ -51,9 +51,6 @@ def read(builder: Any, split: str, image: str = 'image') -> Iterator[Mapping[str
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    splits = list(builder.info.splits)
-    if split.partition('[')[0] not in [*splits, 'all']:
-        raise ValueError(f'split={split!r}: {builder.name} has {", ".join(splits)}')
     decoders = None
     if isinstance(_feature(image, builder.info.features), tfds.features.Image):
         decoders = tfds.decode.SkipDecoding()
@@ -79,7 +76,7 @@ def examples(
     part: Callable[[str, str], Optional[str]],
     image: str = 'image',
     features: Optional[Any] = None,
-    name: str = 'example',
+    name: Union[str, Callable[[Mapping[str, Any]], str]] = 'example',
 ) -> Iterator[conversion.Example]:
     """Turns TFDS examples into examples for `conversion.convert`.
 
@@ -91,7 +88,8 @@ def examples(
         part: (user, identity) -> the store it belongs to, or None to leave it out.
         image: the feature with the pixels.
         features: `builder.info.features`, to give class labels by name.
-        name: of the rows, for the list of broken images.
+        name: of an image, a function of its example; or text, followed by the number
+            of the row.
 
     Yields:
         Examples in the order of the rows.
@@ -102,7 +100,8 @@ def examples(
         names = user_of(row), identity_of(row)
         chosen = part(*names)
         if chosen is not None:
-            yield conversion.Example(chosen, *names, image_of(row), f'{name} {index}')
+            called = name(row) if callable(name) else f'{name} {index}'
+            yield conversion.Example(chosen, *names, image_of(row), called)
 
 
 def _feature(key, features):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+import sys
 
 import pytest
 
@@ -12,5 +13,7 @@ def official():
     path = pathlib.Path(__file__).with_name('official_files.py')
     spec = importlib.util.spec_from_file_location('official_files', path)
     module = importlib.util.module_from_spec(spec)
+    # TFDS looks up the module of a builder.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module

@@ -1,0 +1,186 @@
+"""EMNIST by writer, from the database of `tff.simulation.datasets.emnist`.
+
+A user is a writer: TFF's training half and test half of a writer are merged. Train:
+digits and capitals (classes 0-35); test: small letters (36-61) of other writers.
+
+Source: Caldas et al., LEAF, arXiv 1812.01097; Cohen et al., EMNIST, arXiv 1702.05373.
+"""
+
+import collections
+from collections.abc import Iterator
+import dataclasses
+import functools
+import lzma
+import os
+import pathlib
+import string
+
+import numpy as np
+
+from dp_fedemb.data import cache
+from dp_fedemb.data import conversion
+from dp_fedemb.data import preprocessing as preprocessing_lib
+from dp_fedemb.data import progress
+from dp_fedemb.data import store as store_lib
+from tasks import base
+from tasks import converted
+from tasks import tfds_archives
+
+NAME = 'emnist'
+CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_UNSEEN = string.ascii_lowercase
+_DATABASE = 'emnist_all.sqlite'
+_WHERE = (
+    f'{_DATABASE}.lzma (or {_DATABASE}) from'
+    ' https://storage.googleapis.com/tff-datasets-public/emnist_all.sqlite.lzma'
+)
+_BATCH = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of the task.
+
+    Attributes:
+        test_users: fraction of the writers that are tested, not trained on.
+        validation_users: fraction kept apart to choose settings with; 0 for none.
+        validation_classes: classes of the 36 that validation writers are tested on,
+            if there are such writers, and nobody trains on.
+        partial: accept counts other than the published ones.
+    """
+
+    test_users: float = 0.1
+    validation_users: float = 0.0
+    validation_classes: int = 10
+    partial: bool = False
+
+
+def build(config: base.TaskConfig) -> base.Task:
+    """Converts EMNIST from TFF's database, compressed or not, in `config.data_dir`.
+
+    Raises:
+        FileNotFoundError: for a missing database.
+        ValueError: for a damaged one, or counts that are not as published.
+    """
+    options = base.parse_options(Options, config, NAME)
+    data_dir = base.require_data_dir(config, NAME, _WHERE)
+    path = data_dir / _DATABASE
+    if not path.exists():
+        path = data_dir / f'{_DATABASE}.lzma'
+        base.require_files([path], NAME, _WHERE)
+    checksum = cache.file_fingerprint(path, config.cache_dir)
+    return converted.build(
+        config,
+        NAME,
+        {'options': dataclasses.asdict(options), 'database': checksum},
+        preprocessing_lib.Preprocessing(28, channels=1, fit='stretch', invert=True),
+        functools.partial(_read, config, options, path, checksum),
+        partial=options.partial,
+        description='EMNIST, user = writer',
+        default_backbone='lenet',
+    )
+
+
+def _read(config, options, path, checksum):
+    if path.suffix == '.lzma':
+        folder = pathlib.Path(config.cache_dir).absolute() / 'tff' / checksum[:16]
+        _decompress(path, folder / _DATABASE)
+        path = folder / _DATABASE
+    halves = _load(path)
+    counts = collections.Counter(
+        (writer, CLASSES[label]) for half in halves for writer, label in _labels(half)
+    )
+    division = converted.Division(
+        users=base.assign(
+            (writer for writer, _ in counts),
+            {'test': options.test_users, 'validation': options.validation_users},
+            config.seed,
+        ),
+        identities=_class_parts(options, config.seed),
+    )
+
+    def examples():
+        for half, name in zip(halves, ('train', 'test')):
+            for row, (writer, label, pixels) in enumerate(_rows(half)):
+                part = division.part(writer, CLASSES[label])
+                if part is not None:
+                    grey = np.rint(pixels * 255).astype(np.uint8)
+                    yield conversion.Example(
+                        part, writer, CLASSES[label], grey, f'{name} {row}'
+                    )
+
+    kept = sum(n for pair, n in counts.items() if division.part(*pair) is not None)
+    return converted.Input(
+        examples(),
+        kept,
+        facts=(
+            base.Fact('writers', len({writer for writer, _ in counts}), 3_400),
+            base.Fact('classes', len({label for _, label in counts}), 62),
+            base.Fact('images', sum(counts.values()), 671_585 + 77_483),
+        ),
+        notes=division.notes(counts),
+    )
+
+
+def _class_parts(options, seed):
+    parts = {label: 'test' for label in _UNSEEN}
+    seen = [label for label in CLASSES if label not in _UNSEEN]
+    fraction = options.validation_classes / len(seen) if options.validation_users else 0.0
+    return parts | base.assign(seen, {'validation': fraction}, seed)
+
+
+def _decompress(path, target):
+    """Unpacks the database, unless that was done before."""
+    if target.exists():
+        return
+    draft = store_lib.partial_sibling(target) / target.name
+    try:
+        with progress.bar(path.stat().st_size, f'unpacking {path.name}', 'B') as bar:
+            with open(path, 'rb') as packed, lzma.open(packed) as content:
+                with open(draft, 'wb') as file:
+                    done = 0
+                    while block := content.read(1 << 22):
+                        file.write(block)
+                        bar.update(packed.tell() - done)
+                        done = packed.tell()
+        draft.rename(target)
+    except (lzma.LZMAError, EOFError) as error:
+        raise tfds_archives.damaged(path, error, _WHERE) from None
+    finally:
+        draft.unlink(missing_ok=True)
+        draft.parent.rmdir()
+
+
+def _load(path):
+    """The two halves as TFF's `ClientData`; the file is there, so TFF fetches none."""
+    import tensorflow_federated as tff
+
+    try:
+        return tff.simulation.datasets.emnist.load_data(
+            only_digits=False, cache_dir=os.fspath(path.parent)
+        )
+    # TFF and SQLite raise different errors for a file that is no such database.
+    except Exception as error:
+        raise tfds_archives.damaged(path, error, _WHERE) from None
+
+
+def _labels(client_data) -> Iterator[tuple[str, int]]:
+    for writers, labels in _batches(client_data, ('label',)):
+        yield from zip(map(bytes.decode, writers.tolist()), labels.tolist())
+
+
+def _rows(client_data) -> Iterator[tuple[str, int, np.ndarray]]:
+    for writers, labels, pixels in _batches(client_data, ('label', 'pixels')):
+        yield from zip(map(bytes.decode, writers.tolist()), labels.tolist(), pixels)
+
+
+def _batches(client_data, features):
+    """Reads all writers in one pipeline; one per writer would take minutes to start."""
+    import tensorflow as tf
+
+    def of_writer(writer):
+        dataset = client_data.serializable_dataset_fn(writer)
+        return dataset.map(lambda example: (writer, *(example[name] for name in features)))
+
+    writers = tf.data.Dataset.from_tensor_slices(client_data.client_ids)
+    return writers.flat_map(of_writer).batch(_BATCH).prefetch(2).as_numpy_iterator()

@@ -1,0 +1,165 @@
+"""Your own images: `ROOT/identity/*.jpg`, or `ROOT/user/identity/*.jpg`.
+
+In the first layout each folder of images is a user and an identity (a person of a
+face collection); in the second a user owns several identities, and folders of the
+same name under several users are one identity (a landmark that many photograph).
+Any size, mode and format that Pillow reads.
+"""
+
+import collections
+import dataclasses
+import functools
+import os
+import pathlib
+
+from dp_fedemb import validate
+from dp_fedemb.data import cache
+from dp_fedemb.data import conversion
+from dp_fedemb.data import preprocessing as preprocessing_lib
+from tasks import base
+from tasks import converted
+
+NAME = 'image_folder'
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp')
+_LAYOUTS = {'identity': 2, 'user/identity': 3}
+_WHERE = 'a directory of images, ROOT/identity/*.jpg or ROOT/user/identity/*.jpg'
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(base.SplitOptions):
+    """Options of the task.
+
+    Attributes:
+        layout: 'identity', 'user/identity', or 'auto' to see from the depth.
+        split_file: a text file with a line 'part user' for each user, where part is
+            train, validation, test or public; users that it does not name are left
+            out. By default users are divided by hash.
+        image_size: side in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        fit: how other proportions become a square: crop, pad or stretch.
+        invert: whether dark becomes bright, for ink on paper.
+        default_backbone: what training uses unless --backbone says otherwise.
+    """
+
+    layout: str = 'auto'
+    split_file: str = ''
+    image_size: int = 64
+    channels: int = 3
+    fit: str = 'crop'
+    invert: bool = False
+    default_backbone: str = 'resnet18'
+
+
+def build(config: base.TaskConfig) -> base.Task:
+    """Converts the images under `config.data_dir`.
+
+    Raises:
+        FileNotFoundError: for no such directory, or no image in it.
+        ValueError: for a mixed layout, too few users or too many broken images.
+    """
+    options = base.parse_options(Options, config, NAME)
+    validate.one_of('option layout', options.layout, ['auto', *_LAYOUTS])
+    root = base.require_data_dir(config, NAME, _WHERE)
+    files = _image_files(root)
+    with_users = _has_users(root, files, options.layout)
+    source = {
+        'options': {**dataclasses.asdict(options), 'with_users': with_users},
+        'files': cache.listing_fingerprint(root, [root / path for path in files]),
+    }
+    if options.split_file:
+        source['split_file'] = pathlib.Path(options.split_file).read_text()
+    return converted.build(
+        config,
+        NAME,
+        source,
+        preprocessing_lib.Preprocessing(
+            options.image_size, options.channels, options.fit, invert=options.invert
+        ),
+        functools.partial(_read, config, options, root, files, with_users),
+        description=f'{root.name}, user = first folder'
+        if with_users
+        else f'{root.name}, user = identity = folder',
+        default_backbone=options.default_backbone,
+    )
+
+
+def _image_files(root) -> list[str]:
+    """Paths below `root`, in order; hidden files and folders are none of ours."""
+    found = []
+    for directory, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        for name in names:
+            if name.lower().endswith(SUFFIXES) and not name.startswith('.'):
+                found.append(os.path.relpath(os.path.join(directory, name), root))
+    if not found:
+        raise FileNotFoundError(f'{root}: no image here ({", ".join(SUFFIXES)}); expected {_WHERE}')
+    return sorted(found)
+
+
+def _has_users(root, files, layout) -> bool:
+    depth = _LAYOUTS.get(layout) or files[0].count(os.sep) + 1
+    if depth not in _LAYOUTS.values():
+        raise ValueError(f'{root / files[0]}: expected images at {" or ".join(_LAYOUTS)}/')
+    for path in files:
+        if path.count(os.sep) + 1 != depth:
+            raise ValueError(
+                f'{root / path}: {path.count(os.sep)} folder(s) deep, others (or the option'
+                f' layout={layout}) are {depth - 1} deep; use one layout'
+            )
+    return depth == _LAYOUTS['user/identity']
+
+
+def _read(config, options, root, files, with_users):
+    names = [tuple(path.split(os.sep)[:-1]) for path in files]
+    owners = [(name[0], name[-1]) for name in names]
+    counts = collections.Counter(owners)
+    notes = ()
+    if options.split_file:
+        listed = _read_split_file(pathlib.Path(options.split_file), {u for u, _ in counts})
+        unlisted = {user for user, _ in counts} - set(listed)
+        if unlisted:
+            notes = (f'{len(unlisted):,} users are not in {options.split_file}: left out',)
+            counts = collections.Counter(
+                {pair: number for pair, number in counts.items() if pair[0] in listed}
+            )
+        division = converted.Division(
+            listed, converted.divide_identities(counts, listed, options, config.seed)
+        )
+    else:
+        division = converted.divide(counts, options, config.seed)
+
+    def examples():
+        for path, (user, identity) in zip(files, owners):
+            part = division.part(user, identity)
+            if part is not None:
+                yield conversion.Example(part, user, identity, root / path, path)
+
+    kept = sum(n for pair, n in counts.items() if division.part(*pair) is not None)
+    return converted.Input(
+        examples(),
+        kept,
+        facts=(
+            base.Fact('users', len({user for user, _ in counts})),
+            base.Fact('identities', len({identity for _, identity in counts})),
+            base.Fact('images', len(files)),
+        ),
+        notes=notes + division.notes(counts),
+        max_broken=options.max_broken,
+    )
+
+
+def _read_split_file(path, users) -> dict[str, str]:
+    parts = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if not line.strip() or line.startswith('#'):
+            continue
+        part, _, user = line.strip().partition(' ')
+        user = user.strip()
+        if part not in base.PARTS or user not in users:
+            raise ValueError(
+                f'{path}:{number}: {line!r}: expected "part user" with part one of'
+                f' {", ".join(base.PARTS)} and user a folder of the images'
+            )
+        if parts.setdefault(user, part) != part:
+            raise ValueError(f'{path}:{number}: user {user!r} is in {parts[user]} already')
+    return parts

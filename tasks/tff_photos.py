@@ -1,0 +1,290 @@
+"""Photo collections of TFF: one TFRecord file per user, or a list and the photos.
+
+`tff.simulation.datasets.gldv2` and `.inaturalist` turn a list (CSV: user, image, class)
+and the photos into one TFRecord file per user. Both forms are read here: the files
+that TFF made, with TFF's own reader, or the list with the photos as they are
+published, so that nobody needs TFF's hours of preparation and its second copy.
+"""
+
+import collections
+from collections.abc import Callable, Iterator, Sequence
+import csv
+import dataclasses
+import functools
+import io
+import os
+import pathlib
+import tarfile
+from typing import Any, Optional, Protocol
+import zipfile
+
+from dp_fedemb.data import cache
+from dp_fedemb.data import conversion
+from dp_fedemb.data import preprocessing as preprocessing_lib
+from tasks import base
+from tasks import converted
+from tasks import tfds_archives
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """Where a collection's files may be, relative to the data directory.
+
+    Attributes:
+        records: directories of TFRecord files, any of them.
+        lists: CSV files, any of them; 'archive.zip/member' for one inside a zip.
+        columns: of the CSV file: user, image, class.
+        folders: directories with the photos, at any depth, all that there are.
+        archives: patterns of tar archives with the photos.
+        where: what to get and where.
+    """
+
+    records: Sequence[str]
+    lists: Sequence[str]
+    columns: tuple[str, str, str]
+    folders: Sequence[str]
+    archives: Sequence[str]
+    where: str
+
+
+class Source(Protocol):
+    """Photos of users, wherever they are."""
+
+    def fingerprint(self) -> Any:
+        """Changes when the photos do (JSON-able)."""
+
+    def counts(self) -> collections.Counter:
+        """Number of photos of each (user, class)."""
+
+    def examples(
+        self, part: Callable[[str, str], Optional[str]]
+    ) -> Iterator[conversion.Example]:
+        """The photos that have a part."""
+
+
+def build(
+    config: base.TaskConfig,
+    name: str,
+    options: base.SplitOptions,
+    image_size: int,
+    files: Files,
+    published: tuple[int, int, int],
+    words: tuple[str, str],
+    **task: Any,
+) -> base.Task:
+    """Converts a collection.
+
+    Args:
+        config: of the task.
+        name: of the task.
+        options: of the task.
+        image_size: side in pixels.
+        files: where its files may be.
+        published: numbers of users, classes and images.
+        words: what users and classes are called, in the plural.
+        **task: further attributes of the task.
+
+    Raises:
+        FileNotFoundError: for missing files.
+        ValueError: for damaged ones, or counts that are not as published.
+    """
+    data_dir = base.require_data_dir(config, name, files.where)
+    source = find(data_dir, name, files, config.cache_dir)
+
+    def read():
+        counts = source.counts()
+        division = converted.divide(counts, options, config.seed)
+        users, classes, images = published
+        return converted.Input(
+            source.examples(division.part),
+            sum(n for pair, n in counts.items() if division.part(*pair) is not None),
+            facts=(
+                base.Fact(words[0], len({user for user, _ in counts}), users),
+                base.Fact(words[1], len({label for _, label in counts}), classes),
+                base.Fact('images', sum(counts.values()), images),
+            ),
+            notes=division.notes(counts),
+            max_broken=options.max_broken,
+        )
+
+    return converted.build(
+        config,
+        name,
+        {'options': dataclasses.asdict(options), 'photos': source.fingerprint()},
+        preprocessing_lib.Preprocessing(image_size),
+        read,
+        partial=options.partial,
+        **task,
+    )
+
+
+def find(
+    data_dir: pathlib.Path, task: str, files: Files, cache_dir: str
+) -> Source:
+    """Returns the photos found in a directory.
+
+    Raises:
+        FileNotFoundError: if there are neither TFF's files nor list and photos.
+        ValueError: if the list lacks a column.
+    """
+    for name in files.records:
+        if (data_dir / name).is_dir() and any((data_dir / name).iterdir()):
+            return _Records(data_dir / name, files.where)
+    listed = [name for name in files.lists if _list_path(data_dir / name).is_file()]
+    folders = [data_dir / name for name in files.folders if (data_dir / name).is_dir()]
+    archives = sorted(path for glob in files.archives for path in data_dir.glob(glob))
+    if not listed or not (folders or archives):
+        lacking = [] if listed else [f'the list {files.lists[0]}']
+        if not (folders or archives):
+            lacking.append(f'photos in {" or ".join([*files.archives, *files.folders])}')
+        raise FileNotFoundError(
+            f'{data_dir}: task {task} finds neither {files.records[0]}/ nor'
+            f' {" and ".join(lacking)}; it needs {files.where}'
+        )
+    path = data_dir / listed[0]
+    return _Listed(
+        data_dir,
+        cache.file_fingerprint(_list_path(path), cache_dir),
+        _read_list(path, files),
+        folders,
+        archives,
+        files.where,
+    )
+
+
+class _Records:
+    """What TFF made: per user a TFRecord file of JPEG photos and classes."""
+
+    def __init__(self, directory: pathlib.Path, where: str):
+        self._directory = directory
+        self._where = where
+
+    def fingerprint(self):
+        return cache.listing_fingerprint(self._directory)
+
+    def counts(self):
+        return collections.Counter((user, label) for user, label, _, _ in self._rows())
+
+    def examples(self, part):
+        for user, label, photo, name in self._rows():
+            chosen = part(user, label)
+            if chosen is not None:
+                yield conversion.Example(chosen, user, label, photo, name)
+
+    def _rows(self):
+        import tensorflow as tf
+        import tensorflow_federated as tff
+        from tensorflow_federated.python.simulation.datasets import vision_datasets_utils
+
+        # TFF's own parser decodes every photo at its full size. This one keeps them
+        # encoded, for our threads to decode at a fraction of it.
+        client_data = tff.simulation.datasets.FilePerUserClientData.create_from_dir(
+            os.fspath(self._directory), tf.data.TFRecordDataset
+        )
+        for user in client_data.client_ids:
+            try:
+                dataset = client_data.create_tf_dataset_for_client(user)
+                for row, record in enumerate(dataset.as_numpy_iterator()):
+                    feature = tf.train.Example.FromString(record).features.feature
+                    photo, = feature[vision_datasets_utils.KEY_IMAGE_BYTES].bytes_list.value
+                    label, = feature[vision_datasets_utils.KEY_CLASS].int64_list.value
+                    yield user, str(label), photo, f'{user} {row}'
+            # A cut file, no TFRecord file, or records of something else.
+            except Exception as error:
+                raise tfds_archives.damaged(
+                    self._directory / user, error, self._where
+                ) from None
+
+
+class _Listed:
+    """A list of users' photos, and the photos in folders or tar archives."""
+
+    def __init__(self, data_dir, checksum, rows, folders, archives, where):
+        self._data_dir = data_dir
+        self._checksum = checksum
+        self._rows = rows  # image -> (user, class)
+        self._folders = folders
+        self._archives = archives
+        self._where = where
+
+    def fingerprint(self):
+        files = [*self._archives, *self._photos_in_folders.values()]
+        return [self._checksum, cache.listing_fingerprint(self._data_dir, files)]
+
+    def counts(self):
+        return collections.Counter(self._rows.values())
+
+    def examples(self, part):
+        wanted = {}
+        for image, (user, label) in self._rows.items():
+            chosen = part(user, label)
+            if chosen is not None:
+                wanted[image] = (chosen, user, label)
+        for image, path in self._photos_in_folders.items():
+            if image in wanted:
+                yield conversion.Example(*wanted.pop(image), path, image)
+        for archive in self._archives if wanted else ():
+            yield from self._from_archive(archive, wanted)
+        for image, names in wanted.items():
+            yield conversion.Example(*names, functools.partial(_missing, image), image)
+
+    def _from_archive(self, path, wanted):
+        try:
+            # As a stream: an archive of 100 GB has no index to look things up in.
+            with tarfile.open(path, 'r|*') as archive:
+                for member in archive:
+                    image = pathlib.PurePosixPath(member.name).stem
+                    if member.isfile() and image in wanted:
+                        photo = archive.extractfile(member).read()
+                        yield conversion.Example(*wanted.pop(image), photo, image)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise tfds_archives.damaged(path, error, self._where) from None
+
+    @functools.cached_property
+    def _photos_in_folders(self):
+        found = {}
+        for folder in self._folders:
+            for directory, _, names in os.walk(folder):
+                for name in names:
+                    image, kind = os.path.splitext(name)
+                    if kind.lower() in ('.jpg', '.jpeg') and image in self._rows:
+                        found[image] = pathlib.Path(directory, name)
+        return dict(sorted(found.items()))
+
+
+def _missing(image):
+    raise FileNotFoundError(f'{image} is in the list, but not among the photos')
+
+
+def _list_path(path):
+    """The file that holds a list: the list itself, or the zip around it."""
+    return path.parent if path.parent.suffix == '.zip' else path
+
+
+def _read_list(path, files) -> dict[str, tuple[str, str]]:
+    user_column, image_column, class_column = files.columns
+    rows = {}
+    with _open_list(path, files.where) as lines:
+        reader = csv.DictReader(lines)
+        lacking = set(files.columns) - set(reader.fieldnames or ())
+        if lacking:
+            raise ValueError(
+                f'{path}: lacks the column(s) {", ".join(sorted(lacking))}; get {files.where}'
+            )
+        for row in reader:
+            # The species lists give 'NA' to photos outside a split.
+            if row[user_column] != 'NA':
+                rows[row[image_column]] = (row[user_column], row[class_column])
+    return rows
+
+
+def _open_list(path, where):
+    archive = _list_path(path)
+    if archive == path:
+        return open(path, newline='', encoding='utf-8')
+    try:
+        with zipfile.ZipFile(archive) as file:
+            member, = (n for n in file.namelist() if n.split('/')[-1] == path.name)
+            return io.StringIO(file.read(member).decode())
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise tfds_archives.damaged(archive, error, where) from None
