@@ -60,8 +60,13 @@ def define_model() -> None:
     flags.DEFINE_string('precision', 'float32', 'Of local steps: float32 or bfloat16.')
 
 
-def model(of_task):
-    """Builds the `EmbeddingModel` that the flags describe for a task."""
+def model(of_task, freeze: str | None = None):
+    """Builds the `EmbeddingModel` that the flags describe for a task.
+
+    Args:
+        of_task: the `tasks.Task`.
+        freeze: instead of --freeze.
+    """
     from dp_fedemb import models
 
     return models.build_embedding_model(
@@ -69,7 +74,7 @@ def model(of_task):
         image_shape=of_task.train.image_shape,
         embedding_dim=FLAGS.embedding_dim or of_task.default_embedding_dim,
         head=FLAGS.head,
-        freeze=FLAGS.freeze,
+        freeze=FLAGS.freeze if freeze is None else freeze,
         precision=FLAGS.precision,
         head_scale=FLAGS.head_scale,
         head_margin=FLAGS.head_margin,
@@ -102,7 +107,15 @@ def define_training() -> None:
         'raw_metrics', False,
         'Write training loss and update norms WITHOUT noise, outside the guarantee.',
     )
-    flags.DEFINE_enum('engine', 'tff', ['tff', 'in_process'], "TFF's runtime, or plain TF.")
+    flags.DEFINE_enum(
+        'engine', None, ['tff', 'in_process'],
+        "TFF's runtime, or plain TensorFlow in this process, which can use a GPU. By default"
+        ' tff, or in_process where a GPU is visible.',
+    )
+    flags.DEFINE_list(
+        'workers', [], 'host:port of each bin/worker.py to train on, instead of this machine.'
+    )
+    flags.DEFINE_float('worker_timeout_s', 60.0, 'How long a worker may be silent.')
     flags.DEFINE_integer(
         'client_parallelism', None, 'Virtual clients trained at once; the cores by default.'
     )
@@ -132,21 +145,9 @@ def training(rounds: int):
         server_momentum=FLAGS.server_momentum,
         algorithm=FLAGS.algorithm,
         engine=FLAGS.engine,
+        workers=tuple(FLAGS.workers),
+        worker_timeout_s=FLAGS.worker_timeout_s,
         client_parallelism=FLAGS.client_parallelism,
         intra_op_threads=FLAGS.intra_op_threads,
         raw_metrics=FLAGS.raw_metrics,
     )
-
-
-def start(of_task, of_model, directory):
-    """Returns the function that makes the start weights of --pretrained, or None."""
-    if FLAGS.pretrained is None:
-        return None
-    from dp_fedemb.models import pretrained
-
-    def load():
-        weights, report = pretrained.load(FLAGS.pretrained, of_model)
-        print(report, flush=True)
-        return weights
-
-    return load

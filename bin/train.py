@@ -9,6 +9,7 @@ import dataclasses
 
 import common
 import flag_groups
+import pretraining_flags
 import privacy_flags
 from absl import flags
 
@@ -18,12 +19,19 @@ flag_groups.define_task()
 flag_groups.define_model()
 flag_groups.define_training()
 privacy_flags.define(rounds_default=100)
+pretraining_flags.define('pretrain_')
+for _module in (flag_groups, privacy_flags, pretraining_flags):
+    flags.adopt_module_key_flags(_module)
 
 flags.DEFINE_string('output_dir', None, 'Directory of the run.', required=True)
 flags.DEFINE_string(
     'pretrained', None,
     'Start: directory of a SavedModel or of a run; or "public" to pretrain on the public'
-    ' part of the task first.',
+    ' part of the task first, as the --pretrain_... flags say.',
+)
+flags.DEFINE_bool(
+    'pretrained_partial', False,
+    'Load what fits of --pretrained, and leave the rest fresh, instead of refusing.',
 )
 flags.DEFINE_integer(
     'seed', None,
@@ -35,10 +43,14 @@ flags.DEFINE_integer(
 # one combination.
 _CONFIGURING = (
     'task', 'data_seed', 'max_examples_per_user', 'task_option', 'backbone', 'embedding_dim',
-    'head', 'freeze', 'precision', 'pretrained',
+    'head', 'head_scale', 'head_margin', 'freeze', 'precision', 'pretrained',
+    'pretrained_partial',
 )
-# Where and how often, which change nothing but the order of float sums.
-_NOT_CONFIGURING = ('schedule', 'engine', 'client_parallelism', 'intra_op_threads')
+# Where it runs and how often it saves, which change nothing but the order of float sums.
+_NOT_CONFIGURING = (
+    'schedule', 'engine', 'workers', 'worker_timeout_s', 'client_parallelism',
+    'intra_op_threads',
+)
 
 
 def main(_):
@@ -47,6 +59,7 @@ def main(_):
     print(task.summary(), flush=True)
     plan = privacy_flags.plan(task.train.num_users)
     model = flag_groups.model(task)
+    print(f'backbone: {model.weight_counts()}', flush=True)
 
     from dp_fedemb.simulation import experiment
     from dp_fedemb.simulation import run_directory
@@ -60,8 +73,27 @@ def main(_):
     else:
         run = experiment.Experiment(model, plan, settings, task.train, task.test)
         with signals.end_cleanly():
-            run.run(directory, FLAGS.seed, flag_groups.start(task, model, directory))
+            run.run(directory, FLAGS.seed, _start(task, model, directory))
     print(summary.text(directory))
+
+
+def _start(task, model, directory):
+    """Returns the function that makes the start weights of --pretrained, or None."""
+    if FLAGS.pretrained is None:
+        return None
+    from dp_fedemb.models import pretrained
+
+    def start():
+        source = FLAGS.pretrained
+        if source == 'public':
+            source = directory.pretrained
+            unfrozen = flag_groups.model(task, freeze='')
+            pretraining_flags.pretrain_public(task, unfrozen, source)
+        weights, report = pretrained.load(source, model, FLAGS.pretrained_partial)
+        print(report, flush=True)
+        return weights
+
+    return start
 
 
 def _config(settings, plan, task):
@@ -70,6 +102,9 @@ def _config(settings, plan, task):
         part: [store.num_users, store.num_identities, store.num_examples]
         for part, store in task.stores.items()
     }
+    if FLAGS.pretrained == 'public':
+        pretraining = pretraining_flags.config(task.train.image_shape[-1], 'pretrain_')
+        config['pretraining'] = dataclasses.asdict(pretraining)
     config['plan'] = plan.to_json()
     config['training'] = {
         name: value

@@ -1,11 +1,11 @@
 """One run from data and settings to a private model in a directory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import contextlib
 import dataclasses
-from typing import Any, Optional
+from typing import Optional
 
-from absl import logging
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb import aggregation
@@ -21,6 +21,7 @@ from dp_fedemb.models import embedding_model
 from dp_fedemb.models import full_model
 from dp_fedemb.simulation import engine as engine_lib
 from dp_fedemb.simulation import evaluator as evaluator_lib
+from dp_fedemb.simulation import remote_engine
 from dp_fedemb.simulation import run_directory as run_directory_lib
 from dp_fedemb.simulation import runtime as runtime_lib
 from dp_fedemb.simulation import training
@@ -44,7 +45,10 @@ class Settings:
         server_momentum: of the server's SGD.
         algorithm: 'fedemb' (local heads, backbone aggregated) or 'fedavg' (one head
             over all identities, aggregated and noised with the backbone).
-        engine: 'tff' or 'in_process'.
+        engine: 'tff' or 'in_process'; by default tff, or in_process where a GPU is
+            visible, which TFF's runtime cannot use.
+        workers: host:port of each `bin/worker.py` to train on, instead of this machine.
+        worker_timeout_s: how long a worker may be silent.
         client_parallelism: virtual clients trained at the same time; the cores by
             default.
         intra_op_threads: threads inside one operation.
@@ -58,7 +62,9 @@ class Settings:
     server_lr: float = 1.0
     server_momentum: float = 0.0
     algorithm: str = 'fedemb'
-    engine: str = 'tff'
+    engine: Optional[str] = None
+    workers: tuple[str, ...] = ()
+    worker_timeout_s: float = 60.0
     client_parallelism: Optional[int] = None
     intra_op_threads: int = 1
     raw_metrics: bool = False
@@ -66,15 +72,16 @@ class Settings:
     def __post_init__(self):
         validate.positive(server_lr=self.server_lr)
         validate.one_of('algorithm', self.algorithm, ALGORITHMS)
-        validate.one_of('engine', self.engine, ENGINES)
+        if self.engine is not None:
+            validate.one_of('engine', self.engine, ENGINES)
+        if self.workers and self.engine == 'in_process':
+            raise ValueError(
+                f'engine=in_process with workers={",".join(self.workers)}: those run TFF;'
+                ' leave one of the two out'
+            )
         validate.one_of('client_lr_schedule', self.client_lr_schedule, schedules.SCHEDULES)
         if not 0 <= self.server_momentum < 1:
             raise ValueError(f'server_momentum={self.server_momentum}: expected within [0, 1)')
-
-    @property
-    def parallelism(self) -> int:
-        """Shards per round."""
-        return self.client_parallelism or runtime_lib.default_parallelism()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,16 +198,31 @@ class Experiment:
             ),
             raw_metrics=settings.raw_metrics,
         )
-        if settings.engine == 'in_process':
+        parallelism = settings.client_parallelism or runtime_lib.default_parallelism()
+        if settings.workers:
+            runtime = remote_engine.RemoteRuntime(settings.workers, settings.worker_timeout_s)
+            with runtime:
+                yield remote_engine.RemoteEngine(
+                    runtime,
+                    model,
+                    settings.client,
+                    self.train,
+                    num_shards=settings.client_parallelism or runtime.client_parallelism,
+                    **options,
+                )
+        elif (settings.engine or _default_engine()) == 'in_process':
             yield in_process.InProcessEngine(
                 model,
                 settings.client,
                 reader=virtual_clients.build_reader(self.train),
-                num_shards=settings.parallelism,
+                num_shards=parallelism,
                 **options,
             )
-            return
-        with runtime_lib.LocalRuntime(settings.parallelism, settings.intra_op_threads):
-            process = process_lib.build_dp_fedemb(model, settings.client, **options)
-            yield engine_lib.TffEngine(process, self.train, settings.parallelism)
+        else:
+            with runtime_lib.LocalRuntime(parallelism, settings.intra_op_threads):
+                process = process_lib.build_dp_fedemb(model, settings.client, **options)
+                yield engine_lib.TffEngine(process, self.train, parallelism)
 
+
+def _default_engine():
+    return 'in_process' if tf.config.list_physical_devices('GPU') else 'tff'
