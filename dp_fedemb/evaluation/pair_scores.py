@@ -9,9 +9,9 @@ sorting:
 *   a first pass counts all pairs in bins of `BIN_STEPS` steps;
 *   a second one resolves single steps inside the few bins that a caller asks for.
 
-Both go over square tiles of the upper triangle of the matrix of similarities, one
-thread a core. Rows are sorted by identity, so genuine pairs (same identity) lie in
-the tiles next to the diagonal, and no other tile looks at labels.
+Both go over tiles of the upper triangle of the matrix of similarities, one thread a
+core. Rows are sorted by identity, so genuine pairs (same identity) lie next to the
+diagonal, and what lies further does not look at labels.
 """
 
 import atexit
@@ -31,7 +31,9 @@ NUM_BINS = 2 * _HALF
 # float32, which rounds it to whole steps, and makes it positive.
 _OFFSET = 1.5 * 2**16
 _FIRST = int(_OFFSET) - _HALF
-_TILE = 1024
+# Of a tile that is not on the diagonal: 8 MB of float32.
+_TILE_ROWS = 512
+_TILE_COLUMNS = 4096
 _NORM_TOLERANCE = 1e-3
 
 
@@ -91,10 +93,11 @@ class PairScores:
         order = np.argsort(labels, kind='stable')
         self._labels = labels[order].astype(np.int32)
         self._rows = np.asarray(embeddings, np.float32)[order]
+        # For each row, the first one of the next identity.
+        self._identity_end = np.cumsum(self.counts)[self._labels]
         n = len(order)
         self.num_pairs = n * (n - 1) // 2
         self.num_genuine = int(np.sum(self.counts * (self.counts - 1) // 2))
-        self._blocks = [slice(start, min(start + _TILE, n)) for start in range(0, n, _TILE)]
 
     def histograms(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns int64 [NUM_BINS] counts of genuine and of impostor pairs."""
@@ -121,54 +124,68 @@ class PairScores:
 
         def count(counts, rows, columns):
             scores, _ = self._scores(rows, columns)
-            row = np.nonzero(self._genuine_mask(rows, columns) & (scores >= lowest))[0]
-            np.add(counts, np.bincount(self._labels[rows][row], minlength=len(counts)), counts)
+            near, same = self._genuine(rows, columns)
+            row = np.nonzero(same & (scores[:, near] >= lowest))[0]
+            counts += np.bincount(self._labels[rows][row], minlength=len(counts))
 
-        near = (tile for tile in self._tiles() if self._has_genuine(*tile))
+        near = [tile for tile in self._tiles() if self._genuine(*tile) is not None]
         return self._sum((len(self.identities),), count, near)
 
     def _tiles(self):
-        for i, rows in enumerate(self._blocks):
-            for columns in self._blocks[i:]:
-                yield rows, columns
+        """Row and column slices: tiles on the diagonal, and those right of them."""
+        n = len(self._rows)
+        for start in range(0, n, _TILE_ROWS):
+            rows = slice(start, min(start + _TILE_ROWS, n))
+            yield rows, rows
+            for left in range(rows.stop, n, _TILE_COLUMNS):
+                yield rows, slice(left, min(left + _TILE_COLUMNS, n))
 
-    def _has_genuine(self, rows, columns):
-        return self._labels[rows.stop - 1] >= self._labels[columns.start]
+    def _genuine(self, rows, columns):
+        """Where a tile's genuine pairs are.
 
-    def _genuine_mask(self, rows, columns):
-        same = self._labels[rows, None] == self._labels[None, columns]
-        return np.triu(same, 1) if rows == columns else same
+        Returns:
+            The tile's columns that may hold some, and a mask of the tile's rows and
+            these columns; None if there is none.
+        """
+        width = min(self._identity_end[rows.stop - 1], columns.stop) - columns.start
+        if width <= 0:
+            return None
+        near = slice(0, width)
+        same = self._labels[rows, None] == self._labels[None, columns][:, near]
+        return near, np.triu(same, 1) if rows == columns else same
 
     def _scores(self, rows, columns, histogram=False):
-        """Returns the scores of a tile in bins plus `_OFFSET`, and perhaps their counts."""
-        scores, counts = _graph()(self._rows[rows], self._rows[columns], histogram)
-        # A view: `.numpy()` would copy.
-        return np.asarray(memoryview(scores)), counts
+        """Returns a tile's scores in bins plus `_OFFSET`, and perhaps their counts.
+
+        On the diagonal a score that is no pair of its own (an image with itself, a
+        pair in its other order) is 0, which is below all bins.
+        """
+        scores, counts = _graph()(
+            self._rows[rows], self._rows[columns], rows == columns, histogram
+        )
+        # Views: `.numpy()` would copy.
+        return np.asarray(memoryview(scores)), np.asarray(memoryview(counts))
 
     def _count_tile(self, counts, rows, columns):
         genuine, every = counts
-        diagonal = rows == columns
-        scores, histogram = self._scores(rows, columns, histogram=not diagonal)
-        if diagonal:
-            every += _bincount(scores[np.triu(np.ones(scores.shape, bool), 1)])
-        else:
-            every += np.asarray(memoryview(histogram))[_FIRST:]
-        if self._has_genuine(rows, columns):
-            genuine += _bincount(scores[self._genuine_mask(rows, columns)])
+        scores, histogram = self._scores(rows, columns, histogram=True)
+        every += histogram[_FIRST:]
+        if (found := self._genuine(rows, columns)) is not None:
+            near, same = found
+            steps = scores[:, near][same].astype(np.int64)
+            genuine += np.bincount(steps - _FIRST, minlength=NUM_BINS)
 
     def _resolve_tile(self, counts, bins, rows, columns):
         genuine, every = counts
         scores, _ = self._scores(rows, columns)
-        mask = self._genuine_mask(rows, columns) if self._has_genuine(rows, columns) else None
+        found = self._genuine(rows, columns)
         for index, number in enumerate(bins):
             low = np.float32(number + _FIRST)
             inside = (scores >= low) & (scores < low + 1)
-            if rows == columns:
-                inside = np.triu(inside, 1)
-            # Where the bin is nearly empty, which is the rule, this costs one look.
             every[index] += _steps(scores[inside], low)
-            if mask is not None:
-                genuine[index] += _steps(scores[inside & mask], low)
+            if found is not None:
+                near, same = found
+                genuine[index] += _steps(scores[:, near][inside[:, near] & same], low)
 
     def _sum(self, shape, count: Callable, tiles) -> np.ndarray:
         """Adds up what `count(counts, rows, columns)` adds to int64 counts of `shape`."""
@@ -183,10 +200,6 @@ class PairScores:
         threads = max(1, min(os.cpu_count() or 1, len(tiles)))
         with futures.ThreadPoolExecutor(threads) as pool:
             return sum(pool.map(work, range(threads)))
-
-
-def _bincount(scores):
-    return np.bincount(scores.astype(np.int64) - _FIRST, minlength=NUM_BINS)
 
 
 def _steps(scores, low):
@@ -207,12 +220,19 @@ def _graph():
             tf.TensorSpec([None, None], tf.float32),
             tf.TensorSpec([None, None], tf.float32),
             tf.TensorSpec([], tf.bool),
+            tf.TensorSpec([], tf.bool),
         ]
     )
-    def tile(rows, columns, histogram):
+    def tile(rows, columns, diagonal, histogram):
         # A power of two: scaling before the product changes no bit of it.
         rows = rows * (1 / (BIN_STEPS * STEP))
         scores = tf.matmul(rows, columns, transpose_b=True) + _OFFSET
+
+        def above_diagonal():
+            upper = tf.linalg.band_part(scores, 0, -1)
+            return tf.linalg.set_diag(upper, tf.zeros(tf.shape(scores)[:1]))
+
+        scores = tf.cond(diagonal, above_diagonal, lambda: scores)
 
         def count():
             return tf.raw_ops.DenseBincount(
