@@ -123,12 +123,11 @@ def define_training() -> None:
 
 
 def training(rounds: int):
-    """Builds the `experiment.Settings` that the flags describe."""
+    """Builds the `settings.Settings` that the flags describe."""
     from dp_fedemb.learning import client_config
-    from dp_fedemb.simulation import experiment
-    from dp_fedemb.simulation import training as training_lib
+    from dp_fedemb.simulation import settings
 
-    return experiment.Settings(
+    return settings.Settings(
         client=client_config.ClientConfig(
             learning_rate=FLAGS.client_lr,
             head_lr_scale=FLAGS.head_lr_scale,
@@ -137,7 +136,7 @@ def training(rounds: int):
             batch_size=FLAGS.batch_size,
             momentum=FLAGS.client_momentum,
         ),
-        schedule=training_lib.TrainingSchedule(
+        schedule=settings.TrainingSchedule(
             rounds, FLAGS.rounds_per_eval, FLAGS.rounds_per_checkpoint
         ),
         client_lr_schedule=FLAGS.client_lr_schedule,

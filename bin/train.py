@@ -58,23 +58,31 @@ def main(_):
     task = flag_groups.task()
     print(task.summary(), flush=True)
     plan = privacy_flags.plan(task.train.num_users)
-    model = flag_groups.model(task)
-    print(f'backbone: {model.weight_counts()}', flush=True)
 
-    from dp_fedemb.simulation import experiment
     from dp_fedemb.simulation import run_directory
-    from dp_fedemb.simulation import signals
     from dp_fedemb.simulation import summary
 
     directory = run_directory.RunDirectory(FLAGS.output_dir)
-    directory.begin(_config(settings, plan, task))
+    config = _config(settings, plan, task)
+    directory.check(config)
     if 'trained' in (directory.read_json('evaluation.json') or {}):
         print(f'This run is finished: {FLAGS.rounds} rounds.')
     else:
-        run = experiment.Experiment(model, plan, settings, task.train, task.test)
-        with signals.end_cleanly():
-            run.run(directory, FLAGS.seed, _start(task, model, directory))
+        _train(settings, task, plan, directory, config)
     print(summary.text(directory))
+
+
+def _train(settings, task, plan, directory, config):
+    # TensorFlow takes seconds to load, so what can be wrong without it comes before.
+    from dp_fedemb.simulation import experiment
+    from dp_fedemb.simulation import signals
+
+    model = flag_groups.model(task)
+    print(f'backbone: {model.weight_counts()}', flush=True)
+    run = experiment.Experiment(model, plan, settings, task.train, task.test)
+    directory.begin(config)
+    with signals.end_cleanly():
+        run.run(directory, FLAGS.seed, _start(task, model, directory))
 
 
 def _start(task, model, directory):

@@ -13,7 +13,6 @@ from dp_fedemb import privacy
 from dp_fedemb import validate
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
-from dp_fedemb.learning import client_config
 from dp_fedemb.learning import in_process
 from dp_fedemb.learning import process as process_lib
 from dp_fedemb.learning import schedules
@@ -24,64 +23,11 @@ from dp_fedemb.simulation import evaluator as evaluator_lib
 from dp_fedemb.simulation import remote_engine
 from dp_fedemb.simulation import run_directory as run_directory_lib
 from dp_fedemb.simulation import runtime as runtime_lib
+from dp_fedemb.simulation import settings as settings_lib
 from dp_fedemb.simulation import training
-
-ALGORITHMS = ('fedemb', 'fedavg')
-ENGINES = ('tff', 'in_process')
 
 # Makes (trainable, non_trainable) start weights of the backbone.
 _Start = Callable[[], tuple[list, list]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a run trains, beside its model, its data and its privacy plan.
-
-    Attributes:
-        client: local fine-tuning.
-        schedule: rounds, evaluations, checkpoints.
-        client_lr_schedule: a name of `schedules.SCHEDULES`.
-        server_lr: of the server's SGD.
-        server_momentum: of the server's SGD.
-        algorithm: 'fedemb' (local heads, backbone aggregated) or 'fedavg' (one head
-            over all identities, aggregated and noised with the backbone).
-        engine: 'tff' or 'in_process'; by default tff, or in_process where a GPU is
-            visible, which TFF's runtime cannot use.
-        workers: host:port of each `bin/worker.py` to train on, instead of this machine.
-        worker_timeout_s: how long a worker may be silent.
-        client_parallelism: virtual clients trained at the same time; the cores by
-            default.
-        intra_op_threads: threads inside one operation.
-        raw_metrics: writes training loss and update norms without noise, outside the
-            guarantee.
-    """
-
-    client: client_config.ClientConfig
-    schedule: training.TrainingSchedule
-    client_lr_schedule: str = 'constant'
-    server_lr: float = 1.0
-    server_momentum: float = 0.0
-    algorithm: str = 'fedemb'
-    engine: Optional[str] = None
-    workers: tuple[str, ...] = ()
-    worker_timeout_s: float = 60.0
-    client_parallelism: Optional[int] = None
-    intra_op_threads: int = 1
-    raw_metrics: bool = False
-
-    def __post_init__(self):
-        validate.positive(server_lr=self.server_lr)
-        validate.one_of('algorithm', self.algorithm, ALGORITHMS)
-        if self.engine is not None:
-            validate.one_of('engine', self.engine, ENGINES)
-        if self.workers and self.engine == 'in_process':
-            raise ValueError(
-                f'engine=in_process with workers={",".join(self.workers)}: those run TFF;'
-                ' leave one of the two out'
-            )
-        validate.one_of('client_lr_schedule', self.client_lr_schedule, schedules.SCHEDULES)
-        if not 0 <= self.server_momentum < 1:
-            raise ValueError(f'server_momentum={self.server_momentum}: expected within [0, 1)')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,9 +44,14 @@ class Experiment:
 
     model: embedding_model.EmbeddingModel
     plan: privacy.PrivacyPlan
-    settings: Settings
+    settings: settings_lib.Settings
     train: store_lib.UserStore
     test: store_lib.UserStore
+
+    def __post_init__(self):
+        validate.one_of(
+            'client_lr_schedule', self.settings.client_lr_schedule, schedules.SCHEDULES
+        )
 
     @property
     def trained_model(self) -> embedding_model.EmbeddingModel:

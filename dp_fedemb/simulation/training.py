@@ -9,9 +9,7 @@ import asyncio
 import collections
 from collections.abc import Callable, Sequence
 from concurrent import futures
-import dataclasses
 import math
-import time
 from typing import Any, Optional
 
 from absl import logging
@@ -20,43 +18,14 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb import privacy
-from dp_fedemb import validate
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.simulation import progress
 from dp_fedemb.simulation import run_directory as run_directory_lib
+from dp_fedemb.simulation import settings as settings_lib
 
 _Evaluate = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], dict[str, float]]
 _Export = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingSchedule:
-    """When a run evaluates and saves.
-
-    Attributes:
-        rounds: total number of rounds.
-        rounds_per_eval: rounds between evaluations; 0 for only before and after.
-        rounds_per_checkpoint: rounds between checkpoints; the last round has one.
-    """
-
-    rounds: int
-    rounds_per_eval: int = 10
-    rounds_per_checkpoint: int = 10
-
-    def __post_init__(self):
-        validate.positive(rounds=self.rounds, rounds_per_checkpoint=self.rounds_per_checkpoint)
-        validate.non_negative(rounds_per_eval=self.rounds_per_eval)
-
-    def evaluates_after(self, round_num: int) -> bool:
-        """Whether the model is evaluated after that many rounds."""
-        if round_num in (0, self.rounds):
-            return True
-        return self.rounds_per_eval > 0 and round_num % self.rounds_per_eval == 0
-
-    def saves_after(self, round_num: int) -> bool:
-        """Whether there is a checkpoint after that many rounds."""
-        return round_num == self.rounds or round_num % self.rounds_per_checkpoint == 0
 
 
 class TrainingProgram:
@@ -68,7 +37,7 @@ class TrainingProgram:
         plan: privacy.PrivacyPlan,
         store: store_lib.UserStore,
         seed: int,
-        schedule: TrainingSchedule,
+        schedule: settings_lib.TrainingSchedule,
         directory: run_directory_lib.RunDirectory,
         evaluate: _Evaluate,
         export: _Export,

@@ -18,6 +18,7 @@ from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import in_process
 from dp_fedemb.simulation import run_directory
+from dp_fedemb.simulation import settings
 from dp_fedemb.simulation import training
 
 SEED = 2**100 + 7
@@ -101,7 +102,7 @@ def program(store, path, plan=None, seed=SEED, stop_before=None, raw_metrics=Fal
         # np.savez appends its ending; the program wants the very path.
         (directory.path / f'{path.rsplit("/", 1)[1]}.npz').rename(path)
 
-    schedule = training.TrainingSchedule(ROUNDS, rounds_per_eval=2, rounds_per_checkpoint=2)
+    schedule = settings.TrainingSchedule(ROUNDS, rounds_per_eval=2, rounds_per_checkpoint=2)
     return (
         training.TrainingProgram(
             engine, plan, store, seed, schedule, directory, evaluate, export, **options
