@@ -113,20 +113,6 @@ def retrieve(
     )
 
 
-def metrics(embeddings: np.ndarray, identities: np.ndarray) -> dict[str, float]:
-    """Returns the figures by name."""
-    result = retrieve(embeddings, identities)
-    return {
-        'precision@1': result.recall_at[1],
-        **{f'recall@{k}': value for k, value in result.recall_at.items() if k > 1},
-        'r_precision': result.r_precision,
-        'map@r': result.map_at_r,
-        'map@100': result.map_at_100,
-        'queries': result.queries,
-        'lone_images': result.lone_images,
-    }
-
-
 def nearest(
     embeddings: np.ndarray, queries: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -208,3 +194,15 @@ def _mean_by(values, labels, groups):
     totals = np.bincount(labels, values, minlength=groups.max(initial=0) + 1)
     counts = np.bincount(labels, minlength=len(totals))
     return totals[groups] / counts[groups]
+
+
+def metrics(images) -> dict[str, float]:
+    """Returns the figures by name."""
+    result = retrieve(images.embeddings, images.identities)
+    return {
+        'precision@1': result.recall_at[1],
+        **{f'recall@{k}': value for k, value in result.recall_at.items() if k > 1},
+        'r_precision': result.r_precision,
+        'map@r': result.map_at_r,
+        'map@100': result.map_at_100,
+    }

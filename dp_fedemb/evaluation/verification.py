@@ -299,3 +299,10 @@ def _point(far, threshold, accepted, genuine_pairs, impostor_pairs):
         accepted_genuine=genuine,
         accepted_impostors=impostor,
     )
+
+
+def metrics(images) -> dict[str, float]:
+    """Returns the figures of all pairs by name."""
+    result = images.verification
+    values = {f'recall@FAR={point.target_far:g}': point.recall for point in result.points}
+    return {**values, 'auc': result.auc, 'eer': result.eer}

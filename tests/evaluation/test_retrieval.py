@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
+from dp_fedemb import evaluation
 from dp_fedemb.evaluation import retrieval
 
 
@@ -120,10 +121,11 @@ def test_blocks_do_not_matter(monkeypatch):
     identities = rng.integers(0, 20, 150)
     embeddings = rng.standard_normal((20, 8))[identities] + rng.standard_normal((150, 8))
     embeddings = (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype('f4')
-    whole = retrieval.metrics(embeddings, identities)
+    images = evaluation.EmbeddedImages(embeddings, identities)
+    whole = retrieval.metrics(images)
     monkeypatch.setattr(retrieval, '_BLOCK_ENTRIES', 7 * 150)
-    assert retrieval.metrics(embeddings, identities) == pytest.approx(whole)
-    assert whole['queries'] == 150 and 0 < whole['map@r'] < whole['precision@1'] < 1
+    assert retrieval.metrics(images) == pytest.approx(whole)
+    assert 0 < whole['map@r'] < whole['precision@1'] < whole['recall@5'] < 1
 
 
 def test_no_query_and_no_such_depth():

@@ -1,0 +1,43 @@
+"""Embedded images with their identities: what every metric looks at."""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+from typing import Optional
+
+import numpy as np
+
+from dp_fedemb.evaluation import pair_scores
+from dp_fedemb.evaluation import pairs as pairs_lib
+from dp_fedemb.evaluation import verification as verification_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddedImages:
+    """The input of a metric; what several metrics need is computed once.
+
+    Attributes:
+        embeddings: float32 [n, D], each of norm 1 (or 0).
+        identities: [n], numbers or names.
+        fars: false accept rates to state the recall at.
+        pairs: the task's own verification protocol, or None.
+    """
+
+    embeddings: np.ndarray
+    identities: np.ndarray
+    fars: Sequence[float] = verification_lib.FARS
+    pairs: Optional[pairs_lib.VerificationPairs] = None
+
+    def __post_init__(self):
+        verification_lib.check_fars(self.fars)
+        pair_scores.check(self.embeddings, self.identities)
+
+    @functools.cached_property
+    def scores(self) -> pair_scores.PairScores:
+        """The similarities of all pairs."""
+        return pair_scores.PairScores(self.embeddings, self.identities)
+
+    @functools.cached_property
+    def verification(self) -> verification_lib.Verification:
+        """Verification over all pairs."""
+        return verification_lib.of_scores(self.scores, self.fars)

@@ -1,0 +1,86 @@
+"""Confidence intervals of recall@FAR by a bootstrap over identities.
+
+Pairs are not independent: an image is in many of them, and an identity that is hard is
+hard in all its pairs. So identities are resampled, with all their genuine pairs, and
+the interval is between percentiles of the recall (Efron and Tibshirani 1993, chapter
+13). The threshold stays that of all pairs: impostor pairs outnumber genuine ones by
+orders of magnitude, and what the interval says is how far the recall would move with
+other identities at this threshold.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from dp_fedemb import validate
+from dp_fedemb.evaluation import pair_scores
+from dp_fedemb.evaluation import verification
+
+REPLICATES = 1000
+LEVEL = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentityRecall:
+    """Recall of each identity at one threshold.
+
+    Attributes:
+        identities: those with at least one genuine pair.
+        accepted: int64, accepted genuine pairs of each.
+        pairs: int64, genuine pairs of each.
+    """
+
+    identities: np.ndarray
+    accepted: np.ndarray
+    pairs: np.ndarray
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Recall of each identity."""
+        return self.accepted / self.pairs
+
+    def interval(
+        self, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
+    ) -> tuple[float, float]:
+        """Returns the ends of the confidence interval of the recall over all pairs.
+
+        Args:
+            level: probability that it is meant to cover, in (0, 1).
+            replicates: number of resamples.
+            seed: of the resampling.
+        """
+        validate.positive(replicates=replicates)
+        if not 0 < level < 1:
+            raise ValueError(f'level={level}: expected a number above 0 and below 1')
+        generator = np.random.default_rng(seed)
+        count = len(self.identities)
+        recalls = np.empty(replicates)
+        for replicate in range(replicates):
+            # How often each identity was drawn.
+            drawn = np.bincount(generator.integers(0, count, count), minlength=count)
+            recalls[replicate] = (drawn @ self.accepted) / (drawn @ self.pairs)
+        tail = (1 - level) / 2
+        low, high = np.quantile(recalls, [tail, 1 - tail])
+        return float(low), float(high)
+
+
+def recall_by_identity(
+    scores: pair_scores.PairScores, point: verification.OperatingPoint
+) -> IdentityRecall:
+    """Returns the recall of each identity at a resolvable operating point."""
+    pairs = scores.counts * (scores.counts - 1) // 2
+    accepted = scores.accepted_by_identity(point.threshold)
+    kept = pairs > 0
+    return IdentityRecall(scores.identities[kept], accepted[kept], pairs[kept])
+
+
+def metrics(images) -> dict[str, float]:
+    """Returns the ends of the interval of each resolvable recall."""
+    values = {}
+    for point in images.verification.points:
+        low = high = np.nan
+        if point.resolvable:
+            low, high = recall_by_identity(images.scores, point).interval()
+        values[f'recall@FAR={point.target_far:g} low'] = low
+        values[f'recall@FAR={point.target_far:g} high'] = high
+    return values
