@@ -132,7 +132,8 @@ def _flattened(image, background):
     """Puts what is transparent on a plain background; 16-bit greys become 8-bit."""
     if image.mode.startswith('I') or image.mode == 'F':
         levels = np.asarray(image, np.float64)
-        if levels.max(initial=0) > 255:
+        # Only a 16-bit mode says its range; the others are taken by what they hold.
+        if image.mode.startswith('I;16') or levels.max(initial=0) > 255:
             levels = levels / 257
         return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
     if image.mode in ('LA', 'PA', 'RGBA', 'La', 'RGBa') or 'transparency' in image.info:

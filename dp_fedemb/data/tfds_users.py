@@ -107,7 +107,7 @@ def examples(
 def _feature(key, features):
     for part in key.split('/'):
         if not hasattr(features, 'keys') or part not in features:
-            listed = ', '.join(features) if hasattr(features, 'keys') else 'no parts'
+            listed = ', '.join(sorted(features)) if hasattr(features, 'keys') else 'no parts'
             raise ValueError(f'feature {key!r}: the data set has {listed}, not {part!r}')
         features = features[part]
     return features
@@ -119,7 +119,7 @@ def _getter(key):
     def value(example):
         for part in path:
             if part not in example:
-                raise ValueError(f'feature {key!r}: the example has {", ".join(example)}')
+                raise ValueError(f'feature {key!r}: the example has {", ".join(sorted(example))}')
             example = example[part]
         return example
 

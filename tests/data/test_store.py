@@ -185,3 +185,37 @@ def test_fingerprint_follows_the_content(tmp_path):
     path.write_bytes(b'two')
     os.utime(path, ns=(1, 1))
     assert cache.file_fingerprint(path, tmp_path / 'cache') != first
+
+
+def test_names_of_images(tmp_path):
+    with store_lib.UserStoreWriter(tmp_path / 'store', SHAPE, max_examples_per_user=2) as writer:
+        writer.add_user(random_images(1), [0], 'alice', ['a.png'])
+        writer.add_user(random_images(3), [0, 1, 2], 'bob', ['b\n0', 'b\udcff', 'b\r2'])
+    store = store_lib.UserStore.open(tmp_path / 'store')
+    assert store.image_names[0] == 'a.png' and len(store.image_names) == 3
+    numbers = [{'b 0': 0, 'b\udcff': 1, 'b 2': 2}[name] for name in store.image_names[1:]]
+    assert [store.identity_names[i] for i in store.identities[1:]] == list(map(str, numbers))
+    expected = random_images(3)[numbers]
+    np.testing.assert_array_equal(store.images[1:], expected)
+
+
+@pytest.mark.parametrize('first, second', [(['a'], None), (None, ['b']), (['a', 'b'], None)])
+def test_images_have_names_everywhere_or_nowhere(tmp_path, first, second):
+    with pytest.raises(ValueError, match='for each image of all users, or none'):
+        with store_lib.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
+            writer.add_user(random_images(1), [0], 'alice', first)
+            writer.add_user(random_images(1), [0], 'bob', second)
+
+
+def test_listing_fingerprint_follows_names_sizes_and_times(tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / 'one').write_bytes(b'1')
+    seen = {cache.listing_fingerprint(tmp_path)}
+    os.utime(tmp_path / 'a' / 'one', ns=(5, 5))
+    seen.add(cache.listing_fingerprint(tmp_path))
+    (tmp_path / 'a' / 'one').rename(tmp_path / 'a' / 'two')
+    seen.add(cache.listing_fingerprint(tmp_path))
+    (tmp_path / 'three').write_bytes(b'')
+    seen.add(cache.listing_fingerprint(tmp_path))
+    assert len(seen) == 4 and cache.listing_fingerprint(tmp_path) in seen
+    assert cache.listing_fingerprint(tmp_path, [tmp_path / 'three']) not in seen

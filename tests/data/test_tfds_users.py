@@ -1,0 +1,125 @@
+"""Users of TFDS examples by feature and by function; images come encoded."""
+
+import io
+
+import numpy as np
+from PIL import Image
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from dp_fedemb.data import tfds_users
+
+
+class Visits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Photos of places, with a feature of varying length."""
+
+    VERSION = tfds.core.Version('1.0.0')
+    name = 'visits'
+
+    def _info(self):
+        features = {
+            'photo': {'pixels': tfds.features.Image(shape=(None, None, 3))},
+            'place': tfds.features.ClassLabel(names=['harbour', 'tower']),
+            'guide': {'name': tfds.features.Text()},
+            'tags': tfds.features.Sequence(np.int64),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
+        )
+
+    def _split_generators(self, dl_manager):
+        return {'train': self._generate_examples(600)}
+
+    def _generate_examples(self, count):
+        for number in range(count):
+            yield number, {
+                'photo': {'pixels': np.full((5, 4 + number % 3, 3), number % 256, np.uint8)},
+                'place': number % 2,
+                'guide': {'name': f'guide {number % 4}'},
+                'tags': list(range(number % 3)),
+            }
+
+
+@pytest.fixture(scope='module')
+def builder(tmp_path_factory):
+    made = Visits(data_dir=str(tmp_path_factory.mktemp('visits')))
+    made.download_and_prepare()
+    return made
+
+
+@pytest.fixture
+def rows():
+    return [
+        {'place': 1, 'guide': {'name': b'Ada'}, 'image': b'0'},
+        {'place': 0, 'guide': {'name': b'Bo'}, 'image': b'1'},
+    ]
+
+
+def test_keys(rows, builder):
+    features = builder.info.features
+    assert [tfds_users.key_function('guide/name')(row) for row in rows] == ['Ada', 'Bo']
+    assert [tfds_users.key_function('place')(row) for row in rows] == ['1', '0']
+    assert tfds_users.key_function('place', features)(rows[0]) == 'tower'
+    assert tfds_users.key_function(lambda row: row['place'] + 5)(rows[0]) == '6'
+
+
+@pytest.mark.parametrize('key', ['town', 'guide/age', 'place/name'])
+def test_unknown_feature(key, builder):
+    with pytest.raises(ValueError, match=f'feature {key!r}: the data set has'):
+        tfds_users.key_function(key, builder.info.features)
+
+
+def test_unknown_key_of_an_example(rows):
+    with pytest.raises(ValueError, match="feature 'town': the example has guide, image, place"):
+        tfds_users.key_function('town')(rows[0])
+
+
+def test_parts_and_names(rows):
+    part = {'Ada': 'train', 'Bo': None}
+    made = list(
+        tfds_users.examples(rows, 'guide/name', 'place', lambda user, _: part[user], name='row')
+    )
+    (one,) = made
+    assert (one.part, one.user, one.identity, one.image, one.name) == (
+        'train', 'Ada', '1', b'0', 'row 0'
+    )
+    called = tfds_users.examples(
+        rows, 'guide/name', 'place', lambda *_: 'test', name=lambda row: str(row['place'])
+    )
+    assert [example.name for example in called] == ['1', '0']
+
+
+def test_read_gives_encoded_images_in_order(builder):
+    # Tags vary in length, so rows come one by one here.
+    read = list(tfds_users.read(builder, 'train', 'photo/pixels'))
+    assert len(read) == 600
+    for number in (0, 255, 599):
+        pixels = np.asarray(Image.open(io.BytesIO(read[number]['photo']['pixels'])))
+        assert pixels.shape == (5, 4 + number % 3, 3) and np.all(pixels == number % 256)
+        assert read[number]['guide']['name'] == b'guide %d' % (number % 4)
+
+
+def test_batched_reading_gives_the_same_rows(builder, monkeypatch):
+    one_by_one = list(tfds_users.read(builder, 'train', 'photo/pixels'))
+    as_dataset = type(builder).as_dataset
+
+    def without_tags(self, **options):
+        dataset = as_dataset(self, **options)
+        return dataset.map(lambda row: {k: v for k, v in row.items() if k != 'tags'})
+
+    batches = []
+    original = tf.data.Dataset.batch
+    monkeypatch.setattr(type(builder), 'as_dataset', without_tags)
+    monkeypatch.setattr(
+        tf.data.Dataset, 'batch', lambda self, n: batches.append(n) or original(self, n)
+    )
+    batched = list(tfds_users.read(builder, 'train', 'photo/pixels'))
+    assert batches and len(batched) == len(one_by_one)
+    for got, expected in zip(batched, one_by_one):
+        assert got == {key: value for key, value in expected.items() if key != 'tags'}
+
+
+def test_unknown_split(builder):
+    with pytest.raises(ValueError, match='tset'):
+        list(tfds_users.read(builder, 'tset', 'photo/pixels'))
