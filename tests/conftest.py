@@ -1,5 +1,8 @@
 """What tests of several packages share."""
 
+import importlib.util
+import pathlib
+
 import pytest
 
 from dp_fedemb import privacy
@@ -54,3 +57,13 @@ def tff_runtime():
 
     with runtime.LocalRuntime() as local:
         yield local
+
+
+@pytest.fixture(scope='session')
+def process_checks():
+    """The module `simulation/process_checks.py`: programs that leave no worker behind."""
+    path = pathlib.Path(__file__).parent / 'simulation' / 'process_checks.py'
+    spec = importlib.util.spec_from_file_location('process_checks', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -4,6 +4,7 @@ from typing import Optional
 
 import grpc
 import tensorflow_federated as tff
+from tensorflow_federated.proto.v0 import executor_pb2_grpc
 
 from dp_fedemb.simulation import worker_process
 
@@ -60,7 +61,7 @@ class LocalRuntime:
         try:
             worker.wait_until_listening(self._timeout_s)
             self._channel = grpc.insecure_channel(f'localhost:{worker.port}', CHANNEL_OPTIONS)
-            stub = tff.framework.RemoteExecutorGrpcStub(self._channel)
+            stub = _WorkerStub(self._channel, worker)
             self._previous = tff.framework.get_context_stack().current
             tff.framework.set_default_context(_sync_context(stub))
         except BaseException:
@@ -75,6 +76,60 @@ class LocalRuntime:
         # The worker first: what still waits for its answer then fails instead of hanging.
         worker.stop()
         self._channel.close()
+
+
+class _WorkerStub(tff.framework.RemoteExecutorStub):
+    """TFF's own stub, but a worker that died is an error and not tried again for ever."""
+
+    def __init__(self, channel, worker):
+        self._stub = executor_pb2_grpc.ExecutorGroupStub(channel)
+        self._worker = worker
+
+    def get_executor(self, request):
+        return self._ask(self._stub.GetExecutor, request)
+
+    def create_value(self, request):
+        return self._ask(self._stub.CreateValue, request)
+
+    def create_struct(self, request):
+        return self._ask(self._stub.CreateStruct, request)
+
+    def create_selection(self, request):
+        return self._ask(self._stub.CreateSelection, request)
+
+    def create_call(self, request):
+        return self._ask(self._stub.CreateCall, request)
+
+    def compute(self, request):
+        return self._ask(self._stub.Compute, request)
+
+    def dispose(self, request):
+        return self._forget(self._stub.Dispose, request)
+
+    def dispose_executor(self, request):
+        return self._forget(self._stub.DisposeExecutor, request)
+
+    @property
+    def is_ready(self):
+        return self._worker.poll() is None
+
+    def _ask(self, rpc, request):
+        try:
+            return rpc(request)
+        except grpc.RpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+                self._worker.check_alive(patience_s=1.0)
+            raise
+        except ValueError as error:
+            # What gRPC raises for a closed channel.
+            raise RuntimeError('the runtime was left') from error
+
+    def _forget(self, rpc, request):
+        # Called by the garbage collector too, perhaps after the end of the worker.
+        try:
+            return rpc(request)
+        except (grpc.RpcError, ValueError):
+            return None
 
 
 def _sync_context(stub):

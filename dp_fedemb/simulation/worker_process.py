@@ -134,12 +134,21 @@ class WorkerProcess:
                 )
             time.sleep(0.01)
 
-    def check_alive(self) -> None:
-        """Raises RuntimeError with the worker's last words if it has ended."""
-        code = self._process.poll()
+    def check_alive(self, patience_s: float = 0.0) -> None:
+        """Raises RuntimeError with the worker's last words if it has ended.
+
+        Args:
+            patience_s: how long to wait for an end that has shown itself already.
+        """
+        deadline = time.monotonic() + patience_s
+        while (code := self._process.poll()) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
         if code is not None:
             how = f'by {signal.Signals(-code).name}' if code < 0 else f'with code {code}'
-            raise RuntimeError(f'TFF worker on port {self.port} ended {how}: {self._log_tail()}')
+            hint = ' (what the kernel does when memory runs out)' if code == -signal.SIGKILL else ''
+            raise RuntimeError(
+                f'TFF worker on port {self.port} ended {how}{hint}: {self._log_tail()}'
+            )
 
     def stop(self) -> None:
         """Ends the worker at once; it holds nothing worth saving."""
