@@ -21,6 +21,8 @@ FLAGS = flags.FLAGS
 flag_groups.define_task()
 flag_groups.define_model()
 pretraining_flags.define()
+for _module in (flag_groups, pretraining_flags):
+    flags.adopt_module_key_flags(_module)
 
 flags.DEFINE_enum(
     'part', 'public', ['public', 'train'],
@@ -53,22 +55,23 @@ def main(_):
 
     from dp_fedemb.learning import pretraining
 
-    private_images = FLAGS.part == 'train'
-    notice = pretraining.NOT_PRIVATE_NOTICE if private_images else pretraining.PUBLIC_NOTICE
+    users_images = FLAGS.part == 'train'
+    notice = pretraining.NOT_PRIVATE_NOTICE if users_images else pretraining.PUBLIC_NOTICE
     print(notice, flush=True)
     directory = pathlib.Path(FLAGS.output_dir)
     start = _start(model)
     began = pretraining.pretrain_once(
-        directory, model, store, config, FLAGS.seed, start, notice
+        directory, model, store, config, FLAGS.seed, start, users_images
     )
     if not began:
         print(f'{directory} holds the result of this command already.')
     scores = _scores(directory, model, unseen, start)
     print(_table(scores))
     print(f'\noutputs: {directory.absolute()}')
-    print(f'  give it to bin/train.py as --pretrained={directory}')
-    if private_images:
+    if users_images:
         print(f'\n{notice}')
+    else:
+        print(f'  give it to bin/train.py as --pretrained={directory}')
 
 
 def _part(task, flag):

@@ -120,7 +120,7 @@ def pretrain_once(
     config: PretrainingConfig = PretrainingConfig(),
     seed: int = 0,
     initial: Optional[weight_values.WeightValues] = None,
-    notice: str = PUBLIC_NOTICE,
+    users_images: bool = False,
 ) -> bool:
     """Pretrains into a directory, unless it holds the result of the same call.
 
@@ -132,7 +132,8 @@ def pretrain_once(
         config: as in `pretrain`.
         seed: as in `pretrain`; written into the directory.
         initial: as in `pretrain`.
-        notice: whose images were seen; `NOT_PRIVATE_NOTICE` for training users.
+        users_images: whether the images are those of training users, the baseline
+            that is NOT PRIVATE, instead of public ones. The directory says so.
 
     Returns:
         Whether training took place; False if the result was there already.
@@ -142,7 +143,7 @@ def pretrain_once(
         ValueError: if it holds a result made otherwise, or see `pretrain`.
     """
     directory = pathlib.Path(directory).absolute()
-    source = _source(model, store, config, seed, initial)
+    source = _source(model, store, config, seed, initial, users_images)
     if _is_there(directory, source):
         return False
     # Made before training, so that a path that cannot be written costs no time.
@@ -155,8 +156,14 @@ def pretrain_once(
             writer.writeheader()
             writer.writerows(history)
         _write_json(draft / 'config.json', source)
-        statement = {'private': False, 'epsilon_user': None, 'notice': notice}
-        _write_json(draft / 'privacy.json', statement)
+        notice = NOT_PRIVATE_NOTICE if users_images else PUBLIC_NOTICE
+        statement = {
+            'private': False,
+            'public_images_only': not users_images,
+            'epsilon_user': None,
+            'notice': notice,
+        }
+        _write_json(draft / pretrained.STATEMENT, statement)
         (draft / 'privacy.txt').write_text(f'{notice}\n')
         if directory.exists():
             directory.rmdir()
@@ -172,12 +179,13 @@ def _save_model(model, weights, path):
     embedding_model.ServingModel(backbone, model.image_shape).save(str(path))
 
 
-def _source(model, store, config, seed, initial):
+def _source(model, store, config, seed, initial, users_images):
     """All that decides the result, as JSON values."""
     counts = model.weight_counts()
     source = {
         'pretraining': dataclasses.asdict(config),
         'seed': seed,
+        'users_images': users_images,
         'initial': None if initial is None else _digest(initial),
         'data': {name: value for name, value in store.meta.items() if name != 'format_version'},
         'model': {

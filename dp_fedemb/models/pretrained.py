@@ -6,6 +6,7 @@ a model from elsewhere cannot execute anything, and a large one loads in no time
 
 import collections
 import dataclasses
+import json
 import os
 import pathlib
 from typing import Union
@@ -17,8 +18,9 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import weight_values
 
-# Where the released model is in a run directory.
+# Where the released model is in a run directory, and what is said about its privacy.
 SAVED_MODEL = 'saved_model'
+STATEMENT = 'privacy.json'
 _GRAPH_KEY = '_CHECKPOINTABLE_OBJECT_GRAPH'
 _SHOWN = 4
 
@@ -35,6 +37,7 @@ class LoadReport:
         unused: names in the SavedModel that the backbone has no use for.
         matched_values: number of coordinates loaded.
         total_values: number of coordinates of the backbone.
+        origin: whose images the weights have seen.
     """
 
     directory: str
@@ -43,6 +46,7 @@ class LoadReport:
     unused: tuple[str, ...]
     matched_values: int
     total_values: int
+    origin: 'Origin'
 
     def __str__(self):
         count = len(self.matched) + len(self.fresh)
@@ -53,7 +57,46 @@ class LoadReport:
         lines += [f'  fresh: {name} ({why})' for name, why in self.fresh.items()]
         if self.unused:
             lines.append(f'  unused: {_listed(self.unused)}')
+        lines.append(f'  origin: {self.origin.text}')
         return '\n'.join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What the statement beside a SavedModel says of the images its weights have seen.
+
+    Attributes:
+        text: one line.
+        voids_guarantee: whether a private run that starts from it could state no
+            epsilon, because the weights reveal training users already.
+    """
+
+    text: str
+    voids_guarantee: bool
+
+
+def read_origin(directory: Union[str, os.PathLike]) -> Origin:
+    """Reads the statement of the run that a SavedModel lies in.
+
+    Raises:
+        FileNotFoundError: if there is no SavedModel.
+    """
+    path = find_saved_model(directory)
+    record = path.parent / STATEMENT
+    if path.name != SAVED_MODEL or not record.exists():
+        return Origin(
+            'not stated; a guarantee holds only if it has seen no training user', False
+        )
+    statement = json.loads(record.read_text())
+    if statement.get('public_images_only'):
+        return Origin(statement['notice'], False)
+    if statement.get('private'):
+        return Origin(
+            'a private run; for users of both runs its epsilon of'
+            f' {statement["epsilon_user"]:.3f} comes on top',
+            False,
+        )
+    return Origin('NOT PRIVATE: it has seen users without differential privacy', True)
 
 
 def load(
@@ -110,6 +153,7 @@ def load(
         unused=tuple(sorted(name for name in stored if name not in known)),
         matched_values=sum(stored[name].size for name in matched),
         total_values=sum(int(np.prod(variable.shape)) for variable in backbone.variables),
+        origin=read_origin(path),
     )
     _check(report, backbone, other_shape, partial)
     return weight_values.get(backbone), report

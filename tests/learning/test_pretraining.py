@@ -55,10 +55,13 @@ def test_holds_the_trained_weights(made, model, store):
 def test_says_that_it_is_not_private(made, tmp_path, model, store):
     statement = json.loads((made / 'privacy.json').read_text())
     assert statement['private'] is False and 'public images' in statement['notice']
-    pretraining.pretrain_once(
-        tmp_path / 'baseline', model, store, CONFIG, notice=pretraining.NOT_PRIVATE_NOTICE
-    )
-    assert (tmp_path / 'baseline' / 'privacy.txt').read_text().startswith('NOT PRIVATE')
+    assert not pretrained.read_origin(made).voids_guarantee
+    baseline = tmp_path / 'baseline'
+    pretraining.pretrain_once(baseline, model, store, CONFIG, seed=3, users_images=True)
+    assert (baseline / 'privacy.txt').read_text().startswith('NOT PRIVATE')
+    assert pretrained.read_origin(baseline).voids_guarantee
+    with pytest.raises(ValueError, match='users_images=True, not False'):
+        pretraining.pretrain_once(baseline, model, store, CONFIG, seed=3)
 
 
 def test_second_call_trains_nothing(made, model, store, monkeypatch):

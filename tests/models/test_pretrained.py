@@ -1,5 +1,8 @@
 """Weights of a SavedModel, found by name and shape."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -156,6 +159,25 @@ def test_missing_and_damaged(run_directory, tmp_path):
         (damaged / 'variables' / name).write_bytes(contents[: len(contents) // 2])
     with pytest.raises(ValueError, match='cannot be read'):
         pretrained.load(damaged, model())
+
+
+@pytest.mark.parametrize(
+    'statement, words, voids',
+    [
+        (None, 'not stated', False),
+        ({'private': False, 'public_images_only': True, 'notice': 'Public.'}, 'Public.', False),
+        ({'private': True, 'epsilon_user': 3.0}, 'epsilon of 3.000 comes on top', False),
+        ({'private': False, 'epsilon_user': None}, 'NOT PRIVATE', True),
+    ],
+)
+def test_origin(run_directory, tmp_path, statement, words, voids):
+    run = tmp_path / 'run'
+    shutil.copytree(run_directory, run)
+    if statement is not None:
+        (run / 'privacy.json').write_text(json.dumps(statement))
+    for path in (run, run / 'saved_model'):
+        assert pretrained.read_origin(path).voids_guarantee == voids
+        assert words in str(pretrained.load(path, model())[1])
 
 
 def test_assign_refuses_other_shapes():
