@@ -102,7 +102,11 @@ def _rounds(plan, target):
 
 
 def _num_users(plan, target):
-    """The fewest users; with schedules, whose cost has steps, a number that does."""
+    """The fewest users; with schedules, a number that does, if doubling meets one.
+
+    The cost of a schedule has steps, and once users take part only once it grows again,
+    as the default delta falls.
+    """
 
     def with_users(users):
         return dataclasses.replace(plan, num_users=users)
@@ -110,25 +114,35 @@ def _num_users(plan, target):
     def fits(users):
         return with_users(users).epsilon() <= target
 
-    low = plan.sampling.fewest_users(plan.population, plan.rounds)
+    fewest = plan.sampling.fewest_users(plan.population, plan.rounds)
     if plan.delta is None:
         limit = _MOST_USERS
     else:
         # delta has to stay below 1/N, of the deployment if one is simulated.
         limit = math.ceil(plan.noise_scale / plan.delta) - 1
-    if low <= limit and fits(low):
-        return with_users(low)
-    high = low
+    if fewest <= limit and fits(fewest):
+        return with_users(fewest)
+    high = fewest
     while high < limit:
         low, high = high, min(2 * high, limit)
         if fits(high):
             break
     else:
         raise UnreachableError(
-            f'target_epsilon={target}: not reached by any num_users from {low} to {limit}'
+            f'target_epsilon={target}: found no num_users for it from {fewest} to {limit}'
             f' (delta = {"num_users**-1.1" if plan.delta is None else plan.delta}); raise the'
             ' target or noise_multiplier, or leave delta unset'
         )
+    # Epsilon is nearly a power of the users: few steps come close, the rest is halving.
+    def excess(log_users):
+        epsilon = with_users(round(math.exp(log_users))).epsilon()
+        return math.log(max(epsilon, 1e-12) / target)
+
+    close = optimize.brentq(excess, math.log(low), math.log(high), rtol=1e-4, xtol=1e-4)
+    for factor in (1 - 1e-3, 1 + 1e-3):
+        guess = round(math.exp(close) * factor)
+        if low < guess < high:
+            low, high = (low, guess) if fits(guess) else (guess, high)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)

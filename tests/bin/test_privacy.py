@@ -1,0 +1,397 @@
+"""bin/privacy.py as it is called, and the flags that it shares with training."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+from dp_fedemb import privacy
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = str(ROOT / 'bin' / 'privacy.py')
+GOLDEN = [
+    '--num_users=3400', '--virtual_clients_per_round=32', '--users_per_virtual_client=8',
+    '--noise_multiplier=0.62', '--rounds=200',
+]
+
+# Runs each command line in a fork of one process that has loaded the package: exit
+# code, what it printed, and the heavy modules that it ended up with.
+DRIVER = """
+import contextlib, io, json, os, runpy, sys
+sys.path.insert(0, {bin!r})
+import dp_fedemb.privacy, absl.app
+
+def child(argv, script, pipe):
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    sys.argv = argv
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            if script:
+                exec(script, {{'__name__': '__main__'}})
+            else:
+                runpy.run_path(argv[0], run_name='__main__')
+        except SystemExit as end:
+            code = end.code
+    if isinstance(code, str):
+        err.write(code)
+        code = 1
+    heavy = sorted({{name.split('.')[0] for name in sys.modules}}
+                   & {{'tensorflow', 'tensorflow_federated', 'jax', 'keras'}})
+    os.write(pipe, json.dumps([code or 0, out.getvalue(), err.getvalue(), heavy]).encode())
+
+for line in sys.stdin:
+    argv, script = json.loads(line)
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        child(argv, script, write)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        print(json.dumps(json.loads(pipe.read())), flush=True)
+    os.waitpid(pid, 0)
+"""
+
+# What a training program does with the flags: no default clip.
+PLAN_OF_FLAGS = """
+import json, common, privacy_flags
+from absl import flags
+privacy_flags.define(rounds_default=100)
+def main(_):
+    plan = privacy_flags.plan(3400)
+    print(json.dumps(plan.to_json() | {'epsilon': plan.epsilon()}))
+common.run(main)
+"""
+
+
+@pytest.fixture(scope='module')
+def driver(tmp_path_factory):
+    process = subprocess.Popen(
+        [sys.executable, '-c', DRIVER.format(bin=str(ROOT / 'bin'))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=tmp_path_factory.mktemp('privacy'),
+    )
+
+    def call(*arguments, script=None):
+        process.stdin.write(json.dumps([[PROGRAM, *arguments], script]) + '\n')
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    yield call
+    process.stdin.close()
+    process.wait(timeout=60)
+
+
+@pytest.fixture(scope='module')
+def run(driver):
+    def call(*arguments):
+        code, out, err, heavy = driver(*arguments)
+        assert code == 0, err
+        assert heavy == []
+        return out
+
+    return call
+
+
+@pytest.fixture(scope='module')
+def refused(driver):
+    """Runs what must fail; returns the message, of one line."""
+
+    def call(*arguments, script=None):
+        code, out, err, _ = driver(*arguments, script=script)
+        assert code != 0 and out == ''
+        assert err.startswith('error: ') and '\n' not in err.strip()
+        return err
+
+    return call
+
+
+@pytest.fixture(scope='module')
+def flags_plan(driver):
+    def call(*arguments):
+        code, out, err, _ = driver(*arguments, script=PLAN_OF_FLAGS)
+        assert code == 0, err
+        return json.loads(out)
+
+    return call
+
+
+def test_starts_in_under_three_seconds_of_computing_and_without_tensorflow():
+    """A fresh process, imports and all; its processor time, since machines are busy."""
+    script = (
+        'import resource, runpy, sys, atexit\n'
+        f'sys.path.insert(0, {str(ROOT / "bin")!r})\n'
+        'def report():\n'
+        '    used = resource.getrusage(resource.RUSAGE_SELF)\n'
+        '    names = {n.split(".")[0] for n in sys.modules}\n'
+        '    print(used.ru_utime + used.ru_stime, *sorted(names), file=sys.stderr)\n'
+        'atexit.register(report)\n'
+        f'sys.argv[0] = {PROGRAM!r}\n'
+        'runpy.run_path(sys.argv[0], run_name="__main__")\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', script, 'epsilon', *GOLDEN, '--json'],
+        capture_output=True, text=True, check=True,
+    )
+    seconds, *modules = done.stderr.split()
+    assert float(seconds) < 3
+    assert 'dp_accounting' in modules
+    assert not {'tensorflow', 'tensorflow_federated', 'jax', 'matplotlib'} & set(modules)
+    assert json.loads(done.stdout)['epsilon_user'] == pytest.approx(104.945, abs=0.0005)
+
+
+def test_help_answers_at_once():
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, '-X', 'importtime', PROGRAM, '--help'],
+        capture_output=True, text=True, check=False,
+    )
+    assert time.monotonic() - begin < 20
+    assert 'dp_accounting' not in done.stderr
+    for name in ('--num_users', '--solve_for', '--target_epsilon', '--noise_cohort_size'):
+        assert name in done.stdout
+    for name in [*privacy.MECHANISMS, *privacy.SAMPLERS]:
+        assert name in done.stdout, f'{name} is missing from the help'
+
+
+def test_epsilon_as_json(run):
+    answer = json.loads(run('epsilon', *GOLDEN, '--json'))
+    plan = privacy.PrivacyPlan(3400, 32, 8, 200, privacy.Gaussian(1.0, 0.62))
+    assert answer['epsilon_user'] == plan.epsilon()
+    assert answer['epsilon_virtual_client'] == plan.epsilon(unit='virtual_client')
+    assert answer['delta'] == plan.guarantee_delta
+    assert answer['sensitivity_over_clip'] == 2
+    assert answer['accountant'] == 'pld'
+    assert answer['noise_multiplier'] == 0.62
+    assert answer['sampler'] == 'poisson' and answer['mechanism'] == 'gaussian'
+
+
+def test_epsilon_as_table(run):
+    text = run('epsilon', *GOLDEN)
+    assert '104.945' in text and '282.28' in text and '17.5688' in text
+    assert 'virtual client (literature)  1 C' in text
+    assert 'at delta = 0.0001304' in text
+    assert '(104.9, 0.00013)-differentially private at the level of users' in text
+
+
+def test_clip_norm_does_not_matter(run):
+    plain = json.loads(run('epsilon', *GOLDEN, '--json'))
+    clipped = json.loads(run('epsilon', *GOLDEN, '--json', '--clip_norm=0.01'))
+    assert clipped['epsilon_user'] == plain['epsilon_user']
+
+
+def test_tree_with_its_rho(run):
+    answer = json.loads(run(
+        'epsilon', '--json', '--num_users=4096', '--noise_multiplier=8', '--rounds=64',
+        '--mechanism=tree', '--restart_rounds=16', '--tree_completion',
+    ))
+    assert answer['sampler'] == 'min_separation'
+    assert answer['participation']['max_participations'] == 4
+    # 5 nodes a tree and user, sensitivity 2C: 4 * 5 * 4 / (2 * 64).
+    assert answer['rho'] == pytest.approx(4 * 5 * 4 / 128)
+
+
+def test_simulation_is_labelled(run):
+    arguments = ['epsilon', *GOLDEN, '--noise_cohort_size=320']
+    answer = json.loads(run(*arguments, '--json'))
+    assert answer['epsilon_user'] is None and answer['hypothetical']
+    assert answer['deployment']['num_users'] == 34_000
+    assert answer['deployment']['epsilon_user'] > 0
+    text = run(*arguments)
+    assert 'of the simulated deployment:' in text and 'NOT PRIVATE' in text
+
+
+def test_no_noise_is_not_private(run):
+    for mechanism in ('none', 'clip_only'):
+        text = run('epsilon', '--num_users=3400', f'--mechanism={mechanism}')
+        assert 'NOT PRIVATE' in text and 'at delta' not in text
+
+
+@pytest.mark.parametrize(
+    'arguments, name',
+    [
+        (['--num_users=3400', '--rounds=200'], 'noise_multiplier'),
+        (['--num_users=3400', '--noise_multiplier=2'], 'rounds_planned'),
+        (['--noise_multiplier=2', '--rounds=200'], 'num_users'),
+    ],
+)
+def test_calibrate_and_back(run, arguments, name):
+    solve_for = name.removesuffix('_planned')
+    solved = json.loads(run(
+        'calibrate', '--json', '--target_epsilon=8', f'--solve_for={solve_for}', *arguments
+    ))
+    assert solved['solved_for'] == solve_for
+    values = ('num_users', 'noise_multiplier', 'rounds_planned')
+    again = [f'--{key.removesuffix("_planned")}={solved[key]}' for key in values]
+    back = json.loads(run('epsilon', '--json', *again))
+    assert back['epsilon_user'] == solved['epsilon_user'] <= 8
+    # One round or one user more or less is within a percent here.
+    exact = 1e-4 if name == 'noise_multiplier' else 1e-2
+    assert back['epsilon_user'] == pytest.approx(8, rel=exact)
+
+
+def test_plan_draws_and_lists(run, tmp_path):
+    path = tmp_path / 'plan.png'
+    arguments = [
+        'plan', *GOLDEN, '--populations=3400,100000', '--cohorts=32,128', f'--output={path}'
+    ]
+    text = run(*arguments)
+    assert path.read_bytes()[:4] == b'\x89PNG'
+    assert '104.95' in text and '100,000' in text and '2.48' in text
+    # With a target, and in one object.
+    answer = json.loads(run(
+        'plan', *GOLDEN, '--populations=100000', '--cohorts=128,256', '--target_epsilon=18',
+        f'--output={path}', '--json',
+    ))
+    assert answer['points'][0]['epsilon_user'] == pytest.approx(0.635, abs=0.0005)
+    needed = {r['virtual_clients_per_round']: r['num_users'] for r in answer['users_needed']}
+    assert 3400 < needed[256] < needed[128] < 6046
+
+
+@pytest.mark.parametrize(
+    'mechanism, sampling, options',
+    [
+        (privacy.Gaussian(0.3, 0.62), privacy.FixedSize(), {}),
+        (privacy.Gaussian(0.3, 0.62), privacy.Poisson(), {'delta': 1e-7}),
+        (privacy.Gaussian(0.3, 0.62), privacy.Poisson(), {'noise_cohort_size': 320}),
+        (privacy.AdaptiveGaussian(0.3, 0.62), privacy.Poisson(), {}),
+        (
+            privacy.TreeAdaptive(0.3, 5.0, restart_rounds=9, tree_completion=True),
+            privacy.MinSeparation(4, 20),
+            {},
+        ),
+    ],
+)
+def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
+    plan = privacy.PrivacyPlan(3400, 32, 8, 150, mechanism, sampling, **options)
+    statement = plan.statement(99)
+    program, *arguments = statement['verify'].split()
+    assert program == 'bin/privacy.py'
+    answer = json.loads(run(*arguments, '--json'))
+    for name in ('epsilon_user', 'epsilon_virtual_client', 'delta', 'rho', 'deployment'):
+        assert answer[name] == statement[name], name
+    assert answer['rounds_planned'] == 99
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['costs'], "command='costs': expected one of epsilon, calibrate, plan"),
+        (['epsilon'], 'num_users is not given'),
+        (['epsilon', '--num_users=3400'], 'epsilon without noise_multiplier'),
+        (['epsilon', '--num_users=200', '--noise_multiplier=1'], '(q > 1)'),
+        (['epsilon', *GOLDEN, '--delta=0.001'], 'below 1/num_users'),
+        (['epsilon', *GOLDEN, '--target_epsilon=8'], 'use calibrate'),
+        (['epsilon', *GOLDEN, '--clip_norm=-1'], 'clip_norm=-1.0: expected a number above 0'),
+        (['epsilon', *GOLDEN, '--sampling=fixed_size', '--mechanism=tree'], 'is correlated'),
+        (['calibrate', *GOLDEN], 'calibrate without target_epsilon'),
+        (['calibrate', *GOLDEN, '--target_epsilon=8'], 'give one of the two'),
+        (
+            ['calibrate', *GOLDEN, '--target_epsilon=8', '--solve_for=rounds'],
+            'rounds=200 with solve_for=rounds: leave it out',
+        ),
+        (
+            ['calibrate', *GOLDEN, '--target_epsilon=8', '--solve_for=num_users'],
+            'num_users=3400 with solve_for=num_users: leave it out',
+        ),
+        (['calibrate', *GOLDEN, '--target_epsilon=8', '--solve_for=delta'], 'solve_for='),
+        (['plan', *GOLDEN, '--cohorts=many'], "cohorts=['many']: expected whole numbers"),
+        (['plan', *GOLDEN, '--populations=10'], 'all smaller than a round'),
+        (['plan', *GOLDEN, '--noise_cohort_size=320'], 'simulates a deployment already'),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(refused, arguments, message):
+    assert message in refused(*arguments)
+
+
+def test_flags_without_privacy_are_no_privacy(flags_plan):
+    plan = flags_plan()
+    assert plan['mechanism'] == {'name': 'none', 'clip_norm': None, 'noise_multiplier': 0.0}
+    assert plan['sampling'] == {'name': 'poisson'}
+
+
+@pytest.mark.parametrize(
+    'arguments, mechanism, sampling',
+    [
+        (['--clip_norm=1'], 'clip_only', 'poisson'),
+        (['--clip_norm=1', '--noise_multiplier=0'], 'clip_only', 'poisson'),
+        (['--clip_norm=1', '--noise_multiplier=1'], 'gaussian', 'poisson'),
+        (
+            ['--clip_norm=1', '--noise_multiplier=1', '--mechanism=tree'],
+            'tree', 'min_separation',
+        ),
+        (
+            ['--clip_norm=1', '--noise_multiplier=1', '--sampling=min_separation'],
+            'gaussian', 'min_separation',
+        ),
+    ],
+)
+def test_mechanism_and_sampling_are_derived(flags_plan, arguments, mechanism, sampling):
+    plan = flags_plan(*arguments)
+    assert plan['mechanism']['name'] == mechanism and plan['sampling']['name'] == sampling
+
+
+@pytest.mark.parametrize('mechanism', ['gaussian', 'adaptive_gaussian', 'tree'])
+def test_target_epsilon_calibrates(flags_plan, mechanism):
+    plan = flags_plan('--clip_norm=1', '--target_epsilon=9', f'--mechanism={mechanism}')
+    assert 8.999 < plan['epsilon'] <= 9
+    assert plan['mechanism']['noise_multiplier'] > 0.5
+
+
+def test_options_reach_the_plan(flags_plan):
+    plan = flags_plan(
+        '--clip_norm=1', '--noise_multiplier=5', '--mechanism=tree_adaptive',
+        '--restart_rounds=20', '--tree_completion', '--target_unclipped_quantile=0.8',
+        '--adaptive_clip_learning_rate=0.3', '--clipped_count_stddev=3', '--min_separation=4',
+        '--max_participations=9', '--delta=1e-5', '--noise_cohort_size=64',
+    )
+    assert plan['mechanism'] == {
+        'name': 'tree_adaptive', 'clip_norm': 1.0, 'noise_multiplier': 5.0,
+        'restart_rounds': 20, 'tree_completion': True, 'efficient': True,
+        'target_unclipped_quantile': 0.8, 'adaptive_clip_learning_rate': 0.3,
+        'clipped_count_stddev': 3.0,
+    }
+    assert plan['sampling'] == {
+        'name': 'min_separation', 'min_separation': 4, 'max_participations': 9,
+    }
+    assert plan['delta'] == 1e-5 and plan['noise_cohort_size'] == 64
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['--noise_multiplier=1'], 'noise_multiplier=1.0 without clip_norm'),
+        (['--target_epsilon=8'], 'target_epsilon=8.0 without clip_norm'),
+        (
+            ['--clip_norm=1', '--target_epsilon=8', '--noise_multiplier=1'],
+            'the target decides the noise; give one of the two',
+        ),
+        (
+            ['--clip_norm=1', '--target_epsilon=8', '--mechanism=none'],
+            'target_epsilon=8.0 with mechanism=none: it adds no noise',
+        ),
+        (['--clip_norm=1', '--mechanism=none'], 'it neither clips nor noises'),
+        (['--clip_norm=1', '--mechanism=gaussian'], 'both must be positive'),
+        (['--clip_norm=1', '--noise_multiplier=1', '--mechanism=clip_only'], 'no noise'),
+        (['--mechanism=gauss'], "mechanism='gauss': expected one of none"),
+        (['--sampling=all'], "sampling='all': expected one of poisson"),
+        (
+            ['--clip_norm=1', '--noise_multiplier=1', '--restart_rounds=8'],
+            'restart_rounds=8: an option of tree and tree_adaptive, not of gaussian',
+        ),
+        (
+            ['--clip_norm=1', '--noise_multiplier=1', '--notree_completion'],
+            'tree_completion=False: an option of tree and tree_adaptive, not of gaussian',
+        ),
+        (['--min_separation=3'], 'an option of min_separation, not of poisson'),
+        (
+            ['--clip_norm=1', '--noise_multiplier=4', '--mechanism=adaptive_gaussian'],
+            'expected at least 41 virtual clients a round',
+        ),
+        (['--clip_norm=1', '--noise_cohort_size=64'], 'there is no noise to scale'),
+    ],
+)
+def test_contradicting_flags_are_refused_in_one_line(refused, arguments, message):
+    assert message in refused(*arguments, script=PLAN_OF_FLAGS)
