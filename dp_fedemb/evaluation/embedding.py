@@ -87,6 +87,15 @@ class SavedEmbeddingModel:
 
         return self._signature(**{self._input: tf.constant(images)})
 
+    def check_image_shape(self, image_shape: Sequence[int]) -> None:
+        """Raises ValueError unless the model takes images (H, W, C) of this shape."""
+        if self.image_shape != tuple(image_shape):
+            raise ValueError(
+                f'model={str(self.path)!r} takes images of {shape_text(self.image_shape)},'
+                f' the data are of {shape_text(image_shape)}: choose the model, or the image'
+                ' size of the task, that it was trained with'
+            )
+
 
 def load_model(
     directory: Union[str, os.PathLike], image_shape: Optional[Sequence[int]] = None
@@ -111,12 +120,8 @@ def load_model(
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f'model={str(path)!r}: damaged SavedModel ({reason})') from error
     model = SavedEmbeddingModel(path, loaded)
-    if image_shape is not None and model.image_shape != tuple(image_shape):
-        raise ValueError(
-            f'model={str(path)!r} takes images of {shape_text(model.image_shape)}, the data'
-            f' are of {shape_text(image_shape)}: choose the model, or the image size of the'
-            ' task, that it was trained with'
-        )
+    if image_shape is not None:
+        model.check_image_shape(image_shape)
     return model
 
 

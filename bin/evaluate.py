@@ -1,0 +1,162 @@
+"""Evaluates a model on identities that training never saw.
+
+    bin/evaluate.py --model=runs/demo --task=synthetic --plots --output_dir=reports/demo
+
+`--model` is a run's directory or a SavedModel. With `--output_dir`, figures go to
+evaluation.json; with `--plots`, pictures and a self-contained report.html, too.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+import common
+import flag_groups
+from absl import flags
+
+FLAGS = flags.FLAGS
+
+flag_groups.define_task()
+flags.adopt_module_key_flags(flag_groups)
+flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
+flags.DEFINE_string('part', 'test', 'Part of the task: test, validation, train or public.')
+flags.DEFINE_list(
+    'metrics', None,
+    'Of verification, retrieval, intervals (95% of recall, by identity), pairs (the'
+    " task's own protocol). By default verification, retrieval, and pairs if there are any.",
+)
+flags.DEFINE_list('fars', ['1e-3', '1e-2'], 'False accept rates to state the recall at.')
+flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', lower_bound=1)
+flags.DEFINE_string('output_dir', None, 'Directory for evaluation.json, pictures, report.')
+flags.DEFINE_bool('plots', False, 'Draw pictures and write report.html.')
+flags.DEFINE_bool(
+    'show_images', False,
+    'Put images of the evaluated people into the report, with their nearest neighbours.',
+)
+flags.DEFINE_bool('json', False, 'Print one JSON object instead of the table.')
+
+
+def main(_):
+    from dp_fedemb import evaluation
+    from dp_fedemb.evaluation import results
+    from dp_fedemb.evaluation import verification
+
+    fars = [_number(text) for text in FLAGS.fars]
+    verification.check_fars(fars)
+    if FLAGS.metrics is not None:
+        results.check_metrics(FLAGS.metrics)
+    output = _output_directory()
+    model = evaluation.load_model(FLAGS.model)
+    task = flag_groups.task()
+    store = _part(task)
+    model.check_image_shape(store.image_shape)
+    pairs = task.pairs if FLAGS.part == 'test' else None
+    metrics = FLAGS.metrics or ['verification', 'retrieval', *(['pairs'] if pairs else [])]
+    embeddings = _embed(model, store)
+    images = evaluation.EmbeddedImages(embeddings, store.identities, fars, pairs)
+    about = {
+        'title': f'Image embeddings on {task.name}',
+        'about': [
+            f'Model {os.path.normpath(FLAGS.model)}, part {FLAGS.part} of the task:'
+            f' {task.description}.',
+            f'{store.num_users:,} users with {store.num_identities:,} identities,'
+            f' {store.num_examples:,} images of {"x".join(map(str, store.image_shape))}.',
+        ],
+        'model': str(model.path), 'task': task.name, 'part': FLAGS.part,
+        'num_users': store.num_users, 'image_shape': list(store.image_shape),
+        'embedding_dim': embeddings.shape[1],
+    }
+    values = results.collect(images, metrics, about)
+    written = _write(output, values, images, store) if output else []
+    if FLAGS.json:
+        print(json.dumps(values))
+        return
+    print('\n'.join(values['about']) + '\n')
+    print(results.text(values))
+    if written:
+        print(f'\nwritten to {output}: {", ".join(written)}')
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'fars={text!r}: expected numbers, as in 1e-3,1e-2') from None
+
+
+def _output_directory():
+    if FLAGS.output_dir is None:
+        if FLAGS.plots:
+            raise ValueError('plots: need a directory; give --output_dir as well')
+        return None
+    path = pathlib.Path(FLAGS.output_dir).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f'output_dir={str(path)!r}: is a file')
+    if (path / 'config.json').exists():
+        raise FileExistsError(
+            f'output_dir={str(path)!r}: is the directory of a run, which has an'
+            f' evaluation.json of its own; choose another, for instance {path / "report"}'
+        )
+    return path
+
+
+def _part(task):
+    if FLAGS.part not in task.stores:
+        raise ValueError(
+            f'part={FLAGS.part!r}: task {task.name} has {", ".join(task.stores)}'
+        )
+    return task.stores[FLAGS.part]
+
+
+def _embed(model, store):
+    from dp_fedemb import evaluation
+    from dp_fedemb.data import progress
+
+    with progress.bar(store.num_examples, 'embedding', 'image') as bar:
+        return evaluation.embed(model, store.images, FLAGS.eval_batch_size, bar.update)
+
+
+def _write(output, values, images, store):
+    """Makes all files elsewhere and moves them when all are complete."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    draft = pathlib.Path(tempfile.mkdtemp(prefix=f'{output.name}.partial-', dir=output.parent))
+    try:
+        if FLAGS.plots:
+            _write_report(draft, values, images, store)
+        (draft / 'evaluation.json').write_text(json.dumps(values, indent=2) + '\n')
+        output.mkdir(exist_ok=True)
+        names = sorted(path.name for path in draft.iterdir())
+        for name in names:
+            os.replace(draft / name, output / name)
+        return names
+    finally:
+        shutil.rmtree(draft)
+
+
+def _write_report(draft, values, images, store):
+    from dp_fedemb.evaluation import plots
+    from dp_fedemb.evaluation import report
+
+    run = pathlib.Path(values['model']).parent
+    figures = {}
+    if (run / 'metrics.csv').exists():
+        figures['training'] = plots.training_curves(run / 'metrics.csv')
+    figures['roc'] = plots.roc(images.verification)
+    figures['similarities'] = plots.similarities(images.verification)
+    if FLAGS.show_images:
+        figures['neighbours'] = plots.neighbours(
+            store.images, images.embeddings, images.identities
+        )
+    figures = {name: picture for name, picture in figures.items() if picture is not None}
+    plots.save(figures, str(draft))
+    statement = text = None
+    if (run / 'privacy.json').exists():
+        statement = json.loads((run / 'privacy.json').read_text())
+        text = (run / 'privacy.txt').read_text()
+    (draft / 'report.html').write_text(report.build(values, figures, statement, text))
+
+
+if __name__ == '__main__':
+    common.run(main)
