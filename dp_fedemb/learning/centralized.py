@@ -55,7 +55,8 @@ def train(
         initial: start of the backbone; fresh by default.
 
     Returns:
-        (trainable, non_trainable) values of the backbone, and one row per pass (see `training_loop.fit`).
+        (trainable, non_trainable) values of the backbone, and one row per pass (see
+        `training_loop.fit`).
 
     Raises:
         ValueError: for images of another shape, or training that diverges.
@@ -85,5 +86,6 @@ def run(
     start = model.initial_weights(seed) if initial is None else initial
     backbone = model.build_local_backbone()
     weight_values.assign(backbone, *start)
-    history = training_loop.fit(backbone, build_objective(), store, config, seed, description)
+    objective = build_objective()
+    history = training_loop.fit(backbone, objective, store, config, seed, description)
     return weight_values.get(backbone), history

@@ -90,7 +90,8 @@ def train(
         projection_dim: P.
 
     Returns:
-        (trainable, non_trainable) values of the backbone, and one row per pass (see `training_loop.fit`).
+        (trainable, non_trainable) values of the backbone, and one row per pass (see
+        `training_loop.fit`).
 
     Raises:
         ValueError: without an augmentation, for a batch that is larger than the

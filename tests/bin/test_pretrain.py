@@ -77,7 +77,6 @@ def test_baseline_from_a_start_says_loudly_that_it_is_not_private(workspace, sta
         (['--output_dir=start', '--epochs=7'], 'pretraining.training.epochs=8.0, not 7.0'),
         (['--output_dir=new', '--task_option=public_identities=0'], 'part=public: task synth'),
         (['--output_dir=new', '--pretrained=start', '--embedding_dim=8'], 'do not fit'),
-        (['--output_dir=new', '--augmentation=glyph:blur=1'], "field of augmentation"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(workspace, start, arguments, words):
