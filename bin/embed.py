@@ -1,0 +1,115 @@
+"""Turns images into embeddings.
+
+    bin/embed.py --model=runs/demo --input=FOLDER --output=embeddings.npz
+    bin/embed.py --model=runs/demo --task=omniglot --part=test --output=embeddings.npz
+
+Reads every picture in a folder and below, or a part of a task. The file holds
+`embeddings` (float32 [n, D], norm 1) and `paths`, or `identities` and `users` (names).
+"""
+
+import os
+import pathlib
+import sys
+import tempfile
+
+import common
+import flag_groups
+from absl import flags
+
+FLAGS = flags.FLAGS
+
+flag_groups.define_task()
+flags.adopt_module_key_flags(flag_groups)
+flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
+flags.DEFINE_string('output', None, 'File to write, named NAME.npz.', required=True)
+flags.DEFINE_string('input', None, 'Folder of pictures; the part of a task by default.')
+flags.DEFINE_string('part', 'test', 'Part of the task: test, validation, train or public.')
+flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', lower_bound=1)
+flags.DEFINE_integer(
+    'max_broken', 0, 'Pictures that cannot be read are skipped, up to this many.',
+    lower_bound=0,
+)
+# These should be what the model was trained with.
+flags.DEFINE_string('fit', 'crop', 'How pictures become square: crop, pad or stretch.')
+flags.DEFINE_string('resampling', 'bilinear', 'Of pictures: box, bilinear, bicubic, lanczos.')
+flags.DEFINE_bool('invert', False, 'Turn dark into bright, for ink on paper.')
+
+
+def main(_):
+    from dp_fedemb import evaluation
+
+    output = pathlib.Path(FLAGS.output).expanduser().absolute()
+    if output.suffix != '.npz' or output.is_dir():
+        raise ValueError(f'output={FLAGS.output!r}: expected the name of a file, NAME.npz')
+    model = evaluation.load_model(FLAGS.model)
+    arrays = _of_task(model) if FLAGS.input is None else _of_folder(model)
+    _write(output, arrays)
+    count, dim = arrays['embeddings'].shape
+    print(f'{count:,} embeddings of {dim} numbers: {output}')
+
+
+def _of_task(model):
+    import numpy as np
+
+    from dp_fedemb import evaluation
+    from dp_fedemb.data import progress
+
+    task = flag_groups.task()
+    if FLAGS.part not in task.stores:
+        raise ValueError(
+            f'part={FLAGS.part!r}: task {task.name} has {", ".join(task.stores)}'
+        )
+    store = task.stores[FLAGS.part]
+    model.check_image_shape(store.image_shape)
+    with progress.bar(store.num_examples, 'embedding', 'image') as bar:
+        embeddings = evaluation.embed(
+            model, store.images, FLAGS.eval_batch_size, bar.update
+        )
+    return {
+        'embeddings': embeddings,
+        'identities': np.array(store.identity_names)[store.identities],
+        'users': np.array(store.user_names)[store.users],
+    }
+
+
+def _of_folder(model):
+    import numpy as np
+
+    from dp_fedemb.data import preprocessing as preprocessing_lib
+    from dp_fedemb.data import progress
+    from dp_fedemb.evaluation import embedding
+    from dp_fedemb.evaluation import folder as folder_lib
+
+    height, width, channels = model.image_shape
+    if height is None or height != width:
+        raise ValueError(
+            f'model={str(model.path)!r} takes images of'
+            f' {embedding.shape_text(model.image_shape)}: expected squares of one size'
+        )
+    preprocessing = preprocessing_lib.Preprocessing(
+        height, channels, FLAGS.fit, FLAGS.resampling, FLAGS.invert
+    )
+    folder = pathlib.Path(FLAGS.input).expanduser()
+    total = len(folder_lib.picture_paths(folder))
+    with progress.bar(total, 'embedding', 'image') as bar:
+        found = folder_lib.embed_folder(
+            model, folder, preprocessing, FLAGS.eval_batch_size, FLAGS.max_broken, bar.update
+        )
+    for line in found.broken:
+        print(f'skipped: {line}', file=sys.stderr)
+    return {'embeddings': found.embeddings, 'paths': np.array(found.paths)}
+
+
+def _write(output, arrays):
+    """The file appears whole or not at all."""
+    import numpy as np
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix='.embeddings-', dir=output.parent) as draft:
+        path = pathlib.Path(draft, 'embeddings.npz')
+        np.savez(path, **arrays)
+        os.replace(path, output)
+
+
+if __name__ == '__main__':
+    common.run(main)

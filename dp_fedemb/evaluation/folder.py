@@ -1,0 +1,109 @@
+"""Embeds a folder of pictures of any size and mode."""
+
+from collections.abc import Callable, Iterator
+from concurrent import futures
+import dataclasses
+import os
+import pathlib
+from typing import Any, Optional
+
+import numpy as np
+
+from dp_fedemb.data import preprocessing as preprocessing_lib
+from dp_fedemb.evaluation import embedding
+
+SUFFIXES = frozenset(
+    '.bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp'.split()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddedFolder:
+    """What was in a folder.
+
+    Attributes:
+        embeddings: float32 [n, D].
+        paths: of the embedded pictures, relative to the folder, sorted.
+        broken: pictures that could not be read, each with the reason.
+    """
+
+    embeddings: np.ndarray
+    paths: list[str]
+    broken: list[str]
+
+
+def picture_paths(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the pictures in a folder and below, sorted.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f'input={str(folder)!r}: no such directory')
+    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise FileNotFoundError(
+            f'input={str(folder)!r}: no picture in it or below (expected files named'
+            f' {", ".join(sorted(SUFFIXES))})'
+        )
+    return paths
+
+
+def embed_folder(
+    model: Callable[[np.ndarray], Any],
+    folder: pathlib.Path,
+    preprocessing: preprocessing_lib.Preprocessing,
+    batch_size: int = 512,
+    max_broken: int = 0,
+    on_batch: Optional[Callable[[int], None]] = None,
+) -> EmbeddedFolder:
+    """Embeds every picture; one batch of them is in memory at a time.
+
+    Args:
+        model: see `embedding.embed`.
+        folder: pictures in it and below are taken, by the ends of their names.
+        preprocessing: to the model's image shape.
+        batch_size: pictures in memory at once.
+        max_broken: pictures that cannot be read are listed and skipped; one more than
+            this many stops the work.
+        on_batch: called with the number of pictures of each batch that is done.
+
+    Raises:
+        FileNotFoundError: for a folder without pictures.
+        ValueError: for too many broken pictures, or if no picture can be read.
+    """
+    embeddings, kept, broken = [], [], []
+    for batch in _decoded(picture_paths(folder), preprocessing, batch_size):
+        for path, _, error in batch:
+            if error is not None:
+                broken.append(f'{path.relative_to(folder)}: {error}')
+        if len(broken) > max_broken:
+            raise ValueError(
+                f'{len(broken)} broken picture(s), at most {max_broken} are skipped:'
+                f' {"; ".join(broken[:3])}{"; ..." if len(broken) > 3 else ""}; restore or'
+                ' remove them, or raise --max_broken'
+            )
+        images = [image for _, image, error in batch if error is None]
+        if images:
+            embeddings.append(embedding.embed(model, np.stack(images), batch_size))
+            kept += [str(p.relative_to(folder)) for p, _, error in batch if error is None]
+        if on_batch is not None:
+            on_batch(len(batch))
+    if not kept:
+        raise ValueError(f'input={str(folder)!r}: none of {len(broken)} pictures is readable')
+    return EmbeddedFolder(np.concatenate(embeddings), kept, broken)
+
+
+def _decoded(paths, preprocessing, batch_size) -> Iterator[list]:
+    """Yields batches of (path, image or None, error or None), read on all cores."""
+
+    def decode(path):
+        try:
+            return path, preprocessing(path), None
+        # Pillow raises all of these, and more, for damaged files.
+        except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError) as error:
+            return path, None, ' '.join(str(error).split()) or type(error).__name__
+
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(paths), batch_size):
+            yield list(pool.map(decode, paths[start : start + batch_size]))

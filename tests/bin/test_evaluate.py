@@ -1,0 +1,280 @@
+"""bin/evaluate.py and bin/embed.py as they are called, and what they refuse.
+
+Most calls run `main` in this process, because loading TensorFlow takes seconds; one of
+each program runs as users do.
+"""
+
+import contextlib
+import importlib
+import io
+import json
+import pathlib
+import subprocess
+import sys
+
+from absl import flags
+import numpy as np
+from PIL import Image
+import pytest
+import tensorflow as tf
+
+from dp_fedemb import models
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SHAPE = (16, 16, 1)
+TASK = [
+    '--task=synthetic', '--task_option=num_users=4', '--task_option=test_identities=30',
+    '--task_option=public_identities=0', '--task_option=image_size=16',
+]
+
+
+@pytest.fixture(scope='module')
+def workspace(tmp_path_factory):
+    """A run directory with a small untrained model, metrics and a statement."""
+    path = tmp_path_factory.mktemp('workspace')
+    tf.keras.utils.set_random_seed(0)
+    model = models.build_embedding_model('small_conv', SHAPE, 8)
+    models.ServingModel(model.build_backbone(), SHAPE).save(str(path / 'run/saved_model'))
+    (path / 'run' / 'config.json').write_text('{}')
+    (path / 'run' / 'metrics.csv').write_text(
+        'round,epsilon_user,recall@FAR=0.01\n1,0.5,\n2,0.9,0.1\n3,1.2,\n4,1.5,0.3\n'
+    )
+    statement = {'private': True, 'epsilon_user': 1.5}
+    (path / 'run' / 'privacy.json').write_text(json.dumps(statement))
+    (path / 'run' / 'privacy.txt').write_text('PRIVACY STATEMENT <of this run>')
+    return path
+
+
+@pytest.fixture(scope='module')
+def programs():
+    """The programs as modules, each with flags of its own."""
+    sys.path.insert(0, str(ROOT / 'bin'))
+    yield {name: _load(name) for name in ('evaluate', 'embed')}
+    sys.path.remove(str(ROOT / 'bin'))
+    for name in ('evaluate', 'embed', 'flag_groups', 'common'):
+        sys.modules.pop(name, None)
+
+
+def _load(name):
+    """Imports a program while absl's global flags are set aside."""
+    kept = flags.FLAGS
+    own = flags.FlagValues()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flags, 'FLAGS', own)
+        for module in (name, 'flag_groups'):
+            sys.modules.pop(module, None)
+        for define in ('string', 'bool', 'integer', 'list', 'float', 'multi_string', 'enum'):
+            original = getattr(flags, f'DEFINE_{define}')
+
+            def defined(*args, _original=original, **kwargs):
+                return _original(*args, flag_values=own, **kwargs)
+
+            patch.setattr(flags, f'DEFINE_{define}', defined)
+        patch.setattr(flags, 'adopt_module_key_flags', lambda module: None)
+        program = importlib.import_module(name)
+    assert flags.FLAGS is kept
+    return program
+
+
+def call(program, workspace, *arguments):
+    """Runs `main` with flags; returns what it printed."""
+    program.FLAGS.unparse_flags()
+    for name in program.FLAGS:
+        program.FLAGS[name].unparse()
+    program.FLAGS(
+        [program.__name__, f'--model={workspace}/run', f'--cache_dir={workspace}/cache', *arguments]
+    )
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        program.main([])
+    return printed.getvalue()
+
+
+def run(name, *arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / 'bin' / f'{name}.py'), *arguments],
+        capture_output=True, text=True, timeout=300, check=False,
+    )
+
+
+def test_report_as_users_make_it(workspace):
+    output = workspace / 'report'
+    done = run(
+        'evaluate', *TASK, f'--model={workspace}/run', f'--cache_dir={workspace}/cache',
+        '--plots', f'--output_dir={output}', '--fars=1e-1,1e-9', '--show_images',
+    )
+    assert done.returncode == 0, done.stderr
+    assert '840 genuine and 27,840 impostor pairs' in done.stdout
+    assert 'not resolvable' in done.stdout and 'precision@1' in done.stdout
+    assert {path.name for path in output.iterdir()} == {
+        'evaluation.json', 'report.html', 'roc.png', 'similarities.png', 'neighbours.png',
+        'training.png',
+    }
+    report = (output / 'report.html').read_text()
+    assert 'PRIVACY STATEMENT &lt;of this run&gt;' in report
+    assert report.count('data:image/png;base64,') == 4
+    assert 'src="http' not in report and '<script' not in report
+    for name in ('roc', 'similarities', 'neighbours', 'training'):
+        with Image.open(output / f'{name}.png') as picture:
+            assert np.asarray(picture.convert('L')).std() > 5
+    assert not list(workspace.glob('*.partial-*'))
+
+
+def test_json_and_figures_agree(workspace, programs):
+    from dp_fedemb import evaluation
+    import tasks
+
+    values = json.loads(
+        call(programs['evaluate'], workspace, *TASK, '--json', '--metrics=verification,intervals',
+             '--fars=0.1,1e-9')
+    )
+    options = dict(text.split('=', 1)[1].split('=') for text in TASK[1:])
+    task = tasks.build_task(
+        'synthetic', tasks.TaskConfig(cache_dir=f'{workspace}/cache', options=options)
+    )
+    model = evaluation.load_model(workspace / 'run')
+    embeddings = evaluation.embed(model, task.test.images)
+    (expected,) = evaluation.recall_at_far(embeddings, task.test.identities, [0.1])
+    assert values['metrics']['recall@FAR=0.1'] == pytest.approx(expected.recall, abs=1e-3)
+    assert values['points'][0]['accepted_impostors'] <= 2784
+    assert values['metrics']['recall@FAR=1e-09'] is None
+    assert values['metrics']['recall@FAR=0.1 low'] < values['metrics']['recall@FAR=0.1 high']
+    assert (values['num_images'], values['num_identities']) == (240, 30)
+
+
+def test_report_without_a_statement_says_so(workspace, programs):
+    path = workspace / 'alone'
+    output = call(
+        programs['evaluate'], workspace, *TASK, f'--model={workspace}/run/saved_model',
+        '--metrics=verification', f'--output_dir={path}',
+    )
+    assert [p.name for p in path.iterdir()] == ['evaluation.json'] and 'written to' in output
+    from dp_fedemb.evaluation import report
+
+    values = json.loads((path / 'evaluation.json').read_text())
+    assert report.NO_STATEMENT in report.build(values, {})
+
+
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (['--metrics=accuracy'], 'metrics=.accuracy.: expected one of verification'),
+        (['--metrics=pairs'], 'metric pairs: the task has no list of pairs'),
+        (['--part=validation'], 'part=.validation.: task synthetic has train, test'),
+        (['--fars=1.5'], 'far=1.5: expected a number above 0 and below 1'),
+        (['--fars=few'], "fars='few': expected numbers"),
+        (['--model={workspace}/nowhere'], 'no such directory'),
+        (['--model={workspace}'], 'no SavedModel here'),
+        (['--task_option=image_size=12'], 'images of 16x16x1, the data are of 12x12x1'),
+        (['--plots'], 'give --output_dir as well'),
+        (['--output_dir={workspace}/run'], 'is the directory of a run'),
+    ],
+)
+def test_bad_input(workspace, programs, arguments, words):
+    output = workspace / 'bad'
+    arguments = [text.format(workspace=workspace) for text in arguments]
+    if not any(a.startswith(('--output_dir', '--plots')) for a in arguments):
+        arguments.append(f'--output_dir={output}')
+    with pytest.raises((ValueError, OSError), match=words):
+        call(programs['evaluate'], workspace, *TASK, *arguments)
+    assert not output.exists() and not list(workspace.glob('*.partial-*'))
+
+
+def test_error_is_one_line_and_exit_code_is_not_zero(workspace):
+    done = run('evaluate', *TASK, f'--model={workspace}/nowhere')
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith('error: model=')
+    assert 'Traceback' not in done.stderr
+
+
+def test_nothing_half_written(workspace, programs, monkeypatch):
+    """The report fails after the pictures are drawn."""
+    from dp_fedemb.evaluation import report
+
+    def fail(*_):
+        raise ValueError('disk full')
+
+    monkeypatch.setattr(report, 'build', fail)
+    with pytest.raises(ValueError, match='disk full'):
+        call(
+            programs['evaluate'], workspace, *TASK, '--plots',
+            f'--output_dir={workspace}/broken',
+        )
+    assert not list(workspace.glob('broken*'))
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    """Pictures of several sizes and modes in two folders."""
+    path = tmp_path_factory.mktemp('pictures')
+    (path / 'deep').mkdir()
+    rng = np.random.default_rng(0)
+    for name, mode, size in (
+        ('a.png', 'L', (16, 16)), ('b.jpg', 'RGB', (40, 24)), ('deep/c.png', 'RGBA', (9, 9)),
+        ('deep/d.png', '1', (105, 105)), ('e.gif', 'P', (30, 31)),
+    ):
+        pixels = rng.integers(0, 256, (size[1], size[0], 4), np.uint8)
+        Image.fromarray(pixels, 'RGBA').convert('RGB').convert(mode).save(path / name)
+    (path / 'notes.txt').write_text('no picture')
+    return path
+
+
+def test_embeds_a_folder(workspace, programs, pictures):
+    from dp_fedemb import evaluation
+
+    output = workspace / 'folder.npz'
+    printed = call(
+        programs['embed'], workspace, f'--input={pictures}', f'--output={output}',
+        '--eval_batch_size=2',
+    )
+    assert '5 embeddings of 8 numbers' in printed
+    with np.load(output) as arrays:
+        assert list(arrays['paths']) == ['a.png', 'b.jpg', 'deep/c.png', 'deep/d.png', 'e.gif']
+        np.testing.assert_allclose(np.linalg.norm(arrays['embeddings'], axis=1), 1, atol=1e-6)
+        pixels = np.asarray(Image.open(pictures / 'a.png')).reshape(1, *SHAPE)
+        expected = evaluation.embed(evaluation.load_model(workspace / 'run'), pixels)
+        np.testing.assert_allclose(arrays['embeddings'][:1], expected, atol=1e-5)
+
+
+def test_broken_pictures(workspace, programs, tmp_path, capsys):
+    Image.new('L', (20, 20), 128).save(tmp_path / 'good.png')
+    (tmp_path / 'bad.png').write_bytes(b'no image')
+    output = tmp_path / 'embeddings.npz'
+    arguments = [f'--input={tmp_path}', f'--output={output}']
+    with pytest.raises(ValueError, match=r'1 broken picture\(s\), at most 0 .* bad.png'):
+        call(programs['embed'], workspace, *arguments)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['bad.png', 'good.png']
+    call(programs['embed'], workspace, *arguments, '--max_broken=1')
+    assert 'skipped: bad.png' in capsys.readouterr().err
+    with np.load(output) as arrays:
+        assert list(arrays['paths']) == ['good.png']
+
+
+def test_embeds_a_part_of_a_task(workspace):
+    output = workspace / 'part.npz'
+    done = run(
+        'embed', *TASK, f'--model={workspace}/run', f'--cache_dir={workspace}/cache',
+        '--part=train', f'--output={output}',
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(output) as arrays:
+        assert arrays['embeddings'].shape == (32, 8)
+        assert len(set(arrays['users'])) == 4 and len(set(arrays['identities'])) == 4
+
+
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (['--output=embeddings.txt', '--input=.'], 'expected the name of a file, NAME.npz'),
+        (['--output=e.npz', '--input={empty}'], 'no picture in it or below'),
+        (['--output=e.npz', '--input={empty}/nowhere'], 'no such directory'),
+        (['--output=e.npz', '--part=public'], 'part=.public.: task synthetic has'),
+    ],
+)
+def test_embed_bad_input(workspace, programs, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'empty').mkdir()
+    arguments = [text.format(empty=tmp_path / 'empty') for text in arguments]
+    with pytest.raises((ValueError, OSError), match=words):
+        call(programs['embed'], workspace, *TASK, *arguments)
+    assert [p.name for p in tmp_path.iterdir()] == ['empty']
