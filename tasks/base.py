@@ -116,30 +116,37 @@ class Task:
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitOptions:
-    """Options of the tasks that divide users and identities by hash.
+class UserSplitOptions:
+    """Options of the tasks that divide users by hash.
 
     Attributes:
         test_users: fraction of the users that are tested, not trained on.
         validation_users: fraction kept apart to choose settings with; 0 for none.
-        test_identities: fraction of the identities for the test, among those held by
-            users of several parts; others go with their users.
-        validation_identities: the same for validation, if there are such users.
         max_broken: images that may be unreadable; one more stops the conversion.
-        partial: accept counts other than the published ones.
     """
 
     test_users: float = 0.1
     validation_users: float = 0.0
-    test_identities: float = 0.2
-    validation_identities: float = 0.1
     max_broken: int = 0
-    partial: bool = False
 
     @property
     def user_fractions(self) -> dict[str, float]:
         """For `assign`."""
         return {'test': self.test_users, 'validation': self.validation_users}
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitOptions(UserSplitOptions):
+    """Options of the tasks that divide identities, too.
+
+    Attributes:
+        test_identities: fraction of the identities for the test, among those held by
+            users of several parts; others go with their users.
+        validation_identities: the same for validation, if there are such users.
+    """
+
+    test_identities: float = 0.2
+    validation_identities: float = 0.1
 
     @property
     def identity_fractions(self) -> dict[str, float]:
@@ -225,16 +232,20 @@ def require_files(paths: Iterable[pathlib.Path], task: str, where: str) -> None:
 
 
 def assign(
-    names: Iterable[str], fractions: Mapping[str, float], seed: int, rest: str = 'train'
+    names: Iterable[str],
+    fractions: Mapping[str, float],
+    seed: int,
+    rest: str = 'train',
+    least: int = 1,
 ) -> dict[str, str]:
     """Divides names among parts by the order of their hashes.
 
     Args:
         names: users or identities.
-        fractions: fraction of the names for each part but `rest`; a part with a
-            fraction above 0 gets at least one name.
+        fractions: fraction of the names for each part but `rest`.
         seed: another seed divides otherwise.
         rest: the part of all others.
+        least: number of names that a part with a fraction above 0 gets in any case.
 
     Returns:
         The part of each name.
@@ -251,7 +262,7 @@ def assign(
     for part, fraction in fractions.items():
         if not 0 <= fraction < 1:
             raise ValueError(f'{part} fraction={fraction}: expected a number in [0, 1)')
-        count = max(1, round(fraction * len(ordered))) if fraction else 0
+        count = max(least, round(fraction * len(ordered))) if fraction else 0
         parts.update((name, part) for name in ordered[start : start + count])
         start += count
     if start >= len(ordered):

@@ -206,8 +206,14 @@ def divide_identities(
     contested = [name for name in holders if name not in parts]
     if not contested:
         return parts
-    wanted = base.assign(contested, options.identity_fractions, seed)
-    for name in contested:
+    # Another text is hashed than for users, who may be called the same.
+    texts = {name: f'identity {name}' for name in contested}
+    # A part that has identities already need not take one from the others.
+    lacking = set(users.values()) - set(parts.values())
+    wanted = base.assign(
+        texts.values(), options.identity_fractions, seed, least=1 if lacking else 0
+    )
+    for name, text in texts.items():
         held = sorted(holders[name], key=_EVALUATED_FIRST.index)
-        parts[name] = wanted[name] if wanted[name] in held else held[0]
+        parts[name] = wanted[text] if wanted[text] in held else held[0]
     return parts

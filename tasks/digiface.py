@@ -25,25 +25,21 @@ TFDS_NAME = 'digiface1m'
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(base.UserSplitOptions):
     """Options of the task.
 
     Attributes:
         subset: '72' (images of each of 10,000 subjects) or '5' (of 99,999).
         image_size: side in pixels; the originals have 112.
-        test_users: fraction of the subjects that are tested, not trained on.
-        validation_users: fraction kept apart to choose settings with.
+        validation_users: fraction of the subjects kept apart to choose settings with.
         public_users: fraction kept apart to pretrain on.
-        max_broken: images that may be unreadable; one more stops the conversion.
         partial: accept some of the archives, and other counts than the published ones.
     """
 
     subset: str = '72'
     image_size: int = 112
-    test_users: float = 0.1
     validation_users: float = 0.1
     public_users: float = 0.0
-    max_broken: int = 0
     partial: bool = False
 
 
@@ -116,11 +112,7 @@ def _read_tfds(config, options, prepared):
 
 
 def _divide(counts, options, seed):
-    fractions = {
-        'test': options.test_users,
-        'validation': options.validation_users,
-        'public': options.public_users,
-    }
+    fractions = {**options.user_fractions, 'public': options.public_users}
     return base.assign(counts, fractions, seed)
 
 

@@ -10,6 +10,7 @@ import collections
 from collections.abc import Iterator
 import dataclasses
 import functools
+import itertools
 import lzma
 import os
 import pathlib
@@ -87,8 +88,10 @@ def _read(config, options, path, checksum):
         _decompress(path, folder / _DATABASE)
         path = folder / _DATABASE
     halves = _load(path)
+    labels = itertools.chain(*map(_labels, halves))
     counts = collections.Counter(
-        (writer, CLASSES[label]) for half in halves for writer, label in _labels(half)
+        (writer, CLASSES[label])
+        for writer, label in progress.each(labels, None, 'counting images', 'image')
     )
     division = converted.Division(
         users=base.assign(

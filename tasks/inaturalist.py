@@ -7,24 +7,11 @@ to be disjoint from them, and is not used.
 Source: Van Horn et al., arXiv 1707.06642; Hsu et al., arXiv 2003.08082.
 """
 
-import dataclasses
-
 from tasks import base
 from tasks import tff_photos
 
 NAME = 'inaturalist'
-
-
-@dataclasses.dataclass(frozen=True)
-class Options(base.SplitOptions):
-    """Options of the task.
-
-    Attributes:
-        image_size: side in pixels; photos are cropped to a square.
-    """
-
-    image_size: int = 128
-
+Options = tff_photos.Options
 
 _FILES = tff_photos.Files(
     # TFF 0.87 writes to the second and looks in the first.
@@ -53,7 +40,6 @@ def build(config: base.TaskConfig) -> base.Task:
         config,
         NAME,
         options,
-        options.image_size,
         _FILES,
         (9_275, 1_203, 120_300),
         ('observers', 'species'),

@@ -17,15 +17,13 @@ NAME = 'landmarks'
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(base.SplitOptions):
+class Options(tff_photos.Options):
     """Options of the task.
 
     Attributes:
-        image_size: side in pixels; photos are cropped to a square.
         subset: 'gld160k', or 'gld23k', the smaller one for quick trials.
     """
 
-    image_size: int = 128
     subset: str = 'gld160k'
 
 
@@ -77,7 +75,6 @@ def build(config: base.TaskConfig) -> base.Task:
         config,
         NAME,
         options,
-        options.image_size,
         _SUBSETS[options.subset],
         _PUBLISHED[options.subset],
         ('photographers', 'landmarks'),

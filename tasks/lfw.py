@@ -42,19 +42,22 @@ _MEMBER = re.compile(r'(?:.*/)?([^/]+)/\1_(\d{4})\.jpg')
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(base.SplitOptions):
+class Options(base.UserSplitOptions):
     """Options of the task.
 
     Attributes:
-        protocol: 'pairs', the official one; or 'all_pairs', people divided by hash.
+        protocol: 'pairs', the official one, which says who is tested; or 'all_pairs',
+            people divided by hash.
         image_size: side in pixels.
         centre: fraction of the originals (250 pixels) that is kept around the centre,
             where the face is.
+        partial: accept counts other than the published ones.
     """
 
     protocol: str = 'pairs'
     image_size: int = 112
     centre: float = 0.64
+    partial: bool = False
 
 
 def build(config: base.TaskConfig) -> base.Task:

@@ -13,6 +13,7 @@ import functools
 
 from dp_fedemb.data import cache
 from dp_fedemb.data import preprocessing as preprocessing_lib
+from dp_fedemb.data import progress
 from dp_fedemb.data import tfds_users
 from tasks import base
 from tasks import converted
@@ -123,7 +124,8 @@ def build_by(
     read = functools.partial(tfds_users.read, builder, options.split, options.image)
 
     def found():
-        counts = collections.Counter((user_of(row), identity_of(row)) for row in read())
+        rows = progress.each(read(), None, 'counting images', 'image')
+        counts = collections.Counter((user_of(row), identity_of(row)) for row in rows)
         division = converted.divide(counts, options, config.seed)
         return converted.Input(
             tfds_users.examples(

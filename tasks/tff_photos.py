@@ -21,9 +21,23 @@ import zipfile
 from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
+from dp_fedemb.data import progress
 from tasks import base
 from tasks import converted
 from tasks import tfds_archives
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(base.SplitOptions):
+    """Options of both tasks.
+
+    Attributes:
+        image_size: side in pixels; photos are cropped to a square.
+        partial: accept counts other than the published ones.
+    """
+
+    image_size: int = 128
+    partial: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +79,7 @@ class Source(Protocol):
 def build(
     config: base.TaskConfig,
     name: str,
-    options: base.SplitOptions,
-    image_size: int,
+    options: Options,
     files: Files,
     published: tuple[int, int, int],
     words: tuple[str, str],
@@ -78,7 +91,6 @@ def build(
         config: of the task.
         name: of the task.
         options: of the task.
-        image_size: side in pixels.
         files: where its files may be.
         published: numbers of users, classes and images.
         words: what users and classes are called, in the plural.
@@ -111,7 +123,7 @@ def build(
         config,
         name,
         {'options': dataclasses.asdict(options), 'photos': source.fingerprint()},
-        preprocessing_lib.Preprocessing(image_size),
+        preprocessing_lib.Preprocessing(options.image_size),
         read,
         partial=options.partial,
         **task,
@@ -163,7 +175,8 @@ class _Records:
         return cache.listing_fingerprint(self._directory)
 
     def counts(self):
-        return collections.Counter((user, label) for user, label, _, _ in self._rows())
+        rows = progress.each(self._rows(), None, 'counting images', 'image')
+        return collections.Counter((user, label) for user, label, _, _ in rows)
 
     def examples(self, part):
         for user, label, photo, name in self._rows():

@@ -8,9 +8,12 @@ import pathlib
 import shutil
 from typing import Any, Optional, Union
 
+from dp_fedemb.data import progress
 from dp_fedemb.data import store as store_lib
 
 _PathLike = Union[str, os.PathLike]
+_BLOCK = 1 << 22
+_BLOCKS_WITHOUT_BAR = 64
 
 
 def cached_stores(
@@ -81,8 +84,12 @@ def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
     known = json.loads(memory.read_text()) if memory.exists() else {}
     if stamp not in known:
         digest = hashlib.sha256()
+        blocks = -(-status.st_size // _BLOCK)
         with open(path, 'rb') as file:
-            while block := file.read(1 << 22):
+            read = iter(lambda: file.read(_BLOCK), b'')
+            if blocks > _BLOCKS_WITHOUT_BAR:
+                read = progress.each(read, blocks, f'checking {path.name}', 'block')
+            for block in read:
                 digest.update(block)
         known[stamp] = digest.hexdigest()
         memory.parent.mkdir(parents=True, exist_ok=True)

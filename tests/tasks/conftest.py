@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import tasks
+
 
 @pytest.fixture(scope='session')
 def official():
@@ -17,3 +19,20 @@ def official():
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope='session')
+def built(official, tmp_path_factory):
+    """Function from a task's name to (task, its configuration); built once."""
+    done = {}
+
+    def build(name):
+        if name not in done:
+            data_dir = tmp_path_factory.mktemp(name)
+            options = getattr(official, name)(data_dir)
+            cache_dir = tmp_path_factory.mktemp(f'{name}_cache')
+            config = tasks.TaskConfig(str(data_dir), str(cache_dir), options=options)
+            done[name] = tasks.build_task(name, config), config
+        return done[name]
+
+    return build

@@ -11,23 +11,6 @@ import tasks
 NEEDS_FILES = sorted(set(tasks.TASKS) - {'synthetic'})
 
 
-@pytest.fixture(scope='module')
-def built(official, tmp_path_factory):
-    """Function from a task's name to (task, its configuration); built once."""
-    done = {}
-
-    def build(name):
-        if name not in done:
-            data_dir = tmp_path_factory.mktemp(name)
-            options = getattr(official, name)(data_dir)
-            cache_dir = tmp_path_factory.mktemp(f'{name}_cache')
-            config = tasks.TaskConfig(str(data_dir), str(cache_dir), options=options)
-            done[name] = tasks.build_task(name, config), config
-        return done[name]
-
-    return build
-
-
 def names_of(store):
     """(user, identity) of each image."""
     users = np.array(store.user_names, object)[store.users]

@@ -22,15 +22,13 @@ needs_real = pytest.mark.skipif(
 
 
 @pytest.fixture(scope='module')
-def archives(official, tmp_path_factory):
-    directory = tmp_path_factory.mktemp('archives')
-    official.omniglot(directory)
-    return directory
+def archives(built):
+    return pathlib.Path(built('omniglot')[1].data_dir)
 
 
 @pytest.fixture(scope='module')
-def cache_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp('cache')
+def cache_dir(built):
+    return pathlib.Path(built('omniglot')[1].cache_dir)
 
 
 def build(data_dir, cache_dir, **options):
