@@ -79,10 +79,28 @@ def _train(settings, task, plan, directory, config):
 
     model = flag_groups.model(task)
     print(f'backbone: {model.weight_counts()}', flush=True)
+    origin = _origin(plan)
     run = experiment.Experiment(model, plan, settings, task.train, task.test)
     directory.begin(config)
     with signals.end_cleanly():
-        run.run(directory, FLAGS.seed, _start(task, model, directory))
+        run.run(directory, FLAGS.seed, _start(task, model, directory), origin)
+
+
+def _origin(plan):
+    """Whose images the start has seen; refuses one that voids the guarantee."""
+    if FLAGS.pretrained is None:
+        return None
+    from dp_fedemb.models import pretrained
+
+    if FLAGS.pretrained == 'public':
+        return f'pretrained on the public part of task {FLAGS.task}'
+    origin = pretrained.read_origin(FLAGS.pretrained)
+    if plan.private and origin.voids_guarantee:
+        raise ValueError(
+            f'pretrained={FLAGS.pretrained!r}: {origin.text}, so that what starts from it has no'
+            ' epsilon; choose a start from public images, or train without noise'
+        )
+    return origin.text
 
 
 def _start(task, model, directory):

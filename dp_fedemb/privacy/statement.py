@@ -67,6 +67,7 @@ def build(
     raw_metrics: bool = False,
     noised_weights: Optional[int] = None,
     observed: 'Optional[sampling_lib.Observed]' = None,
+    start: Optional[str] = None,
 ) -> dict[str, Any]:
     """Returns the statement as JSON values.
 
@@ -83,6 +84,7 @@ def build(
         noised_weights: number of coordinates that were noised.
         observed: participation measured on the run's own cohorts
             (`plan.sampler(seed).observed(rounds)`), checked against what was accounted.
+        start: whose images the start weights have seen; None for fresh weights.
 
     Raises:
         ValueError: if `observed` contradicts the schedule that the epsilon is about.
@@ -123,6 +125,7 @@ def build(
         'rounds_completed': rounds,
         'rounds_planned': plan.rounds,
         'noised_weights': noised_weights,
+        'start': start or 'fresh weights',
         'seed_given': seed_given,
         'released': [*RELEASED, *mechanism.released],
         'secrets': list(SECRETS),
@@ -291,6 +294,7 @@ def text(statement: dict[str, Any]) -> str:
     ]
     if s['noised_weights'] is not None:
         rows.append(('noised weights', s['noised_weights']))
+    rows.append(('start', s['start']))
     if s['participation'] is not None:
         rows += _participation_rows(s['participation'])
     if s['epsilon_user'] is not None:

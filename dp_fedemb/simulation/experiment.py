@@ -65,6 +65,7 @@ class Experiment:
         directory: run_directory_lib.RunDirectory,
         seed: Optional[int] = None,
         pretrained: Optional[_Start] = None,
+        origin: Optional[str] = None,
     ) -> dict[str, dict[str, float]]:
         """Trains, or goes on with training, to the last round.
 
@@ -72,6 +73,7 @@ class Experiment:
             directory: begun already, with this configuration.
             seed: secret seed; from the operating system by default.
             pretrained: makes the start weights; called only if there is no checkpoint.
+            origin: whose images those have seen, for the statement.
 
         Returns:
             Metrics of the unseen identities: 'untrained', 'pretrained' if there is
@@ -96,12 +98,13 @@ class Experiment:
             start = pretrained()
             scores['pretrained'] = evaluate(*start)
         directory.write_json('evaluation.json', scores)
-        weights = self._train(directory, run_seed, seed is not None, evaluate, start)
+        facts = {'seed_given': seed is not None, 'start': origin}
+        weights = self._train(directory, run_seed, facts, evaluate, start)
         scores['trained'] = evaluate(*weights)
         directory.write_json('evaluation.json', scores)
         return scores
 
-    def _train(self, directory, seed, seed_given, evaluate, start):
+    def _train(self, directory, seed, facts, evaluate, start):
         trained = self.trained_model
         to_backbone = lambda *weights: weights
         if trained is not self.model:
@@ -114,8 +117,8 @@ class Experiment:
             evaluate.serving_model.save(path)
 
         facts = {
+            **facts,
             'noised_weights': sum(weight.size for weight in start[0]),
-            'seed_given': seed_given,
             'raw_metrics': self.settings.raw_metrics,
         }
         query = aggregation.build_query(self.plan, seed)

@@ -1,6 +1,5 @@
 """The progress bar of training: round, examples/s, epsilon so far, time left."""
 
-import math
 import sys
 import time
 
@@ -41,17 +40,16 @@ class TrainingBar:
         """Starts the clock; evaluation and checkpoints between rounds do not count."""
         self._began = time.monotonic()
 
-    def round_ended(self, examples: int, epsilon: float, extra: str = '') -> None:
+    def round_ended(self, examples: int, spent: str, extra: str = '') -> None:
         """Moves the bar.
 
         Args:
             examples: local examples in the round, times the local epochs.
-            epsilon: of the user, so far.
+            spent: the epsilon so far, in words.
             extra: further text, for instance the last recall.
         """
         self._seconds += time.monotonic() - self._began
         self._examples += examples
         rate = f'{self._examples / max(self._seconds, 1e-9):,.0f} examples/s'
-        spent = 'not private' if math.isinf(epsilon) else f'epsilon {epsilon:.2f}'
         self._bar.set_postfix_str(', '.join(filter(None, (rate, spent, extra))), refresh=False)
         self._bar.update()

@@ -1,5 +1,6 @@
 """What a finished run says: recall before and after, epsilon, where things are."""
 
+from dp_fedemb.privacy import statement as statement_lib
 from dp_fedemb.simulation import run_directory as run_directory_lib
 
 _STAGES = ('untrained', 'pretrained', 'trained')
@@ -29,12 +30,11 @@ def text(directory: run_directory_lib.RunDirectory) -> str:
 
 def _privacy(statement):
     if statement.get('epsilon_user') is None:
-        return ['NOT PRIVATE: no guarantee (no noise was added).']
-    line = (
+        return statement_lib.headline(statement)
+    return [
         f'epsilon = {statement["epsilon_user"]:.3f} at delta = {statement["delta"]:.3g}, unit:'
-        f' one user; {statement["neighboring_relation_text"]}'
-    )
-    lines = [line, f'  after {statement["rounds_completed"]} rounds']
-    if statement['hypothetical']:
-        lines.insert(0, statement['hypothetical_note'])
-    return lines
+        f' one user; {statement["neighboring_relation_text"]}',
+        f'  after {statement["rounds_completed"]} rounds of {statement["sampler"]} sampling'
+        f' from {statement["num_users"]:,} users, sensitivity'
+        f' {statement["sensitivity_over_clip"]:g} C',
+    ]

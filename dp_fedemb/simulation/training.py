@@ -9,7 +9,6 @@ import asyncio
 import collections
 from collections.abc import Callable, Sequence
 from concurrent import futures
-import math
 from typing import Any, Optional
 
 from absl import logging
@@ -20,6 +19,7 @@ import tensorflow_federated as tff
 from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
+from dp_fedemb.privacy import signal_to_noise
 from dp_fedemb.simulation import progress
 from dp_fedemb.simulation import run_directory as run_directory_lib
 from dp_fedemb.simulation import settings as settings_lib
@@ -127,13 +127,20 @@ class TrainingProgram:
                 state = output.state
                 done = round_num + 1
                 examples = virtual_clients.num_examples(shards) * self._local_epochs
-                bar.round_ended(examples, self._plan.epsilon(done), self._last_recall)
+                bar.round_ended(examples, self._spent(done), self._last_recall)
                 self._release(
                     state, done, output.metrics, self._schedule.evaluates_after(done)
                 )
                 if self._schedule.saves_after(done):
                     self._save(state, done)
         return state
+
+    def _spent(self, done):
+        """The epsilon after some rounds, as text for the bar."""
+        if not self._plan.private:
+            return 'not private'
+        whose = ' of the simulated deployment' if self._plan.hypothetical else ''
+        return f'epsilon{whose} {self._plan.epsilon(done):.2f}'
 
     def _shards(self, round_num):
         return virtual_clients.assemble(
@@ -150,9 +157,15 @@ class TrainingProgram:
     def _release(self, state, done, metrics, evaluate):
         """Writes a round's row; raw training metrics only if the process gives any."""
         row = collections.OrderedDict()
-        for unit in ('user', 'virtual_client'):
-            epsilon = self._plan.epsilon(done, unit)
-            row[f'epsilon_{unit}'] = epsilon if math.isfinite(epsilon) else float('nan')
+        if self._plan.private:
+            # A simulated deployment's epsilon never goes under the name of the run's.
+            whose = 'deployment_' if self._plan.hypothetical else ''
+            for unit in ('user', 'virtual_client'):
+                row[f'{whose}epsilon_{unit}'] = self._plan.epsilon(done, unit)
+            if 'noised_weights' in self._facts:
+                row['largest_signal_to_noise'] = signal_to_noise.largest(
+                    self._plan, self._facts['noised_weights']
+                )
         row.update(self._training_metrics(metrics))
         if evaluate:
             weights = state.global_model_weights

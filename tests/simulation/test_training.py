@@ -200,9 +200,23 @@ def test_a_run_without_noise_says_so(store, tmp_path):
     plan = make_plan(mechanism=privacy.NoPrivacy())
     run, directory = program(store, tmp_path / 'run', plan=plan)
     run.run(start())
-    assert rows(directory)[-1]['epsilon_user'] == 'nan'
+    assert not [name for name in rows(directory)[-1] if 'epsilon' in name]
     assert directory.read_json('privacy.json')['epsilon_user'] is None
     assert 'NOT PRIVATE' in (directory.path / 'privacy.txt').read_text()
+
+
+def test_a_simulated_deployment_is_never_the_run_itself(store, tmp_path):
+    plan = make_plan(noise_cohort_size=8)
+    run, directory = program(
+        store, tmp_path / 'run', plan=plan, statement_facts={'noised_weights': 51}
+    )
+    run.run(start())
+    row = rows(directory)[-1]
+    assert 'epsilon_user' not in row
+    assert float(row['deployment_epsilon_user']) == pytest.approx(plan.epsilon())
+    assert float(row['largest_signal_to_noise']) == pytest.approx(8 / (0.5 * 51**0.5))
+    statement = directory.read_json('privacy.json')
+    assert statement['epsilon_user'] is None and not statement['private']
 
 
 def test_observed_participation_is_in_the_statement(store, tmp_path):
