@@ -71,7 +71,7 @@ def test_driver_that_is_killed_during_start_up(process_checks):
 def test_guard_refuses_when_the_parent_is_gone():
     guard = _ROOT / 'dp_fedemb/simulation/worker_guard.py'
     command = [sys.executable, '-I', '-S', guard, str(os.getpid() + 1), '/bin/echo', 'started']
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1 and 'parent is gone' in done.stderr and not done.stdout
 
 
@@ -102,6 +102,7 @@ def test_port_is_kept_for_one_worker(worker):
         worker_process.WorkerProcess(1, port=worker.port)
     other = worker_process.WorkerProcess(1)
     assert other.port != worker.port
+    other.wait_until_listening(30)
     other.stop()
     # Free again afterwards.
     again = worker_process.WorkerProcess(1, port=other.port)
@@ -142,6 +143,6 @@ def test_worker_program_ends_with_its_worker(process_checks):
 
 def test_worker_program_refuses_a_taken_port(worker):
     command = [*_WORKER, f'--port={worker.port}']
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1 and f'port={worker.port}: Address already in use' in done.stderr
     assert 'Traceback' not in done.stderr
