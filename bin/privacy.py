@@ -178,8 +178,10 @@ def _show(plan, command, solved=None):
         lines.insert(0, f'solved for {solved}, epsilon = {FLAGS.target_epsilon:g}')
     if plan.private:
         lines += ['', *_table_of_epsilons(plan)]
-    lines += ['', *privacy.statement_headline(statement)]
-    print('\n'.join(lines))
+    headline = '\n'.join(privacy.statement_headline(statement))
+    # Nothing was released here.
+    headline = headline.replace('The released model is', 'The model of such a run is')
+    print('\n'.join([*lines, '', headline]))
 
 
 def _table_of_epsilons(plan):

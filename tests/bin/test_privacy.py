@@ -16,44 +16,6 @@ GOLDEN = [
     '--noise_multiplier=0.62', '--rounds=200',
 ]
 
-# Runs each command line in a fork of one process that has loaded the package: exit
-# code, what it printed, and the heavy modules that it ended up with.
-DRIVER = """
-import contextlib, io, json, os, runpy, sys
-sys.path.insert(0, {bin!r})
-import dp_fedemb.privacy, absl.app
-
-def child(argv, script, pipe):
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    sys.argv = argv
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            if script:
-                exec(script, {{'__name__': '__main__'}})
-            else:
-                runpy.run_path(argv[0], run_name='__main__')
-        except SystemExit as end:
-            code = end.code
-    if isinstance(code, str):
-        err.write(code)
-        code = 1
-    heavy = sorted({{name.split('.')[0] for name in sys.modules}}
-                   & {{'tensorflow', 'tensorflow_federated', 'jax', 'keras'}})
-    os.write(pipe, json.dumps([code or 0, out.getvalue(), err.getvalue(), heavy]).encode())
-
-for line in sys.stdin:
-    argv, script = json.loads(line)
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        child(argv, script, write)
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        print(json.dumps(json.loads(pipe.read())), flush=True)
-    os.waitpid(pid, 0)
-"""
-
 # What a training program does with the flags: no default clip.
 PLAN_OF_FLAGS = """
 import json, common, privacy_flags
@@ -67,27 +29,9 @@ common.run(main)
 
 
 @pytest.fixture(scope='module')
-def driver(tmp_path_factory):
-    process = subprocess.Popen(
-        [sys.executable, '-c', DRIVER.format(bin=str(ROOT / 'bin'))],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        cwd=tmp_path_factory.mktemp('privacy'),
-    )
-
-    def call(*arguments, script=None):
-        process.stdin.write(json.dumps([[PROGRAM, *arguments], script]) + '\n')
-        process.stdin.flush()
-        return json.loads(process.stdout.readline())
-
-    yield call
-    process.stdin.close()
-    process.wait(timeout=60)
-
-
-@pytest.fixture(scope='module')
-def run(driver):
+def run(privacy_process):
     def call(*arguments):
-        code, out, err, heavy = driver(*arguments)
+        code, out, err, heavy = privacy_process(*arguments)
         assert code == 0, err
         assert heavy == []
         return out
@@ -96,11 +40,11 @@ def run(driver):
 
 
 @pytest.fixture(scope='module')
-def refused(driver):
+def refused(privacy_process):
     """Runs what must fail; returns the message, of one line."""
 
     def call(*arguments, script=None):
-        code, out, err, _ = driver(*arguments, script=script)
+        code, out, err, _ = privacy_process(*arguments, script=script)
         assert code != 0 and out == ''
         assert err.startswith('error: ') and '\n' not in err.strip()
         return err
@@ -109,9 +53,9 @@ def refused(driver):
 
 
 @pytest.fixture(scope='module')
-def flags_plan(driver):
+def flags_plan(privacy_process):
     def call(*arguments):
-        code, out, err, _ = driver(*arguments, script=PLAN_OF_FLAGS)
+        code, out, err, _ = privacy_process(*arguments, script=PLAN_OF_FLAGS)
         assert code == 0, err
         return json.loads(out)
 

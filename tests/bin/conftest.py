@@ -1,0 +1,71 @@
+"""What tests of bin/privacy.py share."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# Runs each command line in a fork of one process that has loaded the package: exit
+# code, what it printed, and the heavy modules that it ended up with.
+DRIVER = """
+import contextlib, io, json, os, runpy, sys
+sys.path.insert(0, {bin!r})
+import dp_fedemb.privacy, absl.app
+
+def child(argv, script, pipe):
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    sys.argv = argv
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            if script:
+                exec(script, {{'__name__': '__main__'}})
+            else:
+                runpy.run_path(argv[0], run_name='__main__')
+        except SystemExit as end:
+            code = end.code
+    if isinstance(code, str):
+        err.write(code)
+        code = 1
+    heavy = sorted({{name.split('.')[0] for name in sys.modules}}
+                   & {{'tensorflow', 'tensorflow_federated', 'jax', 'keras'}})
+    os.write(pipe, json.dumps([code or 0, out.getvalue(), err.getvalue(), heavy]).encode())
+
+for line in sys.stdin:
+    argv, script = json.loads(line)
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        child(argv, script, write)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        print(json.dumps(json.loads(pipe.read())), flush=True)
+    os.waitpid(pid, 0)
+"""
+
+
+@pytest.fixture(scope='session')
+def privacy_process(tmp_path_factory):
+    """Function from arguments to exit code, output, errors and heavy modules.
+
+    With `script`, runs that instead of bin/privacy.py.
+    """
+    process = subprocess.Popen(
+        [sys.executable, '-c', DRIVER.format(bin=str(ROOT / 'bin'))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=tmp_path_factory.mktemp('privacy'),
+    )
+
+    def call(*arguments, script=None):
+        argv = [str(ROOT / 'bin' / 'privacy.py'), *arguments]
+        process.stdin.write(json.dumps([argv, script]) + '\n')
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    yield call
+    process.stdin.close()
+    process.wait(timeout=60)
