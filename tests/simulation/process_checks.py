@@ -7,8 +7,10 @@ so those of others on the same machine are neither counted nor touched.
 import contextlib
 import os
 import pathlib
+import queue
 import signal
 import subprocess
+import threading
 import time
 import uuid
 
@@ -39,6 +41,9 @@ class Program:
             start_new_session=True,
             env={**os.environ, **environment, _MARK: self._mark},
         )
+        self._lines = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def workers(self) -> list[int]:
         """Process numbers of its workers, and of guards that become one."""
@@ -62,17 +67,35 @@ class Program:
         assert workers, f'no worker appeared; output: {self.output(1)}'
         return workers[0]
 
-    def wait_for_line(self, words: str) -> str:
-        """Returns the first line of output that has the words."""
-        for line in self.process.stdout:
+    def wait_for_line(self, words: str, timeout_s: float = 120.0) -> str:
+        """Returns the next line of output that has the words."""
+        deadline = time.monotonic() + timeout_s
+        while (line := self._lines.get(timeout=deadline - time.monotonic())) is not None:
             if words in line:
                 return line
         raise AssertionError(f'{words!r} was never printed')
 
     def output(self, timeout_s: float) -> str:
-        """Waits for the end of the program AND of its output, which a child that was
-        left behind would hold open."""
-        return self.process.communicate(timeout=timeout_s)[0]
+        """Returns what was not read yet, after the end of the program AND of its output.
+
+        Raises:
+            AssertionError: if one of them is late; a child that was left behind would
+                hold the output open.
+        """
+        deadline = time.monotonic() + timeout_s
+        self.process.wait(timeout_s)
+        lines = []
+        try:
+            while (line := self._lines.get(timeout=deadline - time.monotonic())) is not None:
+                lines.append(line)
+        except (queue.Empty, ValueError):
+            raise AssertionError('the program ended, but its output is held open') from None
+        return ''.join(lines)
+
+    def _read(self):
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
 
     def kill(self):
         """Ends the program and all its workers."""
@@ -82,6 +105,7 @@ class Program:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        self._reader.join(5)
         self.process.stdout.close()
 
 
@@ -121,7 +145,7 @@ def check_nothing_left(
         ending: a key of `ENDINGS`.
         ready: words of the line of output to wait for before it is ended; only the
             worker is waited for if empty.
-        start_timeout_s: until the worker appears.
+        start_timeout_s: until the worker appears, or the line.
         end_timeout_s: from the signal to the end of the program.
         left_timeout_s: from the end of the program to that of its workers.
 
@@ -130,7 +154,7 @@ def check_nothing_left(
     """
     with running(command) as program:
         if ready:
-            program.wait_for_line(ready)
+            program.wait_for_line(ready, start_timeout_s)
             # A program that ends by itself may be past that already.
             assert program.workers() or ending == 'by itself', 'ready without a worker'
         else:
