@@ -109,26 +109,65 @@ def test_starts_from_given_weights(train_store):
 
 
 def test_one_step_of_sgd_is_the_gradient(train_store):
-    """The pieces that run side by side make one batch, weighted as one."""
+    """The pieces that run side by side make one batch; the head has its own rate."""
     model = small_model()
     config = training_loop.TrainingConfig(
-        epochs=33 / train_store.num_examples, batch_size=33, learning_rate=0.1, momentum=0.0
+        epochs=33 / train_store.num_examples, batch_size=33, learning_rate=0.1, momentum=0.0,
+        head_lr_scale=10.0,
     )
-    weights, history = centralized.train(model, train_store, config, seed=2)
     start = model.initial_weights(2)
     backbone = model.build_backbone()
     weight_values.assign(backbone, *start)
     objective = centralized._Classification(model, train_store.num_identities, config, 2)
     rows = next(training_loop._row_stream(train_store.num_examples, config, 2))
     assert len(set(rows)) == 33
+    images, labels = train_store.images[rows], train_store.identities[rows]
+    variables = [*backbone.trainable_variables, *objective.variables]
+    before = [variable.numpy() for variable in variables]
     with tf.GradientTape() as tape:
-        loss = objective.loss(
-            backbone, np.float32(train_store.images[rows]) / 255, train_store.identities[rows], 0
-        )
-    gradients = tape.gradient(loss, backbone.trainable_variables)
+        loss = objective.loss(backbone, np.float32(images) / 255, labels, None)
+    gradients = tape.gradient(loss, variables)
+    history = training_loop.fit(backbone, objective, train_store, config, 2)
     assert history[0]['loss'] == pytest.approx(float(loss), rel=1e-4)
-    for before, gradient, after in zip(start[0], gradients, weights[0]):
-        np.testing.assert_allclose(before - 0.1 * gradient.numpy(), after, atol=1e-5)
+    rates = [0.1] * len(backbone.trainable_variables) + [1.0] * len(objective.variables)
+    for old, gradient, rate, variable in zip(before, gradients, rates, variables):
+        np.testing.assert_allclose(old - rate * gradient.numpy(), variable, atol=1e-5)
+
+
+class ConstantGradient(training_loop.Objective):
+    """A loss with gradient 1 for its one weight, that also notes the steps' keys."""
+
+    def __init__(self):
+        self.variables = [tf.Variable(0.0)]
+        self.keys = tf.Variable(tf.zeros([0, 2], tf.int64), shape=[None, 2], trainable=False)
+
+    def loss(self, embed, images, labels, key):
+        self.keys.assign(tf.concat([self.keys, key[None]], axis=0))
+        return tf.identity(self.variables[0]) + 0.0 * tf.reduce_sum(embed(images))
+
+
+def test_each_step_has_its_own_rate_and_key(train_store):
+    config = dataclasses.replace(CONFIG, epochs=0.5, momentum=0.0, warmup=0.2)
+    objective = ConstantGradient()
+    training_loop.fit(small_model().build_backbone(), objective, train_store, config, 1)
+    rates = [float(config.rate_at(tf.constant(step), 10)) for step in range(10)]
+    assert len(set(rates)) == 10
+    np.testing.assert_allclose(objective.variables[0], -sum(rates), rtol=1e-5)
+    assert len({tuple(key) for key in objective.keys.numpy()}) == 10
+
+
+def test_augmentation_reaches_the_images(train_store):
+    photo = augmentation.parse('photo')
+    for config in (CONFIG, dataclasses.replace(CONFIG, augmentation=photo)):
+        objective = centralized._Classification(small_model(), 80, config, 1)
+        seen = []
+        objective.loss(
+            lambda images: seen.append(images) or tf.zeros([len(images), 16]),
+            np.float32(train_store.images[:8]) / 255, train_store.identities[:8],
+            tf.constant([1, 2], tf.int64),
+        )
+        changed = np.abs(seen[0] - np.float32(train_store.images[:8]) / 255).max()
+        assert (changed > 0.1) == bool(config.augmentation)
 
 
 @pytest.mark.parametrize('head', ['arcface', 'normalized'])
