@@ -47,6 +47,27 @@ def test_halves_of_a_writer_are_one_user(task):
     assert any('288 of 624 images' in note for note in task.notes)
 
 
+def test_what_tff_reads_is_what_is_stored(official, task, tmp_path):
+    import tensorflow_federated as tff
+
+    official.emnist(tmp_path, writers=8)
+    halves = tff.simulation.datasets.emnist.load_data(only_digits=False, cache_dir=str(tmp_path))
+    for store, classes in ((task.train, range(36)), (task.test, range(36, 62))):
+        for user in (0, store.num_users - 1):
+            writer = store.user_names[user]
+            expected = sorted(
+                (emnist.CLASSES[example['label']],
+                 (255 - np.rint(example['pixels'] * 255).astype(np.uint8)).tobytes())
+                for half in halves
+                for example in half.create_tf_dataset_for_client(writer).as_numpy_iterator()
+                if example['label'] in classes
+            )
+            rows = range(store.user_splits[user], store.user_splits[user + 1])
+            got = [(store.identity_names[store.identities[r]], store.images[r].tobytes())
+                   for r in rows]
+            assert sorted(got) == expected
+
+
 def test_classes_are_characters_and_split_as_published(task):
     assert sorted(task.train.identity_names) == sorted(emnist.CLASSES[:36])
     assert sorted(task.test.identity_names) == sorted(emnist.CLASSES[36:])
