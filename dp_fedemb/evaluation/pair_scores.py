@@ -102,6 +102,11 @@ class PairScores:
     def histograms(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns int64 [NUM_BINS] counts of genuine and of impostor pairs."""
         genuine, every = self._sum((2, NUM_BINS), self._count_tile, self._tiles())
+        if (genuine.sum(), every.sum()) != (self.num_genuine, self.num_pairs):
+            raise RuntimeError(
+                f'{every.sum():,} pairs counted, {genuine.sum():,} genuine; expected'
+                f' {self.num_pairs:,} and {self.num_genuine:,}; please report it'
+            )
         return genuine, every - genuine
 
     def resolve(self, bins: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

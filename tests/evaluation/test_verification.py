@@ -97,6 +97,25 @@ def test_many_tiles_equal_brute_force(clusters):
     assert np.abs(result.genuine - exact).sum() <= 0.005 * len(genuine)
 
 
+@pytest.mark.parametrize('rows, columns', [(256, 100), (64, 64), (7, 3000)])
+def test_tiles_do_not_matter(clusters, monkeypatch, rows, columns):
+    embeddings, identities = (array[:600] for array in clusters)
+    whole = pair_scores.PairScores(embeddings, identities).histograms()
+    monkeypatch.setattr(pair_scores, '_TILE_ROWS', rows)
+    monkeypatch.setattr(pair_scores, '_TILE_COLUMNS', columns)
+    tiled = pair_scores.PairScores(embeddings, identities).histograms()
+    for one, other in zip(whole, tiled):
+        assert one.sum() == other.sum()
+        # Products of another order of summation move a pair over an edge at times.
+        assert np.abs(one - other).sum() <= 0.005 * one.sum()
+
+
+def test_far_is_a_decimal_number():
+    """29 of 100 is allowed, though 0.29 * 100 is 28.999... in binary."""
+    (point,) = verification.of_sorted_steps(np.arange(100), np.arange(100), [0.29])
+    assert point.accepted_impostors == 29 and point.accepted_genuine == 29
+
+
 def test_order_of_images_does_not_matter(clusters):
     embeddings, identities = clusters
     order = np.random.default_rng(0).permutation(len(identities))
