@@ -36,9 +36,9 @@ class Options:
             left.
     """
 
-    num_users: int = 30_000
-    identities_per_user: int = 1
-    images_per_identity: int = 8
+    num_users: int = 40_000
+    identities_per_user: int = 4
+    images_per_identity: int = 4
     image_size: int = 28
     strokes: int = 4
     style: str = 'handwriting'
@@ -71,7 +71,7 @@ def build(config: base.TaskConfig) -> base.Task:
         name=NAME,
         description=f'drawn glyphs, public part in style {options.public_style}',
         default_backbone='small_conv',
-        default_embedding_dim=64,
+        default_embedding_dim=32,
         **stores,
     )
 

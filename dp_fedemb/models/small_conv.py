@@ -13,8 +13,8 @@ from dp_fedemb.models import group_norm
 
 def build(
     image_shape: tuple[int, int, int],
-    embedding_dim: int = 64,
-    filters: tuple[int, int, int] = (16, 32, 64),
+    embedding_dim: int = 32,
+    filters: tuple[int, int, int] = (16, 32, 32),
 ) -> tf.keras.Model:
     """Returns the backbone: float32 [n, H, W, C] in [0, 1] -> float32 [n, D]."""
     layers = tf.keras.layers

@@ -76,10 +76,10 @@ def test_mobilenet_v2_layer_by_layer(built):
 def test_lenet_and_small_conv_by_formula():
     lenet = models.build_embedding_model('lenet', (28, 28, 1), 128).weight_counts()
     assert lenet.total == (25 * 32 + 32) + (25 * 32 * 64 + 64) + (7 * 7 * 64 * 128 + 128)
-    small = models.build_embedding_model('small_conv', (28, 28, 1), 64).weight_counts()
-    norms = 2 * (16 + 32 + 64)
-    convolutions = (9 * 16 + 16) + (9 * 16 * 32 + 32) + (9 * 32 * 64 + 64)
-    assert small.total == convolutions + norms + 4 * 4 * 64 * 64 + 64
+    small = models.build_embedding_model('small_conv', (28, 28, 1), 24).weight_counts()
+    norms = 2 * (16 + 32 + 32)
+    convolutions = (9 * 16 + 16) + (9 * 16 * 32 + 32) + (9 * 32 * 32 + 32)
+    assert small.total == convolutions + norms + 4 * 4 * 32 * 24 + 24
 
 
 @pytest.mark.parametrize('name, side, last', [('resnet18', 28, 4), ('mobilenet_v2', 28, 4)])
