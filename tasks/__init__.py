@@ -15,6 +15,7 @@ TASKS = {
     'landmarks': 'tasks.landmarks',
     'lfw': 'tasks.lfw',
     'omniglot': 'tasks.omniglot',
+    'stores': 'tasks.stores',
     'synthetic': 'tasks.synthetic',
     'tfds': 'tasks.tfds',
 }

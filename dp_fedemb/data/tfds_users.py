@@ -54,7 +54,8 @@ def read(builder: Any, split: str, image: str = 'image') -> Iterator[Mapping[str
     decoders = None
     if isinstance(_feature(image, builder.info.features), tfds.features.Image):
         decoders = tfds.decode.SkipDecoding()
-        for name in reversed(image.split('/')):
+        nested = [image] if image in builder.info.features else image.split('/')
+        for name in reversed(nested):
             decoders = {name: decoders}
     dataset = builder.as_dataset(split=split, decoders=decoders)
     specs = tf.nest.flatten(dataset.element_spec)
@@ -105,7 +106,7 @@ def examples(
 
 
 def _feature(key, features):
-    for part in key.split('/'):
+    for part in [key] if key in features else key.split('/'):
         if not hasattr(features, 'keys') or part not in features:
             listed = ', '.join(sorted(features)) if hasattr(features, 'keys') else 'no parts'
             raise ValueError(f'feature {key!r}: the data set has {listed}, not {part!r}')
@@ -117,7 +118,8 @@ def _getter(key):
     path = key.split('/')
 
     def value(example):
-        for part in path:
+        # Some data sets have slashes in the names of plain features.
+        for part in [key] if key in example else path:
             if part not in example:
                 raise ValueError(f'feature {key!r}: the example has {", ".join(sorted(example))}')
             example = example[part]

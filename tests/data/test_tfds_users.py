@@ -70,6 +70,27 @@ def test_unknown_feature(key, builder):
         tfds_users.key_function(key, builder.info.features)
 
 
+def test_slash_in_the_name_of_a_feature(tmp_path):
+    class Dogs(Visits, skip_registration=True):
+        name = 'dogs'
+
+        def _info(self):
+            features = {'image/file': tfds.features.Text(), 'image/pixels': tfds.features.Image()}
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _generate_examples(self, count):
+            pixels = np.zeros((4, 4, 3), np.uint8)
+            yield 0, {'image/file': 'rex/1.jpg', 'image/pixels': pixels}
+
+    made = Dogs(data_dir=str(tmp_path))
+    made.download_and_prepare()
+    row, = tfds_users.read(made, 'train', 'image/pixels')
+    assert isinstance(row['image/pixels'], bytes)
+    key = tfds_users.key_function('image/file', made.info.features)
+    example, = tfds_users.examples([row], key, key, lambda *_: 'train', 'image/pixels')
+    assert example.user == 'rex/1.jpg' and example.image == row['image/pixels']
+
+
 def test_unknown_key_of_an_example(rows):
     with pytest.raises(ValueError, match="feature 'town': the example has guide, image, place"):
         tfds_users.key_function('town')(rows[0])

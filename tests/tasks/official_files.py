@@ -253,6 +253,18 @@ def tfds(directory):
     }
 
 
+def stores(directory):
+    """Stores written with the library."""
+    from dp_fedemb import data
+
+    for part in ('train', 'test'):
+        with data.UserStoreWriter(directory / part, (16, 16, 3)) as writer:
+            for user in range(6):
+                images = np.stack([picture([user, number], 16, 16) for number in range(3)])
+                writer.add_user(images, [f'{part} {user}'] * 3, f'{part} {user}')
+    return {}
+
+
 def synthetic(directory):
     """Nothing: this task draws its images."""
     del directory
