@@ -30,6 +30,7 @@ _FIRST_KERNEL = {
     'resnet50': ('conv1_conv', lambda kernel: 255.0 * kernel[:, :, ::-1, :]),
     'mobilenet_v2': ('stem_conv', lambda kernel: 2.0 * kernel),
 }
+_CONVOLUTIONS = (tf.keras.layers.Conv2D, tf.keras.layers.DepthwiseConv2D)
 _KERNEL_NAME = re.compile(r'(?:^|/)(?:depthwise_)?kernel:0$')
 
 
@@ -84,7 +85,7 @@ def load_imagenet_convolutions(model: tf.keras.Model, path: str) -> LoadReport:
     first_layer, adapt = _FIRST_KERNEL[model.name]
     loaded, other_shape, missing = [], {}, []
     for layer in validator.leaf_layers(model):
-        if not isinstance(layer, tf.keras.layers.Conv2D):  # DepthwiseConv2D is one.
+        if not isinstance(layer, _CONVOLUTIONS):
             continue
         kernel = published.pop(layer.name, None)
         if kernel is None:

@@ -1,0 +1,109 @@
+"""The DP-FedAvg baseline's model: backbone and global head in one."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from dp_fedemb import models
+from dp_fedemb.aggregation import gaussian
+from dp_fedemb.learning import client_config
+from dp_fedemb.learning import local_fine_tuning
+from dp_fedemb.learning import shard_work
+
+SHAPE, DIM, IDENTITIES = (12, 12, 1), 8, 6
+
+
+@pytest.fixture(scope='module')
+def model():
+    return models.build_embedding_model('small_conv', SHAPE, DIM, freeze='conv')
+
+
+@pytest.fixture(scope='module')
+def full(model):
+    return models.build_full_model(model, IDENTITIES)
+
+
+def client(seed=0):
+    generator = np.random.default_rng(seed)
+    return {
+        'images': generator.integers(0, 255, (5, *SHAPE), np.uint8),
+        'labels': np.array([0, 4, 4, 5, 1], np.int32),
+        'seed': np.array([3, 4], np.int64),
+    }
+
+
+def test_weights_are_the_backbones_and_then_the_heads(model, full):
+    trainable, frozen = full.initial_weights(0)
+    backbone, backbone_frozen = model.initial_weights(0)
+    assert [w.shape for w in trainable] == [w.shape for w in backbone] + [
+        (DIM, IDENTITIES), (IDENTITIES,)
+    ]
+    assert [w.shape for w in frozen] == [w.shape for w in backbone_frozen]
+    counts, of_backbone = full.weight_counts(), model.weight_counts()
+    assert counts.noised == of_backbone.noised + DIM * IDENTITIES + IDENTITIES
+    taken = models.backbone_weights(model, trainable, frozen)
+    assert all(found is wanted for found, wanted in zip(taken[0], trainable))
+    assert len(taken[0]) == len(backbone) and len(taken[1]) == len(backbone_frozen)
+
+
+def test_weights_of_another_model_are_refused(model):
+    with pytest.raises(ValueError, match='expected those of the backbone'):
+        models.backbone_weights(model, *model.initial_weights(0))
+
+
+@pytest.mark.parametrize('head', sorted(models.HEADS))
+def test_loss_is_the_heads(head):
+    """One step of the full model = one step of backbone and head with equal weights."""
+    model = models.build_embedding_model('small_conv', SHAPE, DIM, head=head)
+    full = models.build_full_model(model, IDENTITIES)
+    config = client_config.ClientConfig(learning_rate=0.05)
+    backbone, _ = model.initial_weights(1)
+    # The local head starts as the client's seed says; the global one is given the same.
+    head_start = [
+        weight.numpy()
+        for weight in model.head.initial_weights(
+            DIM, tf.constant(IDENTITIES), tf.constant([3, 4], tf.int64)
+        )
+    ]
+    rate = tf.constant(0.05)
+    local, local_loss = local_fine_tuning.LocalFineTuning(model, config).update(
+        backbone, client(), rate
+    )
+    found, loss = local_fine_tuning.LocalFineTuning(full, config).update(
+        backbone + head_start, client(), rate
+    )
+    assert float(loss) == pytest.approx(float(local_loss), rel=1e-5)
+    for part, wanted in zip(found, local):
+        np.testing.assert_allclose(part, wanted, atol=1e-6)
+    assert len(found) == len(local) + len(head_start) and np.any(found[len(local)])
+
+
+def test_head_only_steps_have_no_head_to_train(full):
+    fine_tuning = local_fine_tuning.LocalFineTuning(
+        full, client_config.ClientConfig(head_only_steps=2, momentum=0.5)
+    )
+    start, frozen = full.initial_weights(0)
+    fine_tuning.load_frozen(frozen)
+    delta, loss = fine_tuning.update(start, client(), tf.constant(0.1))
+    assert np.isfinite(loss) and not any(np.any(part) for part in delta)
+
+
+def test_the_shards_of_the_learning_process_run_it(full):
+    """In a graph, with the head clipped and summed along with the backbone."""
+    work = shard_work.ShardWork(
+        full, client_config.ClientConfig(), gaussian.GaussianSumQuery(0.1, 0.0, (0, 0))
+    )
+    weights = tff.learning.models.ModelWeights(*full.initial_weights(0))
+    spec = local_fine_tuning.virtual_client_spec(SHAPE)
+    shard = tf.data.Dataset.from_generator(lambda: [client()], output_signature=dict(spec))
+    total, measurements = work.run(weights, tf.constant(0.1), tf.constant(0.1), shard)
+    assert measurements['virtual_clients'] == 1 and measurements['non_finite'] == 0
+    assert [part.shape for part in total] == [part.shape for part in weights.trainable]
+    assert all(np.any(part) for part in total)
+    assert float(tf.linalg.global_norm(total)) == pytest.approx(0.1, rel=1e-5)
+
+
+def test_number_of_identities_is_checked(model):
+    with pytest.raises(ValueError, match='num_identities=0'):
+        models.build_full_model(model, 0)
