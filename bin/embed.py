@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Turns images into embeddings.
 
     bin/embed.py --model=runs/demo --input=FOLDER --output=embeddings.npz

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Evaluates a model on identities that training never saw.
 
     bin/evaluate.py --model=runs/demo --task=synthetic --plots --output_dir=reports/demo

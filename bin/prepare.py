@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Converts a task's data, once, and prints what was found.
 
     bin/prepare.py --task=omniglot --data_dir=DIR

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Trains a backbone without privacy: a public start, or the centralised baseline.
 
     bin/pretrain.py --task=synthetic --output_dir=runs/start

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Answers what a setting costs, and what a target takes; needs no TensorFlow.
 
     bin/privacy.py epsilon --num_users=3400 --noise_multiplier=0.62 --rounds=200

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Trains image embeddings with user-level differential privacy (DP-FedEmb).
 
     bin/train.py --flagfile=tasks/configs/demo.flags --output_dir=runs/demo

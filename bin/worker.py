@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Serves this host's cores to a driver on another machine, until it is stopped.
 
     bin/worker.py --port=8470 --cores=8

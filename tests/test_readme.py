@@ -1,0 +1,76 @@
+"""The README's code runs as it stands, and its commands and links exist."""
+
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+README = (ROOT / 'README.md').read_text()
+
+
+def blocks(language):
+    return re.findall(rf'```{language}\n(.*?)```', README, re.DOTALL)
+
+
+def test_python_runs(tmp_path):
+    code = '\n'.join(blocks('python'))
+    result = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert 'epsilon = ' in result.stdout and 'PRIVACY STATEMENT' in result.stdout
+
+
+def commands():
+    for block in blocks('console'):
+        for line in block.replace('\\\n', ' ').splitlines():
+            if line.startswith('$ '):
+                yield shlex.split(line[2:], comments=True)
+
+
+def test_flags_of_the_commands_exist():
+    checked = 0
+    helps = {}
+    for program, *arguments in commands():
+        if not program.startswith('bin/'):
+            continue
+        if program not in helps:
+            result = subprocess.run(
+                [sys.executable, str(ROOT / program), '--helpfull'],
+                capture_output=True, text=True,
+            )
+            helps[program] = result.stdout + result.stderr
+        for argument in arguments:
+            if argument.startswith('--'):
+                name = argument[2:].split('=')[0]
+                assert re.search(rf'--(\[no\])?{name}\b', helps[program]), (program, name)
+                checked += 1
+    assert checked > 15
+
+
+def test_privacy_commands_answer():
+    for program, *arguments in commands():
+        if program == 'bin/privacy.py' and arguments[0] != 'plan':
+            result = subprocess.run(
+                [sys.executable, str(ROOT / program), *arguments], capture_output=True, text=True
+            )
+            assert result.returncode == 0 and 'epsilon' in result.stdout.lower(), result.stderr
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / 'Makefile').read_text()
+    for target in re.findall(r'(?:`|\$ )make (\w+)', README):
+        assert re.search(rf'^{target}:', makefile, re.MULTILINE), target
+
+
+def test_links_exist():
+    for link in re.findall(r'\]\((?!http)([^)]+)\)', README):
+        assert (ROOT / link).exists(), link
+
+
+def test_no_placeholder_is_left():
+    assert not re.findall(r'[A-Z]+_TABLE', README)
