@@ -1,5 +1,6 @@
 """TFF's local runtime on a worker of our own; see `worker_process`."""
 
+import atexit
 from typing import Optional
 
 import grpc
@@ -146,3 +147,10 @@ def _sync_context(stub):
         transform_args=tff.tensorflow.transform_args,
         transform_result=tff.tensorflow.transform_result,
     )
+
+
+@atexit.register
+def _drop_stock_context():
+    # TFF's own default context would print an AttributeError when it is torn down after
+    # the modules that it needs.
+    tff.framework.set_default_context(_sync_context(None))
