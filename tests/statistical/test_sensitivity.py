@@ -2,7 +2,7 @@
 
 In place of training, a virtual client's update is a cheap function of its users that
 is as unlike in neighbours as clipping allows: another user in the virtual client gives
-an unrelated vector. `test_local_fine_tuning` below does the same with real training.
+an unrelated vector. `tests/learning/test_local_fine_tuning.py` does it with training.
 """
 
 import contextlib
