@@ -140,9 +140,10 @@ def test_one_identity_and_zero_embeddings_are_finite(name):
     assert np.isfinite(loss) and np.isfinite(tape.gradient(loss, embeddings)).all()
 
 
-def test_arcface_where_embedding_and_weight_are_parallel():
+@pytest.mark.parametrize('scale', [1.0, 8.0, 64.0])
+def test_arcface_where_embedding_and_weight_are_parallel(scale):
     """cos = 1, -1 and just beside: the sine's own gradient is infinite there."""
-    head = arcface.ArcFace(scale=64.0, margin=0.5)
+    head = arcface.ArcFace(scale, margin=0.5)
     values = tf.constant([1.0, 1.0 + 1e-7, 1 - 1e-7, -1.0, -1.0 - 1e-7, -1 + 1e-7])
     scores = tf.stack([values, tf.zeros_like(values)], axis=1)
     with tf.GradientTape() as tape:
