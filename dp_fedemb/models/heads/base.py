@@ -69,8 +69,27 @@ class CosineHead(Head):
         scale: s, the factor of the cosines in the softmax. The probability that the
             softmax can reach, and so the least loss, depends on it: for P at L
             identities it takes s >= (L-1)/L log((L-1) P / (1-P)) (arXiv 1801.09414,
-            equation 6); 5.5 for P = 0.9 and L = 32. Heads over whole data sets use 30
-            to 64. A fresh head over few identities does not bear that: see `cosface`.
+            equation 6); 5.5 for P = 0.9 and L = 32.
+
+    Heads over whole data sets use scales of 30 to 64 and margins of 0.35 to 0.5. A fresh
+    random head over few identities does not bear that: the first steps are so large that
+    all embeddings fall together. Measured on Omniglot, 12 non-private rounds of 6 virtual
+    clients with 32 identities each, backbone `small_conv`, client_lr 0.1, head_lr_scale
+    10, 2 local epochs, one seed; the cosine is the mean over pairs of different
+    identities of a virtual client after its first fine-tuning, the recall (FAR 1e-3) that
+    of 150 unseen characters at the end:
+
+        head        scale  margin  cosine  recall
+        arcface        64    0.5     1.00   0.023
+        cosface        64    0.35    0.98   0.091
+        arcface        16    0.2     0.56   0.160
+        cosface        16    0.2     0.66   0.158
+        arcface         8    0.2     0.08   0.198
+        cosface         8    0.2     0.09   0.202
+        normalized      8     -      0.09   0.192
+        normalized      4     -      0.07   0.170
+
+    At scale 8 margins from 0.1 to 0.5 gave the same recall within 0.006.
     """
 
     scale: float = 8.0
