@@ -21,18 +21,24 @@ FLAGS = flags.FLAGS
 
 flag_groups.define_task()
 flags.adopt_module_key_flags(flag_groups)
-flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
+flags.DEFINE_string(
+    'model', None, 'Directory of a run or of a SavedModel.', required=True
+)
 flags.DEFINE_string('output', None, 'File to write, named NAME.npz.', required=True)
 flags.DEFINE_string('input', None, 'Folder of pictures; the part of a task by default.')
-flags.DEFINE_string('part', 'test', 'Part of the task: test, validation, train or public.')
-flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', lower_bound=1)
+flags.DEFINE_string('part', 'test', 'Of the task: test, validation, train or public.')
+flags.DEFINE_integer(
+    'eval_batch_size', 512, 'Images in the model at once.', lower_bound=1
+)
 flags.DEFINE_integer(
     'max_broken', 0, 'Pictures that cannot be read are skipped, up to this many.',
     lower_bound=0,
 )
 # These should be what the model was trained with.
 flags.DEFINE_string('fit', 'crop', 'How pictures become square: crop, pad or stretch.')
-flags.DEFINE_string('resampling', 'bilinear', 'Of pictures: box, bilinear, bicubic, lanczos.')
+flags.DEFINE_string(
+    'resampling', 'bilinear', 'Of pictures: box, bilinear, bicubic or lanczos.'
+)
 flags.DEFINE_bool('invert', False, 'Turn dark into bright, for ink on paper.')
 
 
@@ -41,7 +47,9 @@ def main(_):
 
     output = pathlib.Path(FLAGS.output).expanduser().absolute()
     if output.suffix != '.npz' or output.is_dir():
-        raise ValueError(f'output={FLAGS.output!r}: expected the name of a file, NAME.npz')
+        raise ValueError(
+            f'output={FLAGS.output!r}: expected the name of a file, NAME.npz'
+        )
     model = evaluation.load_model(FLAGS.model)
     arrays = _of_task(model) if FLAGS.input is None else _of_folder(model)
     _write(output, arrays)
@@ -94,7 +102,8 @@ def _of_folder(model):
     total = len(folder_lib.picture_paths(folder))
     with progress.bar(total, 'embedding', 'image') as bar:
         found = folder_lib.embed_folder(
-            model, folder, preprocessing, FLAGS.eval_batch_size, FLAGS.max_broken, bar.update
+            model, folder, preprocessing, FLAGS.eval_batch_size, FLAGS.max_broken,
+            bar.update,
         )
     for line in found.broken:
         print(f'skipped: {line}', file=sys.stderr)

@@ -21,16 +21,21 @@ FLAGS = flags.FLAGS
 
 flag_groups.define_task()
 flags.adopt_module_key_flags(flag_groups)
-flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
-flags.DEFINE_string('part', 'test', 'Part of the task: test, validation, train or public.')
+flags.DEFINE_string(
+    'model', None, 'Directory of a run or of a SavedModel.', required=True
+)
+flags.DEFINE_string('part', 'test', 'Of the task: test, validation, train or public.')
 flags.DEFINE_list(
     'metrics', None,
     'Of verification, retrieval, intervals (95% of recall, by identity), pairs (the'
-    " task's own protocol). By default verification, retrieval, and pairs if there are any.",
+    " task's own protocol). By default verification, retrieval, and pairs if there are"
+    ' any.',
 )
 flags.DEFINE_list('fars', ['1e-3', '1e-2'], 'False accept rates to state the recall at.')
-flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', lower_bound=1)
-flags.DEFINE_string('output_dir', None, 'Directory for evaluation.json, pictures, report.')
+flags.DEFINE_integer(
+    'eval_batch_size', 512, 'Images in the model at once.', lower_bound=1
+)
+flags.DEFINE_string('output_dir', None, 'For evaluation.json, pictures and the report.')
 flags.DEFINE_bool('plots', False, 'Draw pictures and write report.html.')
 flags.DEFINE_bool(
     'show_images', False,
@@ -54,7 +59,9 @@ def main(_):
     store = _part(task)
     model.check_image_shape(store.image_shape)
     pairs = task.pairs if FLAGS.part == 'test' else None
-    metrics = FLAGS.metrics or ['verification', 'retrieval', *(['pairs'] if pairs else [])]
+    metrics = FLAGS.metrics
+    if metrics is None:
+        metrics = ['verification', 'retrieval', *([] if pairs is None else ['pairs'])]
     embeddings = _embed(model, store)
     images = evaluation.EmbeddedImages(embeddings, store.identities, fars, pairs)
     about = {
@@ -122,7 +129,8 @@ def _embed(model, store):
 def _write(output, values, images, store):
     """Makes all files elsewhere and moves them when all are complete."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    draft = pathlib.Path(tempfile.mkdtemp(prefix=f'{output.name}.partial-', dir=output.parent))
+    prefix = f'{output.name}.partial-'
+    draft = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=output.parent))
     try:
         if FLAGS.plots:
             _write_report(draft, values, images, store)
@@ -153,7 +161,7 @@ def _write_report(draft, values, images, store):
     figures = {name: picture for name, picture in figures.items() if picture is not None}
     plots.save(figures, str(draft))
     statement = text = None
-    if (run / 'privacy.json').exists():
+    if (run / 'privacy.json').exists() and (run / 'privacy.txt').exists():
         statement = json.loads((run / 'privacy.json').read_text())
         text = (run / 'privacy.txt').read_text()
     (draft / 'report.html').write_text(report.build(values, figures, statement, text))

@@ -91,9 +91,10 @@ class SavedEmbeddingModel:
         """Raises ValueError unless the model takes images (H, W, C) of this shape."""
         if self.image_shape != tuple(image_shape):
             raise ValueError(
-                f'model={str(self.path)!r} takes images of {shape_text(self.image_shape)},'
-                f' the data are of {shape_text(image_shape)}: choose the model, or the image'
-                ' size of the task, that it was trained with'
+                f'model={str(self.path)!r} takes images of'
+                f' {shape_text(self.image_shape)}, the data are of'
+                f' {shape_text(image_shape)}: choose the model, or the image size of the'
+                ' task, that it was trained with'
             )
 
 

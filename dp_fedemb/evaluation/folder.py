@@ -12,9 +12,9 @@ import numpy as np
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb.evaluation import embedding
 
-SUFFIXES = frozenset(
-    '.bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp'.split()
-)
+SUFFIXES = frozenset('.bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp'.split())
+# Pillow raises all of these for damaged files.
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +80,8 @@ def embed_folder(
         if len(broken) > max_broken:
             raise ValueError(
                 f'{len(broken)} broken picture(s), at most {max_broken} are skipped:'
-                f' {"; ".join(broken[:3])}{"; ..." if len(broken) > 3 else ""}; restore or'
-                ' remove them, or raise --max_broken'
+                f' {"; ".join(broken[:3])}{"; ..." if len(broken) > 3 else ""};'
+                ' restore or remove them, or raise --max_broken'
             )
         images = [image for _, image, error in batch if error is None]
         if images:
@@ -90,7 +90,9 @@ def embed_folder(
         if on_batch is not None:
             on_batch(len(batch))
     if not kept:
-        raise ValueError(f'input={str(folder)!r}: none of {len(broken)} pictures is readable')
+        raise ValueError(
+            f'input={str(folder)!r}: none of {len(broken)} pictures is readable'
+        )
     return EmbeddedFolder(np.concatenate(embeddings), kept, broken)
 
 
@@ -100,8 +102,7 @@ def _decoded(paths, preprocessing, batch_size) -> Iterator[list]:
     def decode(path):
         try:
             return path, preprocessing(path), None
-        # Pillow raises all of these, and more, for damaged files.
-        except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError) as error:
+        except _DAMAGED as error:
             return path, None, ' '.join(str(error).split()) or type(error).__name__
 
     with futures.ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -48,7 +48,7 @@ def similarity(bins: np.ndarray, steps: np.ndarray = 0) -> np.ndarray:
 
 
 def check(embeddings: np.ndarray, identities: np.ndarray) -> None:
-    """Raises ValueError unless these are unit-norm (or zero) embeddings with identities."""
+    """Raises ValueError unless embeddings are of norm 1 or 0, each with an identity."""
     embeddings, identities = np.asarray(embeddings), np.asarray(identities)
     if embeddings.ndim != 2 or identities.shape != embeddings.shape[:1]:
         raise ValueError(

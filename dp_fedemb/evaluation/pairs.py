@@ -46,7 +46,9 @@ class VerificationPairs:
             )
         folds = np.unique(self.fold)
         if len(folds) < 2 or folds[0] != 0 or folds[-1] != len(folds) - 1:
-            raise ValueError(f'folds {folds.tolist()}: expected 0, 1, ... and at least two')
+            raise ValueError(
+                f'folds {folds.tolist()}: expected 0, 1, ... and at least two'
+            )
         if min(self.first.min(), self.second.min()) < 0:
             raise ValueError('pairs: a row is negative; expected rows of the test store')
 
@@ -102,15 +104,16 @@ def evaluate(
     last = int(max(pairs.first.max(), pairs.second.max()))
     if last >= len(embeddings):
         raise ValueError(
-            f'pairs speak of row {last}, there are {len(embeddings)} embeddings: the pairs'
-            ' belong to another store'
+            f'pairs speak of row {last}, there are {len(embeddings)} embeddings: the'
+            ' pairs belong to another store'
         )
     scores = _similarities(embeddings, pairs)
     accuracies, thresholds = np.empty((2, pairs.num_folds))
     for fold in range(pairs.num_folds):
         held_out = pairs.fold == fold
         threshold = _best_threshold(scores[~held_out], pairs.same[~held_out])
-        accuracies[fold] = np.mean((scores[held_out] >= threshold) == pairs.same[held_out])
+        accepted = scores[held_out] >= threshold
+        accuracies[fold] = np.mean(accepted == pairs.same[held_out])
         thresholds[fold] = threshold * pair_scores.STEP
     deviation = float(np.std(accuracies, ddof=1))
     genuine, impostor = np.sort(scores[pairs.same]), np.sort(scores[~pairs.same])
@@ -143,7 +146,8 @@ def _best_threshold(scores, same):
     order = np.argsort(scores, kind='stable')
     ordered, genuine = scores[order], same[order]
     # Right if everything from place t on is accepted: impostors before it, genuine after.
-    right = np.append(0, np.cumsum(~genuine)) + np.append(np.cumsum(genuine[::-1])[::-1], 0)
+    right = np.append(0, np.cumsum(~genuine))
+    right += np.append(np.cumsum(genuine[::-1])[::-1], 0)
     # Equal similarities cannot be told apart: a threshold stands before a new value.
     possible = np.append(True, np.append(np.diff(ordered) > 0, True))
     place = int(np.argmax(np.where(possible, right, -1)))

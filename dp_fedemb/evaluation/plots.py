@@ -35,10 +35,11 @@ def roc(result: verification.Verification) -> figure.Figure:
         'chance', (0.1, 0.1), (6, -4), textcoords='offset points', color=FAINT, fontsize=8
     )
     for point in filter(lambda p: p.resolvable, result.points):
-        axes.plot(max(point.far, lowest), point.recall, 'o', color=IMPOSTOR, ms=5.5, zorder=3)
+        place = max(point.far, lowest), point.recall
+        axes.plot(*place, 'o', color=IMPOSTOR, ms=5.5, zorder=3)
         axes.annotate(
             f'{point.recall:.3f} at {point.target_far:g}',
-            (max(point.far, lowest), point.recall),
+            place,
             (-7, 5),
             textcoords='offset points',
             ha='right',
@@ -49,7 +50,8 @@ def roc(result: verification.Verification) -> figure.Figure:
         xscale='log', xlim=(lowest, 1), ylim=(0, 1.02), xlabel='false accept rate (FAR)',
         ylabel='recall of genuine pairs',
     )
-    axes.set_title(f'AUC {result.auc:.4f}   EER {result.eer:.4f}', loc='left', fontsize=10)
+    title = f'AUC {result.auc:.4f}   EER {result.eer:.4f}'
+    axes.set_title(title, loc='left', fontsize=10)
     return picture
 
 
@@ -168,7 +170,8 @@ def training_curves(metrics_csv: Union[str, os.PathLike]) -> Optional[figure.Fig
     axes_of = {'round': 'round'}
     if np.isfinite(columns['epsilon_user']).any():
         axes_of['epsilon_user'] = 'epsilon spent (user level)'
-    picture = figure.Figure(figsize=(4.6 * len(axes_of), 3.6), dpi=_DPI, layout='constrained')
+    size = (4.6 * len(axes_of), 3.6)
+    picture = figure.Figure(figsize=size, dpi=_DPI, layout='constrained')
     for axes, (across, label) in zip(
         picture.subplots(1, len(axes_of), squeeze=False)[0], axes_of.items()
     ):

@@ -12,16 +12,21 @@ from dp_fedemb.evaluation import results
 
 _STYLE = """
 :root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #26323a; background: #f5f7f8; margin: 0; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #26323a; background: #f5f7f8;
+  margin: 0; }
 main { max-width: 60rem; margin: 2rem auto; padding: 2rem 2.5rem; background: #fff;
   border: 1px solid #e1e6e9; border-radius: 8px; }
-h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
+h1 { font-size: 1.7rem; margin: 0 0 .2rem; }
+h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 p.about, figcaption, .note { color: #5d6a72; font-size: .92rem; }
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.4rem 0; }
-.card { border: 1px solid #e1e6e9; border-radius: 6px; padding: .7rem 1rem; min-width: 8.5rem; }
-.card b { display: block; font-size: 1.5rem; } .card span { color: #5d6a72; font-size: .85rem; }
+.card { border: 1px solid #e1e6e9; border-radius: 6px; padding: .7rem 1rem;
+  min-width: 8.5rem; }
+.card b { display: block; font-size: 1.5rem; }
+.card span { color: #5d6a72; font-size: .85rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .9rem .3rem 0; text-align: left; border-bottom: 1px solid #e8ecee; }
+th, td { padding: .3rem .9rem .3rem 0; text-align: left;
+  border-bottom: 1px solid #e8ecee; }
 td.n, th.n { text-align: right; }
 figure { margin: 1rem 0; } img { max-width: 100%; }
 pre { background: #f5f7f8; padding: 1rem; border-radius: 6px; font-size: .8rem;
@@ -33,17 +38,17 @@ _CAPTIONS = {
     'training': 'Recall on unseen identities during training, by round and by the epsilon'
     ' spent until then.',
     'roc': 'Recall of genuine pairs against the false accept rate, over all pairs.',
-    'similarities': 'How similar pairs of one identity (green) and of two (red) are; lines'
-    ' are the thresholds of the stated false accept rates.',
-    'neighbours': 'Images drawn at random and their nearest neighbours among all others, with'
-    ' the similarity; green frames show the same identity, red frames another.',
+    'similarities': 'How similar pairs of one identity (green) and of two (red) are;'
+    ' lines are the thresholds of the stated false accept rates.',
+    'neighbours': 'Images drawn at random and their nearest neighbours among all others,'
+    ' with the similarity; green frames show the same identity, red frames another.',
 }
 _CONVENTIONS = (
-    'All unordered pairs of distinct images are compared. A pair is genuine if both images'
-    ' show one identity. A pair is accepted if its similarity is at least the threshold; the'
-    ' threshold is the smallest one whose false accept rate does not exceed the stated one.'
-    ' Retrieval takes each image as a query against all others; images that are alone in'
-    ' their identity are no queries.'
+    'All unordered pairs of distinct images are compared. A pair is genuine if both'
+    ' images show one identity. A pair is accepted if its similarity is at least the'
+    ' threshold; the threshold is the smallest one whose false accept rate does not'
+    ' exceed the stated one. Retrieval takes each image as a query against all others;'
+    ' images that are alone in their identity are no queries.'
 )
 NO_STATEMENT = (
     'No privacy statement is beside this model: nothing is known about the privacy of the'
@@ -97,14 +102,15 @@ def _cards(values, privacy):
     for name in ('precision@1', 'pairs accuracy'):
         if name in values['metrics']:
             yield _card(results.figure(values['metrics'][name]), name)
-    if privacy and privacy.get('epsilon_user') is not None and privacy['private']:
+    if privacy and privacy.get('private') and privacy.get('epsilon_user') is not None:
         yield _card(f'{privacy["epsilon_user"]:.3g}', 'epsilon, one user')
     yield _card(f'{values["num_identities"]:,}', 'unseen identities')
     yield _card(f'{values["num_images"]:,}', 'images')
 
 
 def _card(value, name):
-    return f'<div class="card"><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>'
+    value, name = html.escape(value), html.escape(name)
+    return f'<div class="card"><b>{value}</b><span>{name}</span></div>'
 
 
 def _privacy(privacy, text):
@@ -119,7 +125,8 @@ def _points_table(values):
         name = f'recall@FAR={point["target_far"]:g}'
         if point['reason']:
             reason = html.escape(f'not resolvable: {point["reason"]}')
-            rows.append(f'<td class="n">{point["target_far"]:g}</td><td colspan="4">{reason}</td>')
+            far = f'<td class="n">{point["target_far"]:g}</td>'
+            rows.append(f'{far}<td colspan="4">{reason}</td>')
             continue
         cells = (
             f'{point["target_far"]:g}', f'{point["recall"]:.4f}',
@@ -130,11 +137,13 @@ def _points_table(values):
     head = ''.join(
         f'<th class="n">{name}</th>'
         for name in (
-            'FAR at most', 'recall', '95% interval', 'threshold', 'accepted impostor pairs'
+            'FAR at most', 'recall', '95% interval', 'threshold',
+            'accepted impostor pairs',
         )
     )
     counts = (
-        f'{values["genuine_pairs"]:,} genuine and {values["impostor_pairs"]:,} impostor pairs.'
+        f'{values["genuine_pairs"]:,} genuine and {values["impostor_pairs"]:,} impostor'
+        ' pairs.'
     )
     body = ''.join(f'<tr>{row}</tr>' for row in rows)
     return f'<table><tr>{head}</tr>{body}</table><p class="note">{counts}</p>'

@@ -51,7 +51,8 @@ def check_metrics(metrics: Sequence[str]) -> None:
     from dp_fedemb import evaluation
 
     if not metrics:
-        raise ValueError(f'metrics: none; expected some of {", ".join(evaluation.METRICS)}')
+        known = ', '.join(evaluation.METRICS)
+        raise ValueError(f'metrics: none; expected some of {known}')
     for name in metrics:
         validate.one_of('metrics', name, evaluation.METRICS)
 
@@ -61,7 +62,8 @@ def text(values: dict[str, Any]) -> str:
     lines = [
         f'{values["num_images"]:,} images of {values["num_identities"]:,} identities'
         f' ({values["lone_images"]:,} with one image):'
-        f' {values["genuine_pairs"]:,} genuine and {values["impostor_pairs"]:,} impostor pairs',
+        f' {values["genuine_pairs"]:,} genuine and {values["impostor_pairs"]:,} impostor'
+        ' pairs',
         '',
         f'  {"FAR at most":>11}  {"recall":>7}  {"interval":>16}  {"threshold":>9}'
         f'  {"accepted impostors":>18}',

@@ -98,7 +98,9 @@ def retrieve(
     by_identity = {
         name: _mean_by(columns[column], found, with_query)
         for name, column in (
-            ('precision@1', 'recall@1'), ('r_precision', 'r_precision'), ('map@r', 'map@r')
+            ('precision@1', 'recall@1'),
+            ('r_precision', 'r_precision'),
+            ('map@r', 'map@r'),
         )
     }
     return Retrieval(

@@ -227,8 +227,8 @@ class _Counts:
             whole = self._genuine[number], self._impostor[number]
             if (genuine[index].sum(), impostor[index].sum()) != whole:
                 raise RuntimeError(
-                    f'pairs in bin {number} changed between two passes: the matrix product'
-                    ' of this machine does not repeat itself; please report it'
+                    f'pairs in bin {number} changed between two passes: the matrix'
+                    ' product of this machine does not repeat itself; please report it'
                 )
             self._steps[number] = genuine[index], impostor[index]
 

@@ -25,6 +25,7 @@ SHAPE = (16, 16, 1)
 TASK = [
     '--task=synthetic', '--task_option=num_users=4', '--task_option=test_identities=30',
     '--task_option=public_identities=0', '--task_option=image_size=16',
+    '--task_option=images_per_identity=8', '--task_option=identities_per_user=1',
 ]
 
 
