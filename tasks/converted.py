@@ -119,7 +119,8 @@ def check_disjoint(stores: Mapping[str, data.UserStore]) -> None:
             for name in getattr(store, what):
                 if owner.setdefault(name, part) != part:
                     raise ValueError(
-                        f'{what[: what.index("_")]} {name!r} is in {owner[name]} and in {part}'
+                        f'{what.removesuffix("_names")} {name!r} is in {owner[name]} and in'
+                        f' {part}'
                     )
 
 

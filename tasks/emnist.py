@@ -192,8 +192,9 @@ def _batches(path, **features):
         f' WHERE split_name IN {_SPLITS}'
     )
     try:
-        with contextlib.closing(sqlite3.connect(f'{path.as_uri()}?mode=ro', uri=True)) as file:
-            rows = file.execute(query)
+        database = sqlite3.connect(f'{path.as_uri()}?mode=ro', uri=True)
+        with contextlib.closing(database):
+            rows = database.execute(query)
             while batch := rows.fetchmany(_BATCH):
                 numbers, writers, protos = zip(*batch)
                 yield numbers, writers, tf.io.parse_example(list(protos), spec)

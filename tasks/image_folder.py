@@ -92,7 +92,9 @@ def _image_files(root) -> list[str]:
             if name.lower().endswith(SUFFIXES) and not name.startswith('.'):
                 found.append(os.path.relpath(os.path.join(directory, name), root))
     if not found:
-        raise FileNotFoundError(f'{root}: no image here ({", ".join(SUFFIXES)}); expected {_WHERE}')
+        raise FileNotFoundError(
+            f'{root}: no image here ({", ".join(SUFFIXES)}); expected {_WHERE}'
+        )
     return sorted(found)
 
 

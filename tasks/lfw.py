@@ -195,7 +195,8 @@ def _with_pairs(task, lines, partial):
     kept = [line for line in lines if line.first in row and line.second in row]
     notes = task.notes
     if len(kept) < len(lines):
-        note = f'{len(lines) - len(kept):,} of {len(lines):,} pairs name images that are missing'
+        missing = len(lines) - len(kept)
+        note = f'{missing:,} of {len(lines):,} pairs name images that are missing'
         if not partial:
             raise ValueError(f'task {NAME}: {note}; get {_WHERE}, or set partial=true')
         notes += (note,)

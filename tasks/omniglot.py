@@ -117,7 +117,8 @@ def _read(config, options, prepared_dir, archives, files):
         for path in files:
             digest.update(cache.file_fingerprint(path, config.cache_dir).encode())
         # One prepared data set per set of archives.
-        data_dir = pathlib.Path(config.cache_dir).absolute() / 'tfds' / digest.hexdigest()[:16]
+        cache_dir = pathlib.Path(config.cache_dir).absolute()
+        data_dir = cache_dir / 'tfds' / digest.hexdigest()[:16]
         builder = tfds_archives.builder_from_archives(NAME, archives, data_dir, _WHERE)
     else:
         builder = tfds.builder(NAME, data_dir=str(prepared_dir))

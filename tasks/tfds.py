@@ -61,7 +61,9 @@ def build(config: base.TaskConfig) -> base.Task:
     options = base.parse_options(Options, config, NAME)
     for name in ('dataset', 'user'):
         if not getattr(options, name):
-            raise ValueError(f'option {name}: task {NAME} needs it, for instance {name}=label')
+            raise ValueError(
+                f'option {name}: task {NAME} needs it, for instance {name}=label'
+            )
     data_dir = base.require_data_dir(config, NAME, _WHERE)
     return build_by(
         config,

@@ -121,7 +121,8 @@ def _getter(key):
         # Some data sets have slashes in the names of plain features.
         for part in [key] if key in example else path:
             if part not in example:
-                raise ValueError(f'feature {key!r}: the example has {", ".join(sorted(example))}')
+                listed = ', '.join(sorted(example))
+                raise ValueError(f'feature {key!r}: the example has {listed}')
             example = example[part]
         return example
 
