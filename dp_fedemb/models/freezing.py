@@ -2,7 +2,7 @@
 
 The paper's ablation freezes the convolutions of a pretrained backbone and trains the
 rest. Its released code does so for whole layers: every convolution of MobileNetV2;
-in ResNet-50 those of the third and fourth stage only (`conv3_*_conv,conv4_*_conv`
+in ResNet-50 those of stages 3 and 4 only (`conv3_*_conv,conv4_*_conv`
 here); LeNet not at all. `conv` here is the same for every backbone.
 """
 
