@@ -5,6 +5,7 @@ the TFF process and the in-process engine run the very same function.
 """
 
 import collections
+import functools
 
 import tensorflow as tf
 
@@ -44,20 +45,21 @@ class LocalFineTuning:
         self._head = model.head
         self._embedding_dim = model.embedding_dim
         self._backbone = model.build_local_backbone()
-        self._head_weights = [
-            tf.Variable(
-                tf.zeros([0 if size is None else size for size in shape]),
-                shape=tf.TensorShape(shape),
-                name=f'head_{index}',
-            )
-            for index, shape in enumerate(model.head.weight_shapes(model.embedding_dim))
+        # A head is carried through the steps as tensors. As variables whose shape changes
+        # with every virtual client, TensorFlow took their shape from an earlier one.
+        self._head_shapes = [
+            tf.TensorShape(shape) for shape in model.head.weight_shapes(model.embedding_dim)
         ]
         self._backbone_weights = self._backbone.trainable_variables
         self._momenta = []
         if config.momentum > 0:
             self._momenta = [
-                tf.Variable(tf.zeros_like(weight), shape=weight.shape, trainable=False)
-                for weight in self._backbone_weights + self._head_weights
+                tf.Variable(
+                    tf.zeros([0 if size is None else size for size in weight.shape]),
+                    shape=weight.shape,
+                    trainable=False,
+                )
+                for weight in self._backbone_weights
             ]
 
     @property
@@ -89,67 +91,84 @@ class LocalFineTuning:
         config = self._config
         images, labels, seed = client['images'], client['labels'], client['seed']
         num_examples = tf.shape(labels)[0]
-        self._start(theta, labels, seed)
+        head = self._start(theta, labels, seed)
+        head_momenta = [tf.zeros_like(weight) for weight in head if self._momenta]
         steps_per_epoch = -(-num_examples // config.batch_size)
         loss_sum = 0.0
         order = tf.range(num_examples)
         for step in tf.range(steps_per_epoch * config.local_epochs):
+            tf.autograph.experimental.set_loop_options(
+                shape_invariants=[
+                    (head, self._head_shapes),
+                    (head_momenta, self._head_shapes[: len(head_momenta)]),
+                ]
+            )
             epoch, position = step // steps_per_epoch, step % steps_per_epoch
             # Not `position == 0`: in the graphs that TFF builds, `==` compares tensors by
             # identity, and nothing would ever be shuffled.
             if tf.equal(position, 0):
                 order = _shuffled(num_examples, seed, epoch)
             batch = order[position * config.batch_size : (position + 1) * config.batch_size]
-            loss_sum += self._step(
+            loss, head, head_momenta = self._step(
                 embedding_model.preprocess(tf.gather(images, batch)),
                 tf.gather(labels, batch),
                 step,
                 learning_rate,
+                head,
+                head_momenta,
             )
+            loss_sum += loss
         delta = [start - weight for start, weight in zip(theta, self._backbone_weights)]
         num_steps = tf.cast(steps_per_epoch * config.local_epochs, tf.float32)
         return delta, loss_sum / tf.maximum(num_steps, 1.0)
 
     def _start(self, theta, labels, seed):
+        """Overwrites the variables; returns a fresh head."""
         for variable, value in zip(self._backbone_weights, theta):
             variable.assign(value)
+        for momentum, value in zip(self._momenta, theta):
+            momentum.assign(tf.zeros_like(value))
         num_identities = tf.reduce_max(tf.concat([labels, [0]], axis=0)) + 1
         fresh = self._head.initial_weights(self._embedding_dim, num_identities, seed)
-        for variable, value in zip(self._head_weights, fresh):
-            variable.assign(value)
-        for momentum, weight in zip(self._momenta, self._backbone_weights + self._head_weights):
-            momentum.assign(tf.zeros_like(weight))
+        return [tf.ensure_shape(v, shape) for v, shape in zip(fresh, self._head_shapes)]
 
-    def _step(self, images, labels, step, learning_rate):
+    def _step(self, images, labels, step, learning_rate, head, head_momenta):
         head_only_steps = self._config.head_only_steps
+        train = functools.partial(
+            self._train, images, labels, learning_rate, head, head_momenta
+        )
         if head_only_steps == 0:
-            return self._train(images, labels, learning_rate, joint=True)
+            return train(joint=True)
         return tf.cond(
-            step < head_only_steps,
-            lambda: self._train(images, labels, learning_rate, joint=False),
-            lambda: self._train(images, labels, learning_rate, joint=True),
+            step < head_only_steps, lambda: train(joint=False), lambda: train(joint=True)
         )
 
-    def _train(self, images, labels, learning_rate, *, joint):
-        """One SGD step on the head, and on the backbone too if `joint`."""
+    def _train(self, images, labels, learning_rate, head, head_momenta, *, joint):
+        """One SGD step on the head, and on the backbone too if `joint`.
+
+        Returns:
+            The loss, and the head and its momenta after the step.
+        """
+        variables = self._backbone_weights if joint else []
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._head_weights)
-            if joint:
-                tape.watch(self._backbone_weights)
+            tape.watch([*variables, *head])
             embeddings = tf.cast(self._backbone(images, training=True), tf.float32)
-            head_weights = [tf.convert_to_tensor(weight) for weight in self._head_weights]
-            loss = self._head.loss(head_weights, embeddings, labels)
+            loss = self._head.loss(head, embeddings, labels)
             if joint and self._backbone.losses:
                 loss += tf.add_n(self._backbone.losses)
-        variables = (self._backbone_weights if joint else []) + self._head_weights
-        gradients = tape.gradient(loss, variables)
-        head_rate = learning_rate * self._config.head_lr_scale
-        first_head = len(variables) - len(self._head_weights)
-        momenta = self._momenta[-len(variables):] or [None] * len(variables)
+        gradients, head_gradients = tape.gradient(loss, (variables, head))
+        momentum = self._config.momentum
         for index, (variable, gradient) in enumerate(zip(variables, gradients)):
-            rate = learning_rate if index < first_head else head_rate
-            _apply(variable, gradient, rate, momenta[index], self._config.momentum)
-        return loss
+            slot = self._momenta[index] if self._momenta else None
+            _apply(variable, gradient, learning_rate, slot, momentum)
+        steps = head_gradients
+        if head_momenta:
+            steps = head_momenta = [
+                momentum * slot + gradient
+                for slot, gradient in zip(head_momenta, head_gradients)
+            ]
+        head_rate = learning_rate * self._config.head_lr_scale
+        return loss, [w - head_rate * step for w, step in zip(head, steps)], head_momenta
 
 
 def _shuffled(num_examples, seed, epoch):
