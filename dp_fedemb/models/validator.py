@@ -4,6 +4,8 @@ Only trainable weights are clipped, noised and released. State that a layer upda
 by itself while it trains (moving statistics, codebooks, power iterations) depends on
 all examples that passed through it and has no such bound; here it would be thrown
 away after every virtual client, and the released model would not be the trained one.
+Layers that draw random numbers of their own (dropout) are refused, too: a round must be
+a function of the run's seed.
 """
 
 import tensorflow as tf
@@ -15,6 +17,11 @@ _INSTEAD_OF_BATCH_NORM = (
 _INSTEAD_OF_ADAPTED = (
     'its statistics come from adapt() on data;'
     ' give public constants: Normalization(mean=..., variance=...)'
+)
+_INSTEAD_OF_RANDOM = (
+    'it draws random numbers that do not follow the seed of the run, so that a round'
+    ' repeated after a crash would be another release with the same noise; leave it out,'
+    ' or draw with tf.random.stateless_uniform from what depends on the input alone'
 )
 _INSTEAD_OF_STATE = (
     'it keeps state ({}) that no gradient trains;'
@@ -41,6 +48,8 @@ def unfit_layers(model: tf.keras.Model) -> dict[str, str]:
     reasons, of_layers = {}, []
     for layer in leaf_layers(model):
         of_layers += layer.weights
+        if any(hasattr(part, '_random_generator') for part in (layer, *layer.submodules)):
+            reasons[layer.name] = _INSTEAD_OF_RANDOM
         state = _state(layer) if layer.trainable else []
         if not state:
             continue
