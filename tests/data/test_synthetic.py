@@ -40,6 +40,15 @@ def test_parts_share_no_drawing():
     assert len(train) == len(test) == 280 and not train & test
 
 
+def test_no_denormal_numbers_reach_the_matrix_product():
+    # They made it ten times slower. Strokes that are not there are the extreme case.
+    sharpness = np.full((1, 1, 1), 2.0, np.float32)
+    for centre in (14.0, -300.0, 30 * synthetic._NOWHERE):
+        pen = synthetic._pen(np.full((1, 1, 1), centre, np.float32), sharpness, 28)
+        assert np.square(pen).min() > np.finfo(np.float32).tiny
+        assert (centre == 14) == (pen.max() > 1 / 255)
+
+
 def nearest_is_same_identity(images):
     """Share of images whose nearest other image, by pixels, is of their identity."""
     flat = images.reshape(-1, 400).astype(np.float32)
