@@ -79,13 +79,13 @@ def build_reader(store: store_lib.UserStore) -> Callable[..., tf.data.Dataset]:
     path = str(store.images_path)
 
     def read(shard) -> tf.data.Dataset:
-        # A memory map: neither a copy of the file nor a tensor in the graph.
-        images = tf.raw_ops.ImmutableConst(
-            dtype=tf.uint8, shape=shape, memory_region_name=path
-        )
-
         def virtual_client(index):
             start, end = shard['splits'][index], shard['splits'][index + 1]
+            # A memory map. Inside this function, since a data set takes what it captures
+            # along by value, the whole file, wherever TFF sends it.
+            images = tf.raw_ops.ImmutableConst(
+                dtype=tf.uint8, shape=shape, memory_region_name=path
+            )
             return collections.OrderedDict(
                 images=tf.gather(images, shard['rows'][start:end]),
                 labels=shard['labels'][start:end],
