@@ -54,11 +54,9 @@ class LocalFineTuning:
         self._momenta = []
         if config.momentum > 0:
             self._momenta = [
-                tf.Variable(
-                    tf.zeros([0 if size is None else size for size in weight.shape]),
-                    shape=weight.shape,
-                    trainable=False,
-                )
+                # From a constant: initial values that read other variables have no order
+                # among the initializers that TFF runs.
+                tf.Variable(tf.zeros(weight.shape.as_list()), trainable=False)
                 for weight in self._backbone_weights
             ]
 
