@@ -24,7 +24,8 @@ class RecordChange:
 
 # The record disappears with its user: both of its terms do.
 REMOVED = RecordChange(update=1.0, count=0.5)
-# The record stays but becomes the zero update, which counts as unclipped.
+# The record stays but becomes the zero update. The count of 1 holds however that is
+# counted; `aggregation` counts it as 0, a change of 1/2.
 EMPTIED = RecordChange(update=1.0, count=1.0)
 # The record becomes another: from one end of the ball of radius C to the other.
 REPLACED = RecordChange(update=2.0, count=1.0)

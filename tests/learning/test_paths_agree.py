@@ -133,9 +133,9 @@ def test_neither_clip_nor_noise_is_plain_averaging(
 def test_shards_may_be_any_number(weights_after_one_round, make_plan):
     plan = make_plan('gaussian')
     one = weights_after_one_round(plan)
-    for weights in (weights_after_one_round(plan, num_shards=number) for number in (2, 4)):
-        for ours, theirs in zip(weights, one):
-            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    # The last of five shards holds nothing.
+    for ours, theirs in zip(weights_after_one_round(plan, num_shards=5), one):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_engine_refuses_another_number_of_shards(
