@@ -133,11 +133,34 @@ class _WorkerStub(tff.framework.RemoteExecutorStub):
             return None
 
 
+class _KeepingExecutor(tff.framework.RemoteExecutor):
+    """TFF's own, but a computation is sent once and then kept by the worker.
+
+    TFF serializes and sends it, and the worker takes it apart, in every round.
+    """
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self._kept = {}
+
+    async def create_value(self, value, type_spec=None):
+        if not isinstance(value, tff.framework.ConcreteComputation):
+            return await super().create_value(value, type_spec)
+        # The computation is held too, so that its id stays its own.
+        if id(value) not in self._kept:
+            self._kept[id(value)] = value, await super().create_value(value, type_spec)
+        return self._kept[id(value)][1]
+
+    def close(self):
+        self._kept.clear()
+        super().close()
+
+
 def _sync_context(stub):
     def stack(cardinalities):
         cardinalities.setdefault(tff.CLIENTS, 0)
         # Values are freed one by one: a batch of states and updates is memory.
-        executor = tff.framework.RemoteExecutor(stub, dispose_batch_size=1)
+        executor = _KeepingExecutor(stub, dispose_batch_size=1)
         executor.set_cardinalities(cardinalities)
         return executor
 
