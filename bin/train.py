@@ -39,6 +39,11 @@ flags.DEFINE_integer(
     'Makes the run repeatable. It is a secret: whoever knows it can subtract the noise. By'
     ' default from the operating system.',
 )
+flags.DEFINE_bool(
+    'profile', False,
+    'Trace the next round for TensorBoard under OUTPUT_DIR/profile, and print how long each'
+    ' part of it takes, before going on with the run.',
+)
 
 # Decide what a run computes, beside its plan and its settings; a directory belongs to
 # one combination.
@@ -84,7 +89,9 @@ def _train(settings, task, plan, directory, config):
     run = experiment.Experiment(model, plan, settings, task.train, task.test)
     directory.begin(config)
     with signals.end_cleanly():
-        run.run(directory, FLAGS.seed, _start(task, model, directory), origin)
+        run.run(
+            directory, FLAGS.seed, _start(task, model, directory), origin, FLAGS.profile
+        )
 
 
 def _origin(plan):

@@ -67,6 +67,16 @@ def num_examples(shards: list[collections.OrderedDict]) -> int:
     return sum(len(shard['rows']) for shard in shards)
 
 
+def empty_shard() -> collections.OrderedDict:
+    """Returns the shard without virtual clients, of `SHARD_SPEC`."""
+    return collections.OrderedDict(
+        rows=np.zeros(0, np.int64),
+        labels=np.zeros(0, np.int32),
+        splits=np.zeros(1, np.int64),
+        seeds=np.zeros([0, 2], np.int64),
+    )
+
+
 def build_reader(store: store_lib.UserStore) -> Callable[..., tf.data.Dataset]:
     """Returns the in-graph function from a shard descriptor to its virtual clients.
 

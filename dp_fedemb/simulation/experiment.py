@@ -66,6 +66,7 @@ class Experiment:
         seed: Optional[int] = None,
         pretrained: Optional[_Start] = None,
         origin: Optional[str] = None,
+        profile: bool = False,
     ) -> dict[str, dict[str, float]]:
         """Trains, or goes on with training, to the last round.
 
@@ -74,6 +75,7 @@ class Experiment:
             seed: secret seed; from the operating system by default.
             pretrained: makes the start weights; called only if there is no checkpoint.
             origin: whose images those have seen, for the statement.
+            profile: whether to trace one round and print where its time goes.
 
         Returns:
             Metrics of the unseen identities: 'untrained', 'pretrained' if there is
@@ -99,12 +101,12 @@ class Experiment:
             scores['pretrained'] = evaluate(*start)
         directory.write_json('evaluation.json', scores)
         facts = {'seed_given': seed is not None, 'start': origin}
-        weights = self._train(directory, run_seed, facts, evaluate, start)
+        weights = self._train(directory, run_seed, facts, evaluate, start, profile)
         scores['trained'] = evaluate(*weights)
         directory.write_json('evaluation.json', scores)
         return scores
 
-    def _train(self, directory, seed, facts, evaluate, start):
+    def _train(self, directory, seed, facts, evaluate, start, profile):
         trained = self.trained_model
         to_backbone = lambda *weights: weights
         if trained is not self.model:
@@ -135,6 +137,7 @@ class Experiment:
                 local_epochs=self.settings.client.local_epochs,
                 global_labels=self.settings.algorithm == 'fedavg',
                 statement_facts=facts,
+                profile=profile,
             )
             final = program.run(tff.learning.models.ModelWeights(*start))
         return to_backbone(final.trainable, final.non_trainable)

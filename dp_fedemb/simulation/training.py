@@ -9,6 +9,8 @@ import asyncio
 import collections
 from collections.abc import Callable, Sequence
 from concurrent import futures
+import itertools
+import tempfile
 from typing import Any, Optional
 
 from absl import logging
@@ -20,6 +22,7 @@ from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.privacy import signal_to_noise
+from dp_fedemb.simulation import profiling
 from dp_fedemb.simulation import progress
 from dp_fedemb.simulation import run_directory as run_directory_lib
 from dp_fedemb.simulation import settings as settings_lib
@@ -45,6 +48,7 @@ class TrainingProgram:
         local_epochs: int = 1,
         global_labels: bool = False,
         statement_facts: Optional[dict[str, Any]] = None,
+        profile: bool = False,
     ):
         """Collects what a run needs.
 
@@ -61,6 +65,7 @@ class TrainingProgram:
             local_epochs: for the examples/s of the progress bar.
             global_labels: whether labels are those of the population (DP-FedAvg).
             statement_facts: further facts of the privacy statement.
+            profile: whether to trace the first round and print where its time goes.
 
         Raises:
             ValueError: if plan and store have another number of users.
@@ -81,6 +86,7 @@ class TrainingProgram:
         self._local_epochs = local_epochs
         self._global_labels = global_labels
         self._facts = dict(statement_facts or {})
+        self._profile = profile
         self._checkpoints = _checkpoint_manager(directory)
         self._metrics = tff.program.GroupingReleaseManager([
             tff.program.CSVFileReleaseManager(directory.metrics, key_fieldname='round'),
@@ -110,8 +116,33 @@ class TrainingProgram:
         else:
             state = saved['algorithm']
             logging.info('Going on after round %d of %d', version, self._schedule.rounds)
+        if self._profile:
+            self._print_profile(state, version)
         state = self._rounds(state, version)
         return state.global_model_weights
+
+    def _print_profile(self, state, done):
+        """Profiles the next round. It is run again afterwards, and is the same release."""
+        weights = state.global_model_weights
+        path = self._directory.path / 'profile'
+        with tempfile.TemporaryDirectory() as scratch:
+            count = itertools.count()
+            manager = tff.program.FileProgramStateManager(scratch)
+            # The seed stays in the run's own checkpoints.
+            content = _program_state(0, state)
+            seconds = profiling.profile_round(
+                self._engine, state, lambda: self._shards(done), self._store, path,
+                {
+                    'evaluation': lambda: self._evaluate(
+                        weights.trainable, weights.non_trainable
+                    ),
+                    'checkpoint': lambda: _run_async(manager.save(content, next(count))),
+                    'export of the model': lambda: self._export(
+                        weights.trainable, weights.non_trainable, f'{scratch}/model'
+                    ),
+                },
+            )
+        print(profiling.table(seconds, path), flush=True)
 
     def _rounds(self, state, first):
         """Runs rounds `first` + 1, ..., each from a cohort prepared during the one before."""

@@ -248,3 +248,25 @@ def test_labels_are_local_or_those_of_the_population(store):
     shared = virtual_clients.assemble(store, cohort, SEED, 3, 2, global_labels=True)
     every = collections.Counter(np.concatenate([s['labels'] for s in shared]).tolist())
     assert every == {0: 3, 1: 3, 5: 3}
+
+
+def test_a_profiled_run_prints_a_table_and_releases_the_same(
+    store, uninterrupted, tmp_path, monkeypatch, capsys
+):
+    calls = []
+
+    def profile_round(engine, state, assemble, store, path, others):
+        calls.append(engine.next(state, assemble()))
+        others['checkpoint']()
+        return {'whole round': 1.5, **{name: 0.0 for name in others}}
+
+    monkeypatch.setattr(training.profiling, 'profile_round', profile_round)
+    run, directory = program(store, tmp_path / 'run', profile=True)
+    weights = run.run(start())
+    assert len(calls) == 1
+    printed = capsys.readouterr().out
+    assert '1.5000 s' in printed and 'evaluation' in printed and 'export' in printed
+    expected, whole = uninterrupted
+    for ours, theirs in zip(weights.trainable, expected.trainable, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert rows(directory) == rows(whole)

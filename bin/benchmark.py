@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Measures speed and memory as ratios, each within one interleaved run.
+
+    bin/benchmark.py [--quick] [--json] [--only=throughput,memory]
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import common
+from absl import flags
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_bool('quick', False, 'Fewer repetitions, sizes and groups; under a minute.')
+flags.DEFINE_bool('json', False, 'Print one JSON object instead of a table.')
+flags.DEFINE_list('only', [], 'Groups to run: programs of bin/benchmarks/.')
+
+_GROUPS = ('throughput', 'memory', 'startup', 'evaluation', 'workers', 'resnet50', 'pfl')
+_QUICK_GROUPS = ('throughput', 'evaluation')
+
+# Key -> (unit, target). The target is a lower bound, or an upper one after '<'.
+_TARGETS = {
+    'throughput_vs_limit': 0.95,
+    'small_clients_vs_limit': 0.9,
+    'throughput_vs_tff': 1.8,
+    'throughput_vs_pfl': 1.4,
+    'bfloat16_gain': 1.25,
+    'client_overhead_ms': '<1',
+    'identities_ratio': 0.95,
+    'rss_clients_ratio': '<1.1',
+    'rss_rounds_ratio': '<1.05',
+    'retraces_after_warmup': '<0',
+    'startup_s': '<4',
+    'eval_pairs_per_s': 0.3,
+    'workers2_ratio': 0.9,
+    'resnet50': 0.95,
+}
+
+
+def main(_):
+    chosen = FLAGS.only or (_QUICK_GROUPS if FLAGS.quick else _GROUPS)
+    unknown = set(chosen) - set(_GROUPS)
+    if unknown:
+        raise ValueError(
+            f'only={",".join(sorted(unknown))}: expected some of {", ".join(_GROUPS)}'
+        )
+    results = {}
+    for group in chosen:
+        print(f'measuring {group} ...', file=sys.stderr, flush=True)
+        results.update(_run(group))
+    if FLAGS.json:
+        print(json.dumps(results))
+    else:
+        print(_table(results))
+
+
+def _run(group):
+    """Runs a group as a program of its own."""
+    script = pathlib.Path(__file__).parent / 'benchmarks' / f'{group}.py'
+    result = subprocess.run(
+        [sys.executable, str(script), *(['--quick'] if FLAGS.quick else [])],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
+    )
+    for line in result.stdout.splitlines():
+        if line.startswith('BENCHMARK '):
+            return json.loads(line.removeprefix('BENCHMARK '))
+    raise ValueError(f'{group} failed: {result.stderr[-1500:]}')
+
+
+def _table(results):
+    lines = [f'{"measurement":<24} {"value":>9} {"target":>8}  further figures']
+    for key, figures in results.items():
+        if 'skipped' in figures:
+            lines.append(f'{key:<24} {"skipped":>9} {"":>8}  {figures["skipped"]}')
+            continue
+        target = _TARGETS[key]
+        bound = f'<= {target[1:]}' if isinstance(target, str) else f'>= {target:g}'
+        more = ', '.join(
+            f'{name} {value:,.4g}' for name, value in figures.items() if name != 'value'
+        )
+        verdict = '' if _met(figures['value'], target) else '  MISSED'
+        lines.append(f'{key:<24} {figures["value"]:>9.3f} {bound:>8}  {more}{verdict}')
+    return '\n'.join(lines)
+
+
+def _met(value, target):
+    return value <= float(target[1:]) if isinstance(target, str) else value >= target
+
+
+if __name__ == '__main__':
+    common.run(main)

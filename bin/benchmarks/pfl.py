@@ -1,0 +1,80 @@
+"""Rounds against those of pfl-research, which runs in an environment of its own.
+
+Python of that environment: variable DP_FEDEMB_PFL_PYTHON. docs/performance.md says how
+to make one.
+"""
+
+import measuring
+
+measuring.single_threaded_operations()
+
+import contextlib
+import os
+import statistics
+import subprocess
+
+from dp_fedemb.simulation import runtime
+import workloads
+
+PYTHON_VARIABLE = 'DP_FEDEMB_PFL_PYTHON'
+SCRIPT = measuring.ROOT / 'bin' / 'benchmarks' / 'pfl_research' / 'rounds.py'
+VIRTUAL_CLIENTS, USERS, IMAGES = 16, 8, 20
+
+
+class PflRounds:
+    """Rounds of pfl-research with some number of threads."""
+
+    def __init__(self, python: str, threads: int):
+        self._process = subprocess.Popen(
+            [python, str(SCRIPT), str(threads), str(VIRTUAL_CLIENTS), str(USERS * IMAGES),
+             str(USERS)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+
+    def __call__(self) -> int:
+        try:
+            self._process.stdin.write('\n')
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ''
+        if not line:
+            raise RuntimeError(f'pfl-research ended: {self._process.stderr.read()[-500:]}')
+        return int(line.split()[0])
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def main():
+    quick = measuring.quick()
+    python = os.environ.get(PYTHON_VARIABLE)
+    if not python:
+        measuring.report({'throughput_vs_pfl': {
+            'skipped': f'{PYTHON_VARIABLE} names no Python with pfl; see docs/performance.md'
+        }})
+        return
+    cores = measuring.cores()
+    with contextlib.ExitStack() as stack:
+        theirs = {}
+        for threads in sorted({1, cores, 2 * cores}):
+            theirs[threads] = PflRounds(python, threads)
+            stack.callback(theirs[threads].stop)
+        rates = measuring.interleaved(theirs, 2)
+        best = max(rates, key=lambda threads: statistics.median(rates[threads]))
+        stack.enter_context(runtime.LocalRuntime(cores))
+        model = workloads.lenet()
+        store = workloads.random_store(2000, IMAGES)
+        plan = workloads.build_plan(store, VIRTUAL_CLIENTS, USERS)
+        engine = workloads.build_engine(model, workloads.config(), plan, store, cores)
+        works = {'rounds': workloads.Rounds(engine, plan, store, model), 'pfl': theirs[best]}
+        result = measuring.ratio(
+            measuring.interleaved(works, 3 if quick else 7), 'rounds', 'pfl'
+        )
+    result['pfl_threads'] = best
+    measuring.report({'throughput_vs_pfl': result})
+
+
+if __name__ == '__main__':
+    main()

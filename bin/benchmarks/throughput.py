@@ -1,0 +1,176 @@
+"""Examples per second of whole rounds against the limit, against stock TFF, and more."""
+
+import measuring
+
+measuring.single_threaded_operations()
+
+import collections
+import statistics
+import time
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from dp_fedemb.data import virtual_clients
+from dp_fedemb.simulation import runtime
+import workloads
+
+
+IDENTITIES = (100, 100_000)
+
+
+def main():
+    quick = measuring.quick()
+    repetitions = 3 if quick else 7
+    cores = measuring.cores()
+    model = workloads.lenet()
+    results = {}
+    with runtime.LocalRuntime(cores):
+        store = workloads.random_store(2000, 20)
+        limit = workloads.PlainLoop(model, 8, cores)
+        # One user with one batch of images per virtual client.
+        small_store = workloads.random_store(2000, 32)
+        fewer, small = (rounds(model, small_store, m, 1, cores) for m in (64, 256))
+        works = {
+            'rounds': rounds(model, store, 16, 8, cores),
+            'plain_loop': lambda: limit(16 * 160),
+            'small_client_rounds': small,
+            'plain_loop_again': lambda: limit(256 * 32),
+        }
+        if not quick:
+            works['stock_tff'] = StockTff(model, store, 16, 8)
+            for count in IDENTITIES:
+                population = workloads.random_store(
+                    12_500, 8, identities_per_user=8, num_identities=count
+                )
+                works[f'identities_{count}'] = rounds(model, population, 16, 20, cores)
+        rates = measuring.interleaved(works, repetitions)
+        compare = lambda ours, theirs: measuring.ratio(rates, ours, theirs)
+        results['throughput_vs_limit'] = compare('rounds', 'plain_loop')
+        results['small_clients_vs_limit'] = compare('small_client_rounds', 'plain_loop_again')
+        results['client_overhead_ms'] = client_overhead(
+            fewer, small, limit, repetitions
+        )
+        results['retraces_after_warmup'] = retraces(works['rounds'])
+        if not quick:
+            results['throughput_vs_tff'] = compare('rounds', 'stock_tff')
+            results['identities_ratio'] = compare(
+                *(f'identities_{count}' for count in reversed(IDENTITIES))
+            )
+            halved = rounds(workloads.lenet('bfloat16'), store, 16, 8, cores)
+            rates = measuring.interleaved(
+                {'bfloat16': halved, 'float32': works['rounds']}, repetitions
+            )
+            results['bfloat16_gain'] = measuring.ratio(rates, 'bfloat16', 'float32')
+    measuring.report(results)
+
+
+def rounds(model, store, m, k, cores):
+    """Rounds of m virtual clients with k users each."""
+    plan = workloads.build_plan(store, m, k)
+    engine = workloads.build_engine(model, workloads.config(), plan, store, cores)
+    return workloads.Rounds(engine, plan, store, model)
+
+
+def client_overhead(fewer, more, limit, repetitions):
+    """Wall-clock milliseconds of one more virtual client, beyond its examples.
+
+    `fewer` and `more` are rounds of 64 and 256 virtual clients; what the plain loop
+    takes for the difference in examples is taken off.
+    """
+    values = []
+    for _ in range(repetitions):
+        seconds, examples = [], []
+        for work in (fewer, more, lambda: limit(192 * 32)):
+            start = time.perf_counter()
+            examples.append(work())
+            seconds.append(time.perf_counter() - start)
+        compute = seconds[2] / examples[2] * (examples[1] - examples[0])
+        values.append(1e3 * (seconds[1] - seconds[0] - compute) / 192)
+    return {'value': statistics.median(values), 'min': min(values), 'max': max(values)}
+
+
+def retraces(work):
+    """Graphs that the driver makes in five rounds, each by tracing or by building one."""
+    made = 0
+    original = tf.Graph.__init__
+
+    def counted(graph, *arguments, **options):
+        nonlocal made
+        made += 1
+        original(graph, *arguments, **options)
+
+    tf.Graph.__init__ = counted
+    try:
+        for _ in range(5):
+            work()
+    finally:
+        tf.Graph.__init__ = original
+    return {'value': made}
+
+
+class StockTff:
+    """`tff.learning` DP-FedAvg on the same virtual clients, model and runtime.
+
+    The best use of it that we know: data read in the graph, composed with the process,
+    single-threaded operations and one client per core.
+    """
+
+    def __init__(self, model, store, m, k):
+        plan = workloads.build_plan(store, m, k)
+        self._sampler, self._store, self._m = plan.sampler(workloads.SEED), store, m
+        read = virtual_clients.build_reader(store)
+
+        def batches(client):
+            examples = tf.data.Dataset.from_tensor_slices((client['images'], client['labels']))
+            return examples.batch(32).map(
+                lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels)
+            )
+
+        @tff.tensorflow.computation(
+            collections.OrderedDict(
+                (name, tff.TensorType(spec.dtype.as_numpy_dtype, spec.shape))
+                for name, spec in virtual_clients.SHARD_SPEC.items()
+            )
+        )
+        def read_client(shard):
+            return read(shard).flat_map(batches)
+
+        def model_fn():
+            backbone = model.build_backbone()
+            scores = tf.keras.layers.Dense(8)(backbone.output)
+            return tff.learning.models.from_keras_model(
+                tf.keras.Model(backbone.input, scores),
+                loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                input_spec=(
+                    tf.TensorSpec([None, *model.image_shape]), tf.TensorSpec([None], tf.int32)
+                ),
+            )
+
+        process = tff.learning.algorithms.build_unweighted_fed_avg(
+            model_fn,
+            client_optimizer_fn=tff.learning.optimizers.build_sgdm(1e-3),
+            server_optimizer_fn=tff.learning.optimizers.build_sgdm(1.0, 0.9),
+            model_aggregator=tff.learning.dp_aggregator(0.5, m),
+        )
+        self._process = tff.simulation.compose_dataset_computation_with_learning_process(
+            read_client, process
+        )
+        self._state = self._process.initialize()
+        self._round = 0
+
+    def __call__(self) -> int:
+        cohort = self._sampler.cohort(self._round)
+        clients = virtual_clients.assemble(
+            self._store, cohort, workloads.SEED, self._round, self._m
+        )
+        # The stock algorithm fails on labels beyond its head, so users wrap around.
+        for client in clients:
+            client['labels'] = client['labels'] % 8
+        self._round += 1
+        self._state = self._process.next(self._state, clients).state
+        return virtual_clients.num_examples(clients)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,59 @@
+"""Two remote workers with one core each over one local worker with two cores."""
+
+import measuring
+
+measuring.single_threaded_operations()
+
+import contextlib
+
+import tensorflow_federated as tff
+
+from dp_fedemb import aggregation
+from dp_fedemb.simulation import remote_engine
+from dp_fedemb.simulation import runtime
+from dp_fedemb.simulation import worker_process
+import workloads
+
+WORKERS = 2
+
+
+def main():
+    repetitions = 3 if measuring.quick() else 7
+    model = workloads.lenet()
+    store = workloads.random_store(2000, 20)
+    plan = workloads.build_plan(store, 16, 8)
+    with contextlib.ExitStack() as stack:
+        # What bin/worker.py serves: a worker process on a port, here of this host.
+        remote = stack.enter_context(
+            remote_engine.RemoteRuntime([_serve(stack) for _ in range(WORKERS)])
+        )
+        stack.enter_context(runtime.LocalRuntime(WORKERS))
+        engine = remote_engine.RemoteEngine(
+            remote,
+            model,
+            workloads.config(),
+            store,
+            query=aggregation.build_query(plan, workloads.SEED),
+            server_optimizer=tff.learning.optimizers.build_sgdm(1.0, 0.9),
+        )
+        local = workloads.build_engine(model, workloads.config(), plan, store, WORKERS)
+        rates = measuring.interleaved(
+            {
+                'remote': workloads.Rounds(engine, plan, store, model),
+                'local': workloads.Rounds(local, plan, store, model),
+            },
+            repetitions,
+        )
+    measuring.report({'workers2_ratio': measuring.ratio(rates, 'remote', 'local')})
+
+
+def _serve(stack):
+    """Returns the address of a new worker with one core."""
+    worker = worker_process.WorkerProcess(1)
+    stack.callback(worker.stop)
+    worker.wait_until_listening(60)
+    return f'localhost:{worker.port}'
+
+
+if __name__ == '__main__':
+    main()

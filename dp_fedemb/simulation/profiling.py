@@ -1,0 +1,89 @@
+"""Where the time of a round goes: a trace for TensorBoard and a table of seconds."""
+
+import collections
+from collections.abc import Callable, Mapping
+import pathlib
+import statistics
+import time
+from typing import Any
+
+import tensorflow as tf
+
+from dp_fedemb.data import store as store_lib
+from dp_fedemb.data import virtual_clients
+
+
+def profile_round(
+    engine: Any,
+    state: Any,
+    assemble: Callable[[], list],
+    store: store_lib.UserStore,
+    path: pathlib.Path,
+    others: Mapping[str, Callable[[], Any]],
+) -> collections.OrderedDict:
+    """Runs one round several times over, traces it and drops its results.
+
+    A round whose shards hold nobody costs all that does not depend on users: transfer,
+    noise, server step, the runtime itself. The rest is the clients' work and the
+    addition of their updates, which happen in one graph and are not told apart.
+
+    Args:
+        engine: the run's.
+        state: before the round.
+        assemble: samples the round's users and describes its shards.
+        store: the training users.
+        path: directory of the trace. It has the operations of this process: with the
+            in-process engine all of them, with TFF's workers the driver's part only.
+        others: name -> further work whose time is wanted.
+
+    Returns:
+        Name -> seconds, of warm runs.
+    """
+    shards, sampling = _timed(assemble)
+    empty = [virtual_clients.empty_shard() for _ in shards]
+    for warm_up in (shards, empty):
+        engine.next(state, warm_up)
+    tf.profiler.experimental.start(str(path))
+    try:
+        engine.next(state, shards)
+    finally:
+        tf.profiler.experimental.stop()
+    _, whole = _timed(lambda: engine.next(state, shards))
+    fixed = statistics.median(_timed(lambda: engine.next(state, empty))[1] for _ in range(3))
+    read = virtual_clients.build_reader(store)
+    read_all = lambda: [list(read(_tensors(shard))) for shard in shards]
+    read_all()
+    _, reading = _timed(read_all)
+    seconds = collections.OrderedDict([
+        ('sampling users, describing shards (*)', sampling),
+        ('reading images (*)', reading),
+        ('client compute, clip and sum', max(0.0, whole - fixed)),
+        ('transfer, noise and server step', fixed),
+        ('whole round', whole),
+    ])
+    for name, work in others.items():
+        work()
+        _, seconds[name] = _timed(work)
+    return seconds
+
+
+def table(seconds: Mapping[str, float], path: pathlib.Path) -> str:
+    """Returns the seconds as text, with where the trace is and what it lacks."""
+    width = max(map(len, seconds))
+    lines = [f'{name:<{width}}  {value:9.4f} s' for name, value in seconds.items()]
+    return '\n'.join([
+        *lines,
+        '(*) one after another here; beside the computing in a run',
+        f'trace: tensorboard --logdir={path} (needs tensorboard-plugin-profile); operations'
+        ' inside workers of TFF are not in it, use --engine=in_process to see them',
+    ])
+
+
+def _timed(work):
+    start = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - start
+
+
+def _tensors(shard):
+    return collections.OrderedDict((k, tf.convert_to_tensor(v)) for k, v in shard.items())
