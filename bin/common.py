@@ -27,6 +27,7 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     # Not `app.run`: TensorFlow, imported after it, counts devices at once, before it has
     # turned on TF 2 behaviour, and Keras then builds graphs of TF 1.
     flags.DEFINE_bool('debug', False, 'Show the whole trace of an error.')
+    _show_in_help('flag_groups', 'privacy_flags', 'pretraining_flags')
     app.define_help_flags()
     arguments = app.parse_flags_with_usage(sys.argv)[1:]
     logging.use_absl_handler()
@@ -40,3 +41,11 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
         if flags.FLAGS.debug:
             raise
         sys.exit(f'error: {" ".join(str(error).split())}')
+
+
+def _show_in_help(*modules):
+    """Lets --help list the flags that shared modules defined for this program."""
+    of_module = flags.FLAGS.flags_by_module_dict()
+    for module in modules:
+        for flag in of_module.get(module, ()):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)

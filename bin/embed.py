@@ -20,7 +20,6 @@ from absl import flags
 FLAGS = flags.FLAGS
 
 flag_groups.define_task()
-flags.adopt_module_key_flags(flag_groups)
 flags.DEFINE_string(
     'model', None, 'Directory of a run or of a SavedModel.', required=True
 )

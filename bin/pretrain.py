@@ -22,8 +22,6 @@ FLAGS = flags.FLAGS
 flag_groups.define_task()
 flag_groups.define_model()
 pretraining_flags.define()
-for _module in (flag_groups, pretraining_flags):
-    flags.adopt_module_key_flags(_module)
 
 flags.DEFINE_enum(
     'part', 'public', ['public', 'train'],

@@ -21,8 +21,6 @@ flag_groups.define_model()
 flag_groups.define_training()
 privacy_flags.define(rounds_default=100)
 pretraining_flags.define('pretrain_')
-for _module in (flag_groups, privacy_flags, pretraining_flags):
-    flags.adopt_module_key_flags(_module)
 
 flags.DEFINE_string('output_dir', None, 'Directory of the run.', required=True)
 flags.DEFINE_string(
