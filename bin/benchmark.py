@@ -1,7 +1,8 @@
-#!/usr/bin/env python3
 """Measures speed and memory as ratios, each within one interleaved run.
 
     bin/benchmark.py [--quick] [--json] [--only=throughput,memory]
+
+What the figures mean and what they were: docs/performance.md.
 """
 
 import json
@@ -19,10 +20,10 @@ flags.DEFINE_bool('quick', False, 'Fewer repetitions, sizes and groups; under a 
 flags.DEFINE_bool('json', False, 'Print one JSON object instead of a table.')
 flags.DEFINE_list('only', [], 'Groups to run: programs of bin/benchmarks/.')
 
-_GROUPS = ('throughput', 'memory', 'startup', 'evaluation', 'workers', 'resnet50', 'pfl')
+_GROUPS = ('throughput', 'pfl', 'memory', 'startup', 'evaluation', 'workers', 'resnet50')
 _QUICK_GROUPS = ('throughput', 'evaluation')
 
-# Key -> (unit, target). The target is a lower bound, or an upper one after '<'.
+# Key -> target: a lower bound, or an upper one after '<'.
 _TARGETS = {
     'throughput_vs_limit': 0.95,
     'small_clients_vs_limit': 0.9,
@@ -41,25 +42,30 @@ _TARGETS = {
 }
 
 
+class GroupFailedError(Exception):
+    """A group ended without its figures."""
+
+
 def main(_):
     chosen = FLAGS.only or (_QUICK_GROUPS if FLAGS.quick else _GROUPS)
-    unknown = set(chosen) - set(_GROUPS)
+    unknown = sorted(set(chosen) - set(_GROUPS))
     if unknown:
-        raise ValueError(
-            f'only={",".join(sorted(unknown))}: expected some of {", ".join(_GROUPS)}'
-        )
-    results = {}
+        raise ValueError(f'only={",".join(unknown)}: expected some of {", ".join(_GROUPS)}')
+    results, failures = {}, []
     for group in chosen:
         print(f'measuring {group} ...', file=sys.stderr, flush=True)
-        results.update(_run(group))
-    if FLAGS.json:
-        print(json.dumps(results))
-    else:
-        print(_table(results))
+        try:
+            results.update(_run(group))
+        except GroupFailedError as error:
+            failures.append(str(error))
+            print(f'error: {error}', file=sys.stderr, flush=True)
+    print(json.dumps(results) if FLAGS.json else _table(results))
+    if failures:
+        sys.exit(f'error: {len(failures)} of {len(chosen)} groups failed')
 
 
 def _run(group):
-    """Runs a group as a program of its own."""
+    """Runs a group as a program of its own; returns key -> figures."""
     script = pathlib.Path(__file__).parent / 'benchmarks' / f'{group}.py'
     result = subprocess.run(
         [sys.executable, str(script), *(['--quick'] if FLAGS.quick else [])],
@@ -71,7 +77,16 @@ def _run(group):
     for line in result.stdout.splitlines():
         if line.startswith('BENCHMARK '):
             return json.loads(line.removeprefix('BENCHMARK '))
-    raise ValueError(f'{group} failed: {result.stderr[-1500:]}')
+    raise GroupFailedError(f'{group} failed: {_last_error(result)}')
+
+
+def _last_error(result):
+    """The line of standard error that names the exception, or what else there is."""
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    named = [line for line in lines if line.split(':')[0].endswith(('Error', 'Exception'))]
+    # TFF complains at exit about a worker that it did not start.
+    named = [line for line in named if "'NoneType' object has no attribute 'Popen'" not in line]
+    return (named or lines or [f'it ended with code {result.returncode}'])[-1][:500]
 
 
 def _table(results):

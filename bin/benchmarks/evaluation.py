@@ -2,14 +2,19 @@
 
 import measuring
 
+import os
+
 import numpy as np
 
 from dp_fedemb.evaluation import verification
 
+COUNT_VARIABLE = 'DP_FEDEMB_BENCHMARK_EMBEDDINGS'
+
 
 def main():
     quick = measuring.quick()
-    count = 20_000 if quick else 100_000
+    # The variable is for a test of the program itself.
+    count = int(os.environ.get(COUNT_VARIABLE, 20_000 if quick else 100_000))
     generator = np.random.default_rng(0)
     identities = np.arange(count) // 10
     embeddings = generator.standard_normal((count // 10, 128))[identities]
@@ -24,9 +29,9 @@ def main():
         out = np.empty((block, block), np.float32)
         for row in range(0, count, block):
             for column in range(row, count, block):
-                np.matmul(
-                    embeddings[row : row + block], embeddings[column : column + block].T, out=out
-                )
+                left = embeddings[row : row + block]
+                right = embeddings[column : column + block]
+                np.matmul(left, right.T, out=out[: len(left), : len(right)])
         return pairs
 
     def verify():

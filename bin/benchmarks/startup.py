@@ -1,7 +1,8 @@
-"""From the start of bin/train.py to its first round, over importing TFF alone."""
+"""From the start of bin/train.py to the end of round 1, over importing TFF alone."""
 
 import measuring
 
+import csv
 import os
 import statistics
 import subprocess
@@ -45,7 +46,7 @@ def _environment():
 
 
 def _to_first_round(directory, repetition):
-    """Seconds until the program has the start in metrics.csv and begins round 1."""
+    """Seconds until the row of round 1 is in metrics.csv."""
     run = os.path.join(directory, f'run{repetition}')
     start = time.perf_counter()
     process = subprocess.Popen(
@@ -53,7 +54,7 @@ def _to_first_round(directory, repetition):
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_environment(),
     )
     try:
-        while not os.path.exists(os.path.join(run, 'privacy.json')):
+        while not _has_first_round(os.path.join(run, 'metrics.csv')):
             if process.poll() not in (None, 0):
                 raise RuntimeError(process.stderr.read().decode()[-1000:])
             time.sleep(0.01)
@@ -61,6 +62,13 @@ def _to_first_round(directory, repetition):
     finally:
         process.kill()
         process.wait()
+
+
+def _has_first_round(path):
+    if not os.path.exists(path):
+        return False
+    with open(path) as file:
+        return any(row['round'] == '1' for row in csv.DictReader(file))
 
 
 if __name__ == '__main__':

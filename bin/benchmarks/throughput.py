@@ -21,24 +21,22 @@ IDENTITIES = (100, 100_000)
 
 def main():
     quick = measuring.quick()
-    repetitions = 3 if quick else 7
+    repetitions = 2 if quick else 5
     cores = measuring.cores()
     model = workloads.lenet()
-    results = {}
     with runtime.LocalRuntime(cores):
         store = workloads.random_store(2000, 20)
         limit = workloads.PlainLoop(model, 8, cores)
         # One user with one batch of images per virtual client.
         small_store = workloads.random_store(2000, 32)
-        fewer, small = (rounds(model, small_store, m, 1, cores) for m in (64, 256))
         works = {
             'rounds': rounds(model, store, 16, 8, cores),
             'plain_loop': lambda: limit(16 * 160),
-            'small_client_rounds': small,
-            'plain_loop_again': lambda: limit(256 * 32),
+            'small_client_rounds': rounds(model, small_store, 256, 1, cores),
         }
         if not quick:
             works['stock_tff'] = StockTff(model, store, 16, 8)
+            works['bfloat16'] = rounds(workloads.lenet('bfloat16'), store, 16, 8, cores)
             for count in IDENTITIES:
                 population = workloads.random_store(
                     12_500, 8, identities_per_user=8, num_identities=count
@@ -46,22 +44,21 @@ def main():
                 works[f'identities_{count}'] = rounds(model, population, 16, 20, cores)
         rates = measuring.interleaved(works, repetitions)
         compare = lambda ours, theirs: measuring.ratio(rates, ours, theirs)
-        results['throughput_vs_limit'] = compare('rounds', 'plain_loop')
-        results['small_clients_vs_limit'] = compare('small_client_rounds', 'plain_loop_again')
-        results['client_overhead_ms'] = client_overhead(
-            fewer, small, limit, repetitions
-        )
-        results['retraces_after_warmup'] = retraces(works['rounds'])
+        results = {
+            'throughput_vs_limit': compare('rounds', 'plain_loop'),
+            'small_clients_vs_limit': compare('small_client_rounds', 'plain_loop'),
+            'retraces_after_warmup': retraces(works['rounds']),
+        }
         if not quick:
             results['throughput_vs_tff'] = compare('rounds', 'stock_tff')
+            results['bfloat16_gain'] = compare('bfloat16', 'rounds')
             results['identities_ratio'] = compare(
                 *(f'identities_{count}' for count in reversed(IDENTITIES))
             )
-            halved = rounds(workloads.lenet('bfloat16'), store, 16, 8, cores)
-            rates = measuring.interleaved(
-                {'bfloat16': halved, 'float32': works['rounds']}, repetitions
+            fewer = rounds(model, small_store, 64, 1, cores)
+            results['client_overhead_ms'] = client_overhead(
+                fewer, works['small_client_rounds'], limit, repetitions
             )
-            results['bfloat16_gain'] = measuring.ratio(rates, 'bfloat16', 'float32')
     measuring.report(results)
 
 
@@ -79,6 +76,7 @@ def client_overhead(fewer, more, limit, repetitions):
     takes for the difference in examples is taken off.
     """
     values = []
+    fewer()
     for _ in range(repetitions):
         seconds, examples = [], []
         for work in (fewer, more, lambda: limit(192 * 32)):
