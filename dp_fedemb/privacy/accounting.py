@@ -18,7 +18,6 @@ import logging
 import math
 
 import dp_accounting
-from dp_accounting import pld
 from dp_accounting import rdp
 from dp_accounting.pld import pld_pmf
 from dp_accounting.pld import privacy_loss_distribution

@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any, Optional
 
 from dp_fedemb.privacy import accounting
+from dp_fedemb.privacy import statement_text
 
 if TYPE_CHECKING:
     from dp_fedemb.privacy import plan as plan_lib
@@ -49,12 +50,6 @@ CAVEATS = (
     ' (Mironov 2012)',
     'figures of other mechanisms run on the same users add up; this is one run alone',
 )
-VIRTUAL_CLIENT_NOTE = (
-    'noise against C, as the literature reports: its unit is one virtual client, not one'
-    ' user; for comparison only'
-)
-# Ponomareva et al., section 5.2: up to here a guarantee counts as reasonable.
-WEAK_EPSILON = 10
 # Fields of a mechanism that change what is computed from the noise, not what it costs.
 _FREE_FIELDS = ('efficient',)
 
@@ -103,7 +98,7 @@ def build(
         'neighboring_relation': plan.neighboring_relation.name,
         'neighboring_relation_text': plan.sampling.relation_text,
         **(nothing if plan.hypothetical else guarantee),
-        'epsilon_virtual_client_note': VIRTUAL_CLIENT_NOTE,
+        'epsilon_virtual_client_note': statement_text.VIRTUAL_CLIENT_NOTE,
         'accountant': 'pld',
         'accountant_version': f'dp-accounting {accounting.accountant_version()}',
         'assumptions': plan.sampling.assumption_text,
@@ -239,120 +234,3 @@ def _caveats(seed_given):
     else:
         seed = 'the secret seed is from the operating system, and in the checkpoints'
     return [seed, *CAVEATS]
-
-
-def headline(statement: dict[str, Any]) -> list[str]:
-    """Returns the guarantee of a statement in sentences, or that there is none."""
-    s = statement
-    if s['hypothetical']:
-        deployment = s['deployment']
-        return [
-            'NOT PRIVATE: this run has no differential privacy guarantee of its own.',
-            deployment['note'],
-            f'A model of that deployment would be {_guarantee_phrase(deployment)}.',
-        ]
-    if s['epsilon_user'] is None:
-        return [
-            'NOT PRIVATE: this run has no differential privacy guarantee'
-            f' (mechanism: {s["mechanism"]}).'
-        ]
-    lines = [f'The released model is {_guarantee_phrase(s)}.']
-    if s['epsilon_user'] > WEAK_EPSILON:
-        lines.append(f'An epsilon above {WEAK_EPSILON} gives little formal protection.')
-    return lines
-
-
-def _guarantee_phrase(guarantee):
-    return (
-        f'({guarantee["epsilon_user"]:.4g}, {guarantee["delta"]:.3g})-differentially private'
-        ' at the level of users'
-    )
-
-
-def text(statement: dict[str, Any]) -> str:
-    """Returns a statement as text for people."""
-    s = statement
-    lines = ['PRIVACY STATEMENT', '', *headline(s), '']
-    clip = 'none' if s['clip_norm'] is None else f'{s["clip_norm"]:g}'
-    absolute = '' if s['sensitivity'] is None else f' = {s["sensitivity"]:g}'
-    rows = [
-        ('setting', s['setting']),
-        ('covers', s['data_accesses']),
-        ('unit', s['unit']),
-        ('neighbouring data sets', s['neighboring_relation_text']),
-        ('users (N)', s['num_users']),
-        ('virtual clients a round (m)', s['virtual_clients_per_round']),
-        ('users a virtual client (k)', s['users_per_virtual_client']),
-        ('sampler', f'{s["sampler"]}, q = {s["sampling_probability"]:.4g}'),
-        ('assumes', s['assumptions']),
-        ('rounds', f'{s["rounds_completed"]} of {s["rounds_planned"]} planned'),
-        ('mechanism', s['mechanism']),
-        ('noise multiplier (z)', f'{s["noise_multiplier"]:.6g}'),
-        ('clip norm (C)', clip),
-        ('sensitivity', f'{s["sensitivity_over_clip"]:g} C{absolute}'),
-        ('noise on the sum', f'{s["noise_stddev_on_sum"]:.6g} per coordinate'),
-    ]
-    if s['noised_weights'] is not None:
-        rows.append(('noised weights', s['noised_weights']))
-    rows.append(('start', s['start']))
-    if s['participation'] is not None:
-        rows += _participation_rows(s['participation'])
-    if s['epsilon_user'] is not None:
-        rows += guarantee_rows(s, s['accountant_version'])
-    if s['deployment'] is not None:
-        rows += _deployment_rows(s)
-    if s['verify'] is not None:
-        rows.append(('verify with', s['verify']))
-    lines += [f'  {name:<28} {value}' for name, value in rows]
-    for title, key in (
-        ('Released', 'released'),
-        ('To be kept secret', 'secrets'),
-        ('Not covered', 'not_covered'),
-        ('Caveats', 'caveats'),
-    ):
-        lines += ['', f'{title}:'] + [f'  - {item}' for item in s[key]]
-    return '\n'.join(lines) + '\n'
-
-
-def _participation_rows(participation):
-    rows = [
-        ('minimum separation', participation['min_separation']),
-        ('most participations', participation['max_participations']),
-    ]
-    if participation['observed_max_participations'] is not None:
-        rows.append(
-            (
-                'observed',
-                f'separation {participation["observed_min_separation"]},'
-                f' participations {participation["observed_max_participations"]}',
-            )
-        )
-    return rows
-
-
-def guarantee_rows(guarantee: dict[str, Any], version: str) -> list[tuple[str, str]]:
-    """Returns (name, value) rows of a guarantee: a statement, or its `deployment`."""
-    g = guarantee
-    rows = [
-        ('epsilon, user', f'{g["epsilon_user"]:.6g} (PLD)'),
-        ('epsilon, user, by RDP', f'{g["epsilon_user_rdp"]:.6g}'),
-        (
-            'epsilon, virtual client',
-            f'{g["epsilon_virtual_client"]:.6g} ({VIRTUAL_CLIENT_NOTE})',
-        ),
-        ('delta', f'{g["delta"]:.4g}'),
-        ('accountant', version),
-    ]
-    if g['rho'] is not None:
-        rows.insert(3, ('rho (zCDP), user', f'{g["rho"]:.6g}'))
-    return rows
-
-
-def _deployment_rows(s):
-    deployment = s['deployment']
-    rows = [
-        ('users (N)', deployment['num_users']),
-        ('virtual clients a round (m)', deployment['virtual_clients_per_round']),
-        *guarantee_rows(deployment, s['accountant_version']),
-    ]
-    return [('the simulated deployment:', ''), *((f'  {name}', v) for name, v in rows)]

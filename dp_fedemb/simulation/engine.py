@@ -3,7 +3,6 @@
 import collections
 from typing import Any
 
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb.data import store as store_lib

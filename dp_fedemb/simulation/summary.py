@@ -1,6 +1,6 @@
 """What a finished run says: recall before and after, epsilon, where things are."""
 
-from dp_fedemb.privacy import statement as statement_lib
+from dp_fedemb import privacy
 from dp_fedemb.simulation import run_directory as run_directory_lib
 
 _STAGES = ('untrained', 'pretrained', 'trained')
@@ -30,7 +30,7 @@ def text(directory: run_directory_lib.RunDirectory) -> str:
 
 def _privacy(statement):
     if statement.get('epsilon_user') is None:
-        return statement_lib.headline(statement)
+        return privacy.statement_headline(statement)
     return [
         f'epsilon = {statement["epsilon_user"]:.3f} at delta = {statement["delta"]:.3g}, unit:'
         f' one user; {statement["neighboring_relation_text"]}',
