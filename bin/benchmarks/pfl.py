@@ -12,6 +12,7 @@ import contextlib
 import os
 import statistics
 import subprocess
+import tempfile
 
 from dp_fedemb.simulation import runtime
 import workloads
@@ -25,22 +26,27 @@ class PflRounds:
     """Rounds of pfl-research with some number of threads."""
 
     def __init__(self, python: str, threads: int):
+        self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [python, str(SCRIPT), str(threads), str(VIRTUAL_CLIENTS), str(USERS * IMAGES),
              str(USERS)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )
 
     def __call__(self) -> int:
         try:
             self._process.stdin.write('\n')
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
         except BrokenPipeError:
-            line = ''
-        if not line:
-            raise RuntimeError(f'pfl-research ended: {self._process.stderr.read()[-500:]}')
-        return int(line.split()[0])
+            pass  # It has ended, and so do its lines.
+        for line in self._process.stdout:
+            if line.startswith('ROUND '):
+                return int(line.split()[1])
+        raise RuntimeError(f'pfl-research ended: {self._errors()}')
+
+    def _errors(self):
+        self._log.seek(0)
+        return self._log.read().decode(errors='replace').strip()[-500:]
 
     def stop(self) -> None:
         self._process.kill()

@@ -2,8 +2,8 @@
 
 usage: rounds.py THREADS VIRTUAL_CLIENTS EXAMPLES_OF_EACH NUM_LABELS
 
-Prints the examples and seconds of each round. In a folder of its own: beside it, `pfl`
-would be the benchmark of that name.
+Prints ROUND, its examples and its seconds for each; pfl prints metrics in between. In a
+folder of its own: beside the others, `pfl` would be the benchmark of that name.
 """
 
 import sys
@@ -55,7 +55,7 @@ class OnRequest(TrainingProcessCallback):
 
     def after_central_iteration(self, aggregate_metrics, model, *, central_iteration):
         if self._start is not None:
-            print(self._examples, time.perf_counter() - self._start, flush=True)
+            print('ROUND', self._examples, time.perf_counter() - self._start, flush=True)
         stop = not sys.stdin.readline()
         self._start = time.perf_counter()
         return stop, Metrics()
