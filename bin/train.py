@@ -7,6 +7,7 @@ The same command again goes on from the last checkpoint; a finished run says so.
 """
 
 import dataclasses
+import os
 
 import common
 import flag_groups
@@ -59,6 +60,9 @@ _NOT_CONFIGURING = (
 
 def main(_):
     settings = flag_groups.training(FLAGS.rounds)
+    if settings.engine == 'in_process':
+        # Read by TensorFlow when it is first used; a worker gets it at its own start.
+        os.environ['TF_NUM_INTRAOP_THREADS'] = str(settings.intra_op_threads)
     task = flag_groups.task()
     print(task.summary(), flush=True)
     plan = privacy_flags.plan(task.train.num_users)

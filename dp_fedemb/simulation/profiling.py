@@ -56,7 +56,7 @@ def profile_round(
     _, reading = _timed(read_all)
     seconds = collections.OrderedDict([
         ('sampling users, describing shards (*)', sampling),
-        ('reading images (*)', reading),
+        ('starting data sets, reading images (*)', reading),
         ('client compute, clip and sum', max(0.0, whole - fixed)),
         ('transfer, noise and server step', fixed),
         ('whole round', whole),
