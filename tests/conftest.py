@@ -2,10 +2,16 @@
 
 import importlib.util
 import pathlib
+import signal
 
 import pytest
 
 from dp_fedemb import privacy
+
+# A shell starts background jobs with these ignored, which programs started by the tests
+# would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CLIP_NORM = 0.5
 NOISE_MULTIPLIER = 1.5
