@@ -37,6 +37,7 @@ flags.DEFINE_integer(
     'seed', None,
     'Makes the run repeatable. It is a secret: whoever knows it can subtract the noise. By'
     ' default from the operating system.',
+    lower_bound=0,
 )
 flags.DEFINE_bool(
     'profile', False,
