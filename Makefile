@@ -7,7 +7,8 @@ VENV ?= .venv
 PYTHON ?= $(firstword $(foreach p,python3.11 python3 python,$(shell $(p) -c 'import sys; sys.version_info[:2] == (3, 11) and print("$(p)")' 2>/dev/null)))
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+# TensorFlow logs GPUs that it does not find as errors.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 DEMO_DIR ?= runs/demo
 
 .PHONY: demo test doctor lock venv clean

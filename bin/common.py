@@ -1,6 +1,7 @@
 """What every binary starts with: the checkout on the path, errors in one line."""
 
 from collections.abc import Callable
+import os
 import pathlib
 import sys
 
@@ -11,6 +12,9 @@ from absl import logging
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
+
+# TensorFlow logs GPUs that it does not find as errors; what matters it raises.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # What the library raises for input that a user can mend.
 _USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError)
