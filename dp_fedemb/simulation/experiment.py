@@ -100,7 +100,8 @@ class Experiment:
             start = pretrained()
             scores['pretrained'] = evaluate(*start)
         directory.write_json('evaluation.json', scores)
-        facts = {'seed_given': seed is not None, 'start': origin}
+        given = _seed_was_given(directory, seed, resumed=known_seed is not None)
+        facts = {'seed_given': given, 'start': origin}
         weights = self._train(directory, run_seed, facts, evaluate, start, profile)
         scores['trained'] = evaluate(*weights)
         directory.write_json('evaluation.json', scores)
@@ -183,3 +184,12 @@ class Experiment:
 
 def _default_engine():
     return 'in_process' if tf.config.list_physical_devices('GPU') else 'tff'
+
+
+def _seed_was_given(directory, seed, resumed):
+    """Whether the run's seed came from a command line: this one's, or an earlier one's."""
+    if seed is not None or not resumed:
+        return seed is not None
+    statement = directory.read_json('privacy.json')
+    # Interrupted before its first statement, a run may have been given one.
+    return statement is None or statement['seed_given']
