@@ -4,7 +4,6 @@ import measuring
 
 measuring.single_threaded_operations()
 
-import collections
 import statistics
 import time
 
@@ -140,12 +139,7 @@ class StockTff:
                 lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels)
             )
 
-        @tff.tensorflow.computation(
-            collections.OrderedDict(
-                (name, tff.TensorType(spec.dtype.as_numpy_dtype, spec.shape))
-                for name, spec in virtual_clients.SHARD_SPEC.items()
-            )
-        )
+        @tff.tensorflow.computation(tff.types.tensorflow_to_type(virtual_clients.SHARD_SPEC))
         def read_client(shard):
             return read(shard).flat_map(batches)
 

@@ -1,6 +1,5 @@
 """Rounds through TFF, with the interface that the in-process engine has too."""
 
-import collections
 from typing import Any
 
 import tensorflow_federated as tff
@@ -32,12 +31,7 @@ class TffEngine:
         self.num_shards = num_shards
         read = virtual_clients.build_reader(store)
 
-        @tff.tensorflow.computation(
-            collections.OrderedDict(
-                (name, tff.TensorType(spec.dtype.as_numpy_dtype, spec.shape))
-                for name, spec in virtual_clients.SHARD_SPEC.items()
-            )
-        )
+        @tff.tensorflow.computation(tff.types.tensorflow_to_type(virtual_clients.SHARD_SPEC))
         def read_shard(shard):
             return read(shard)
 
