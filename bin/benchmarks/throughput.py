@@ -133,15 +133,14 @@ class StockTff:
         self._sampler, self._store, self._m = plan.sampler(workloads.SEED), store, m
         read = virtual_clients.build_reader(store)
 
-        def batches(client):
-            examples = tf.data.Dataset.from_tensor_slices((client['images'], client['labels']))
-            return examples.batch(32).map(
-                lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels)
-            )
+        def batch(images, rows, labels):
+            return tf.cast(tf.gather(images, rows), tf.float32) / 255.0, labels
 
         @tff.tensorflow.computation(tff.types.tensorflow_to_type(virtual_clients.SHARD_SPEC))
         def read_client(shard):
-            return read(shard).flat_map(batches)
+            rows = tf.data.Dataset.from_tensor_slices((shard['rows'], shard['labels']))
+            # Mapped inside: a data set would take the whole file along by value.
+            return rows.batch(32).map(lambda *rows: batch(read(shard).images, *rows))
 
         def model_fn():
             backbone = model.build_backbone()

@@ -71,8 +71,9 @@ def build_engine(model, config, plan, store, num_shards) -> engine_lib.TffEngine
         config,
         query=aggregation.build_query(plan, SEED),
         server_optimizer=tff.learning.optimizers.build_sgdm(1.0, 0.9),
+        reader=virtual_clients.build_reader(store),
     )
-    return engine_lib.TffEngine(learning_process, store, num_shards)
+    return engine_lib.TffEngine(learning_process, num_shards)
 
 
 class Rounds:

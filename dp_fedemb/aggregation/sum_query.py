@@ -53,9 +53,9 @@ def clip_record(record: Any, clip_norm: tf.Tensor) -> tuple[Any, tf.Tensor]:
     usable = tf.math.is_finite(norm)
     norm = tf.where(usable, norm, 0.0)
     bound = clip_norm * _ROUNDING_MARGIN
-    scale = tf.where(norm > bound, bound / norm, 1.0)
-    # `where` selects instead of multiplying, since 0 * NaN is NaN.
-    clipped = [tf.where(usable, leaf * scale, tf.zeros_like(leaf)) for leaf in leaves]
+    scale = tf.where(usable, tf.where(norm > bound, bound / norm, 1.0), 0.0)
+    # Not `leaf * scale`, since NaN * 0 is NaN; this gives 0 wherever the scale is 0.
+    clipped = [tf.math.multiply_no_nan(leaf, scale) for leaf in leaves]
     return tf.nest.pack_sequence_as(record, clipped), norm
 
 

@@ -6,7 +6,8 @@ the client's graph, so no tensor of users' data crosses from driver to worker.
 """
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +22,34 @@ SHARD_SPEC = collections.OrderedDict(
     splits=tf.TensorSpec([None], tf.int64),  # [V + 1] where each client's part ends
     seeds=tf.TensorSpec([None, 2], tf.int64),  # [V, 2] one key per virtual client
 )
+
+
+class Shard(NamedTuple):
+    """A shard's virtual clients as tensors: `SHARD_SPEC`, and what its rows point to.
+
+    Attributes:
+        images: uint8 [N, H, W, C], all images of the store.
+        rows: int64 [T].
+        labels: int32 [T].
+        splits: int64 [V + 1].
+        seeds: int64 [V, 2].
+    """
+
+    images: tf.Tensor
+    rows: tf.Tensor
+    labels: tf.Tensor
+    splits: tf.Tensor
+    seeds: tf.Tensor
+
+    def client(self, index: tf.Tensor) -> collections.OrderedDict:
+        """Returns virtual client `index`, as `LocalFineTuning.update` takes it."""
+        start, end = self.splits[index], self.splits[index + 1]
+        return collections.OrderedDict(
+            images=self.images,
+            rows=self.rows[start:end],
+            labels=self.labels[start:end],
+            seed=self.seeds[index],
+        )
 
 
 def assemble(
@@ -77,33 +106,21 @@ def empty_shard() -> collections.OrderedDict:
     )
 
 
-def build_reader(store: store_lib.UserStore) -> Callable[..., tf.data.Dataset]:
+def build_reader(store: store_lib.UserStore) -> Callable[[Mapping[str, tf.Tensor]], Shard]:
     """Returns the in-graph function from a shard descriptor to its virtual clients.
 
-    The data set that it makes has elements as in
-    `dp_fedemb.learning.virtual_client_spec`. It maps the store's image file into
-    memory once per shard and copies out only the rows it needs. On several machines
-    the file must be at the same path on each.
+    It maps the store's image file into memory, from which a step gathers the rows of its
+    batch. There is no data set: to set one up takes longer than to train a small virtual
+    client. On several machines the file must be at the same path on each.
     """
     shape = [store.num_examples, *store.image_shape]
     path = str(store.images_path)
 
-    def read(shard) -> tf.data.Dataset:
-        def virtual_client(index):
-            start, end = shard['splits'][index], shard['splits'][index + 1]
-            # A memory map. Inside this function, since a data set takes what it captures
-            # along by value, the whole file, wherever TFF sends it.
-            images = tf.raw_ops.ImmutableConst(
-                dtype=tf.uint8, shape=shape, memory_region_name=path
-            )
-            return collections.OrderedDict(
-                images=tf.gather(images, shard['rows'][start:end]),
-                labels=shard['labels'][start:end],
-                seed=shard['seeds'][index],
-            )
-
-        indices = tf.data.Dataset.range(tf.size(shard['splits'], tf.int64) - 1)
-        return indices.map(virtual_client).prefetch(1)
+    def read(shard: Mapping[str, tf.Tensor]) -> Shard:
+        images = tf.raw_ops.ImmutableConst(
+            dtype=tf.uint8, shape=shape, memory_region_name=path
+        )
+        return Shard(images=images, **shard)
 
     return read
 

@@ -1,6 +1,5 @@
 """The same rounds without TFF's runtime: for GPUs and for debugging."""
 
-import collections
 from concurrent import futures
 from typing import Any
 
@@ -29,22 +28,29 @@ class InProcessEngine(server_rounds.ServerRounds):
         Args:
             model: as in `build_dp_fedemb`.
             config: as in `build_dp_fedemb`.
-            reader: shard descriptor -> data set of virtual clients.
+            reader: shard descriptor -> its virtual clients, as `ShardWork.run` takes
+                them; `virtual_clients.build_reader(store)`.
             num_shards: shards per round; they run side by side in threads.
             **options: of `ServerRounds`.
         """
         super().__init__(model, config, num_shards=num_shards, **options)
-        self._reader = reader
-        self._works = [
-            shard_work.ShardWork(model, config, self._query) for _ in range(num_shards)
-        ]
+        works = [shard_work.ShardWork(model, config, self._query) for _ in range(num_shards)]
+        self._functions = [_function(work, reader) for work in works]
         self._pool = futures.ThreadPoolExecutor(num_shards)
 
     def _partial_sums(self, weights, params, rate, shards):
-        def run(work, shard):
-            shard = collections.OrderedDict(
-                (key, tf.convert_to_tensor(value)) for key, value in shard.items()
-            )
-            return work.run(weights, params, rate, self._reader(shard))
+        def run(function, shard):
+            shard = {name: tf.convert_to_tensor(value) for name, value in shard.items()}
+            # Traced once, whatever the sizes of the first shard are.
+            specs = {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
+                     for name, value in shard.items()}
+            traced = function.get_concrete_function(weights, params, rate, specs)
+            return traced(weights, params, rate, shard)
 
-        return list(self._pool.map(run, self._works, shards))
+        return list(self._pool.map(run, self._functions, shards))
+
+
+def _function(work, reader):
+    return tf.function(
+        lambda weights, params, rate, shard: work.run(weights, params, rate, reader(shard))
+    )

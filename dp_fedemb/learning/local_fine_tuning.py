@@ -78,7 +78,8 @@ class LocalFineTuning:
         Args:
             theta: the round's trainable backbone weights.
             client: as specified by `virtual_client_spec`; may have no examples, and
-                then the update is zero.
+                then the update is zero. With a further entry `rows`, int64 [n], its
+                images are those rows of `images`.
             learning_rate: float32 scalar, the backbone's in this round.
 
         Returns:
@@ -107,8 +108,9 @@ class LocalFineTuning:
             if tf.equal(position, 0):
                 order = _shuffled(num_examples, seed, epoch)
             batch = order[position * config.batch_size : (position + 1) * config.batch_size]
+            rows = tf.gather(client['rows'], batch) if 'rows' in client else batch
             loss, head, head_momenta = self._step(
-                embedding_model.preprocess(tf.gather(images, batch)),
+                embedding_model.preprocess(tf.gather(images, rows)),
                 tf.gather(labels, batch),
                 step,
                 learning_rate,

@@ -12,6 +12,7 @@ Privacy*, CVPR 2023 (arXiv 2211.10844), Algorithm 1. One round:
 
 import collections
 from collections.abc import Callable
+import functools
 from typing import Optional
 
 import numpy as np
@@ -19,6 +20,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
+from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import local_fine_tuning
 from dp_fedemb.learning import schedules
@@ -37,14 +39,16 @@ def build_dp_fedemb(
     server_optimizer: Optional[tff.learning.optimizers.Optimizer] = None,
     learning_rate_schedule: Schedule = schedules.constant,
     raw_metrics: bool = False,
+    reader: Optional[Callable[..., virtual_clients.Shard]] = None,
 ) -> tff.learning.templates.LearningProcess:
     """Builds the learning process.
 
     The data of a TFF client is a sequence of virtual clients
-    (`local_fine_tuning.virtual_client_spec`). With `query`, a TFF client is a shard:
-    it may hold any number of them, and each is one record of the query. With
-    `model_aggregator`, one TFF client is one record, so give it one virtual client;
-    any TFF aggregator can be plugged in there.
+    (`local_fine_tuning.virtual_client_spec`), or with `reader` a descriptor of some
+    (`virtual_clients.SHARD_SPEC`), whose images it reads itself. With `query`, a TFF
+    client is a shard: it may hold any number of virtual clients, and each is one record
+    of the query. With `model_aggregator`, one TFF client is one record, so give it one
+    virtual client; any TFF aggregator can be plugged in there.
 
     Args:
         model: backbone, head and image shape.
@@ -57,6 +61,7 @@ def build_dp_fedemb(
             `config.learning_rate` in it.
         raw_metrics: adds the mean training loss and update norm to the metrics.
             They are computed from users' data WITHOUT noise, outside the guarantee.
+        reader: `virtual_clients.build_reader(store)`: faster than sequences.
 
     Returns:
         A process whose state is `tff.learning.templates.LearningAlgorithmState` and
@@ -82,11 +87,17 @@ def build_dp_fedemb(
         )
 
     weights_type = initial_weights.type_signature.result
-    data_type = tff.SequenceType(
-        tff.types.tensorflow_to_type(
-            local_fine_tuning.virtual_client_spec(model.image_shape)
-        )
-    )
+    if reader is None:
+        element = local_fine_tuning.virtual_client_spec(model.image_shape)
+        data_type = tff.SequenceType(tff.types.tensorflow_to_type(element))
+    else:
+        data_type = tff.types.tensorflow_to_type(virtual_clients.SHARD_SPEC)
+
+    def run_clients(query, weights, params, learning_rate, data):
+        work = shard_work.ShardWork(model, config, query)
+        clients = data if reader is None else reader(data)
+        return work.run(weights, params, learning_rate, clients)
+
     finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
         server_optimizer, weights_type
     )
@@ -94,12 +105,11 @@ def build_dp_fedemb(
     if query is not None:
         return _compose_sharded(
             initial_weights, finalizer, query, rate_at, data_type, raw_metrics,
-            lambda: shard_work.ShardWork(model, config, query),
+            functools.partial(run_clients, query),
         )
-    single_record = shard_work.SumOnlyQuery()
     client_work = _build_client_work(
         weights_type, rate_at, data_type, raw_metrics,
-        lambda: shard_work.ShardWork(model, config, single_record),
+        functools.partial(run_clients, shard_work.SumOnlyQuery()),
     )
     aggregator = tff.aggregators.as_weighted_aggregator(model_aggregator)
     return tff.learning.templates.compose_learning_process(
@@ -131,12 +141,12 @@ def _next_round(round_num):
     return round_num + 1
 
 
-def _build_client_work(weights_type, rate_at, data_type, raw_metrics, build_work):
+def _build_client_work(weights_type, rate_at, data_type, raw_metrics, run_clients):
     """One TFF client = one record: the plain path, for any aggregator."""
 
     @tff.tensorflow.computation(weights_type, rate_at.type_signature.result, data_type)
     def fine_tune(weights, learning_rate, data):
-        update, measurements = build_work().run(weights, (), learning_rate, data)
+        update, measurements = run_clients(weights, (), learning_rate, data)
         result = tff.learning.templates.ClientResult(
             update=update, update_weight=tf.constant(1.0)
         )
@@ -164,7 +174,7 @@ def _build_client_work(weights_type, rate_at, data_type, raw_metrics, build_work
 
 
 def _compose_sharded(
-    initial_weights, finalizer, query, rate_at, data_type, raw_metrics, build_work
+    initial_weights, finalizer, query, rate_at, data_type, raw_metrics, run_clients
 ):
     """One TFF client = one shard of virtual clients: the fast path.
 
@@ -183,7 +193,7 @@ def _compose_sharded(
         data_type,
     )
     def run_shard(weights, params, learning_rate, data):
-        return build_work().run(weights, params, learning_rate, data)
+        return run_clients(weights, params, learning_rate, data)
 
     partial_sum_type = run_shard.type_signature.result[0]
 

@@ -4,9 +4,6 @@ from typing import Any
 
 import tensorflow_federated as tff
 
-from dp_fedemb.data import store as store_lib
-from dp_fedemb.data import virtual_clients
-
 
 class TffEngine:
     """A `build_dp_fedemb` process whose clients read their images in the graph.
@@ -15,29 +12,15 @@ class TffEngine:
     descriptors (row numbers, labels, seeds) go from driver to worker.
     """
 
-    def __init__(
-        self,
-        process: tff.learning.templates.LearningProcess,
-        store: store_lib.UserStore,
-        num_shards: int,
-    ):
-        """Composes the process with the reading of data.
+    def __init__(self, process: tff.learning.templates.LearningProcess, num_shards: int):
+        """Wraps a process.
 
         Args:
-            process: built with `query`, so that a client is a shard.
-            store: the training users.
+            process: built with `query`, so that a client is a shard, and with `reader`.
             num_shards: shards per round; one per core keeps all cores busy.
         """
         self.num_shards = num_shards
-        read = virtual_clients.build_reader(store)
-
-        @tff.tensorflow.computation(tff.types.tensorflow_to_type(virtual_clients.SHARD_SPEC))
-        def read_shard(shard):
-            return read(shard)
-
-        self._process = tff.simulation.compose_dataset_computation_with_learning_process(
-            read_shard, process
-        )
+        self._process = process
 
     def initialize(self) -> Any:
         """Returns the state before the first round, NumPy leaves."""

@@ -157,6 +157,7 @@ class Experiment:
             raw_metrics=settings.raw_metrics,
         )
         parallelism = settings.client_parallelism or runtime_lib.default_parallelism()
+        reader = virtual_clients.build_reader(self.train)
         if settings.workers:
             runtime = remote_engine.RemoteRuntime(settings.workers, settings.worker_timeout_s)
             with runtime:
@@ -172,14 +173,16 @@ class Experiment:
             yield in_process.InProcessEngine(
                 model,
                 settings.client,
-                reader=virtual_clients.build_reader(self.train),
+                reader=reader,
                 num_shards=parallelism,
                 **options,
             )
         else:
             with runtime_lib.LocalRuntime(parallelism, settings.intra_op_threads):
-                process = process_lib.build_dp_fedemb(model, settings.client, **options)
-                yield engine_lib.TffEngine(process, self.train, parallelism)
+                process = process_lib.build_dp_fedemb(
+                    model, settings.client, reader=reader, **options
+                )
+                yield engine_lib.TffEngine(process, parallelism)
 
 
 def _default_engine():

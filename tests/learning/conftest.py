@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from dp_fedemb import models
+from dp_fedemb.data import virtual_clients
 
 IMAGE_SHAPE = (4, 4, 1)
 HIDDEN, EMBEDDING_DIM = 5, 3
@@ -73,6 +74,25 @@ def describe():
 
 @pytest.fixture(scope='session')
 def read():
+    """Function from a shard descriptor to its virtual clients, as the engines read them."""
+
+    def read_shard(shard):
+        images = shard['images']
+        # Backwards, so that a row is not its own position.
+        rows = tf.range(tf.shape(images, tf.int64)[0] - 1, -1, -1)
+        return virtual_clients.Shard(
+            images=images[::-1],
+            rows=rows,
+            labels=shard['labels'],
+            splits=shard['splits'],
+            seeds=shard['seeds'],
+        )
+
+    return read_shard
+
+
+@pytest.fixture(scope='session')
+def read_sequence():
     """Function from a shard descriptor to the data set of its virtual clients."""
 
     def read_shard(shard):

@@ -1,7 +1,8 @@
 """Plain TFF path, sharded TFF path and in-process engine: the same rounds.
 
 Noise included, for every mechanism, over rounds in which trees end, clip norms move,
-virtual clients are empty and once nobody takes part at all.
+virtual clients are empty and once nobody takes part at all. TFF gets sequences of virtual
+clients here, the engine shards with rows.
 """
 
 import numpy as np
@@ -39,7 +40,8 @@ def numpy_weights(state):
 
 @pytest.mark.parametrize('mechanism', sorted(privacy.MECHANISMS))
 def test_same_weights_after_every_round(
-    mechanism, tff_runtime, small_model, small_weights, make_clients, make_plan, describe, read
+    mechanism, tff_runtime, small_model, small_weights, make_clients, make_plan, describe, read,
+    read_sequence,
 ):
     plan = make_plan(mechanism)
     query = aggregation.build_query(plan, SEED)
@@ -61,10 +63,10 @@ def test_same_weights_after_every_round(
         # Another division into shards than the engine's; one shard holds nothing.
         shards = [describe(clients[:1]), describe(clients[1:]), describe([])]
         states['sharded'] = sharded.next(
-            states['sharded'], [read(shard) for shard in shards]
+            states['sharded'], [read_sequence(shard) for shard in shards]
         ).state
         states['plain'] = plain.next(
-            states['plain'], [read(describe([client])) for client in clients]
+            states['plain'], [read_sequence(describe([client])) for client in clients]
         ).state
         states['engine'] = engine.next(
             states['engine'], [describe(clients[::2]), describe(clients[1::2])]

@@ -157,7 +157,7 @@ def test_rounds_match_the_reference(
 
 
 def test_tff_process_matches_the_reference(
-    tff_runtime, small_model, small_weights, make_clients, make_plan, describe, read
+    tff_runtime, small_model, small_weights, make_clients, make_plan, describe, read_sequence
 ):
     plan, config = make_plan('gaussian'), CONFIGS['all options']
     query = aggregation.build_query(plan, 31)
@@ -168,7 +168,7 @@ def test_tff_process_matches_the_reference(
     state = start(process, small_weights)
     rounds = [make_clients(SIZES, seed) for seed in range(2)]
     for clients in rounds:
-        shards = [read(describe(part)) for part in (clients[:2], clients[2:])]
+        shards = [read_sequence(describe(part)) for part in (clients[:2], clients[2:])]
         state = process.next(state, shards).state
     expected = rounds_of_reference(small_weights, rounds, config, plan, query)
     assert_weights(process.get_model_weights(state).trainable, expected)
