@@ -92,6 +92,10 @@ def define_training() -> None:
     flags.DEFINE_string(
         'client_lr_schedule', 'constant', 'Over rounds: constant, linear, cosine or step.'
     )
+    flags.DEFINE_string(
+        'local_lr_schedule', 'constant',
+        "Over a virtual client's local steps, times that over rounds; the same names.",
+    )
     flags.DEFINE_float('client_momentum', 0.0, 'Of local steps.')
     flags.DEFINE_float('head_lr_scale', 1.0, "The head's learning rate over the backbone's.")
     flags.DEFINE_integer('head_only_steps', 0, 'First local steps that train the head alone.')
@@ -135,6 +139,7 @@ def training(rounds: int):
             local_epochs=FLAGS.local_epochs,
             batch_size=FLAGS.batch_size,
             momentum=FLAGS.client_momentum,
+            local_lr_schedule=FLAGS.local_lr_schedule,
         ),
         schedule=settings.TrainingSchedule(
             rounds, FLAGS.rounds_per_eval, FLAGS.rounds_per_checkpoint

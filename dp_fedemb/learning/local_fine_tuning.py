@@ -10,6 +10,7 @@ import functools
 import tensorflow as tf
 
 from dp_fedemb.learning import client_config
+from dp_fedemb.learning import schedules
 from dp_fedemb.models import embedding_model
 
 
@@ -80,7 +81,8 @@ class LocalFineTuning:
             client: as specified by `virtual_client_spec`; may have no examples, and
                 then the update is zero. With a further entry `rows`, int64 [n], its
                 images are those rows of `images`.
-            learning_rate: float32 scalar, the backbone's in this round.
+            learning_rate: float32 scalar, the backbone's in this round, before the
+                schedule of local steps.
 
         Returns:
             theta minus the fine-tuned backbone weights (a pseudo-gradient, the sign
@@ -93,9 +95,10 @@ class LocalFineTuning:
         head = self._start(theta, labels, seed)
         head_momenta = [tf.zeros_like(weight) for weight in head if self._momenta]
         steps_per_epoch = -(-num_examples // config.batch_size)
+        num_steps = steps_per_epoch * config.local_epochs
         loss_sum = 0.0
         order = tf.range(num_examples)
-        for step in tf.range(steps_per_epoch * config.local_epochs):
+        for step in tf.range(num_steps):
             tf.autograph.experimental.set_loop_options(
                 shape_invariants=[
                     (head, self._head_shapes),
@@ -113,14 +116,13 @@ class LocalFineTuning:
                 embedding_model.preprocess(tf.gather(images, rows)),
                 tf.gather(labels, batch),
                 step,
-                learning_rate,
+                self._rate_at(step, num_steps, learning_rate),
                 head,
                 head_momenta,
             )
             loss_sum += loss
         delta = [start - weight for start, weight in zip(theta, self._backbone_weights)]
-        num_steps = tf.cast(steps_per_epoch * config.local_epochs, tf.float32)
-        return delta, loss_sum / tf.maximum(num_steps, 1.0)
+        return delta, loss_sum / tf.maximum(tf.cast(num_steps, tf.float32), 1.0)
 
     def _start(self, theta, labels, seed):
         """Overwrites the variables; returns a fresh head."""
@@ -131,6 +133,13 @@ class LocalFineTuning:
         num_identities = tf.reduce_max(tf.concat([labels, [0]], axis=0)) + 1
         fresh = self._head.initial_weights(self._embedding_dim, num_identities, seed)
         return [tf.ensure_shape(v, shape) for v, shape in zip(fresh, self._head_shapes)]
+
+    def _rate_at(self, step, num_steps, learning_rate):
+        """The backbone's rate in a step (from 0) of all those of this virtual client."""
+        name = self._config.local_lr_schedule
+        if name == 'constant':
+            return learning_rate  # Not times 1: a step has no operation to spare.
+        return learning_rate * schedules.SCHEDULES[name](step, num_steps)
 
     def _step(self, images, labels, step, learning_rate, head, head_momenta):
         head_only_steps = self._config.head_only_steps

@@ -1,4 +1,8 @@
-"""Client learning-rate schedules: round -> factor of the base rate."""
+"""Learning-rate schedules: when -> factor of the base rate.
+
+Over the rounds of a run, over the local steps of a virtual client, or over the steps
+of a centralised training.
+"""
 
 from collections.abc import Callable
 import functools
@@ -17,25 +21,26 @@ def constant(round_num: tf.Tensor) -> tf.Tensor:
     return tf.constant(1.0)
 
 
-def _progress(round_num, rounds):
-    return tf.minimum(tf.cast(round_num, tf.float32) / rounds, 1.0)
+def _progress(now, total):
+    return tf.minimum(tf.cast(now, tf.float32) / tf.cast(total, tf.float32), 1.0)
 
 
-def _linear(round_num, rounds):
-    return 1.0 - 0.99 * _progress(round_num, rounds)
+def _linear(now, total):
+    return 1.0 - 0.99 * _progress(now, total)
 
 
-def _cosine(round_num, rounds):
-    return 0.5 * (1.0 + tf.cos(math.pi * _progress(round_num, rounds)))
+def _cosine(now, total):
+    return 0.5 * (1.0 + tf.cos(math.pi * _progress(now, total)))
 
 
-def _step(round_num, rounds):
-    return tf.pow(0.1, tf.floor(3.0 * _progress(round_num, rounds)))
+def _step(now, total):
+    return tf.pow(0.1, tf.floor(3.0 * _progress(now, total)))
 
 
-# Name (as in --client_lr_schedule) -> function(round_num, rounds).
+# Name, one of `client_config.LR_SCHEDULES` -> function(now, total) to a float32 scalar.
+# Rounds or steps, counted from 0; numbers or scalar tensors, the total above 0.
 SCHEDULES = {
-    'constant': lambda round_num, rounds: constant(round_num),
+    'constant': lambda now, total: constant(now),
     'linear': _linear,
     'cosine': _cosine,
     'step': _step,
@@ -55,4 +60,4 @@ def build(name: str, rounds: int) -> Schedule:
     """
     validate.one_of('client_lr_schedule', name, SCHEDULES)
     validate.positive(rounds=rounds)
-    return functools.partial(SCHEDULES[name], rounds=rounds)
+    return functools.partial(SCHEDULES[name], total=rounds)

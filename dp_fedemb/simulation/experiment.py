@@ -10,7 +10,6 @@ import tensorflow_federated as tff
 
 from dp_fedemb import aggregation
 from dp_fedemb import privacy
-from dp_fedemb import validate
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import in_process
@@ -47,11 +46,6 @@ class Experiment:
     settings: settings_lib.Settings
     train: store_lib.UserStore
     test: store_lib.UserStore
-
-    def __post_init__(self):
-        validate.one_of(
-            'client_lr_schedule', self.settings.client_lr_schedule, schedules.SCHEDULES
-        )
 
     @property
     def trained_model(self) -> embedding_model.EmbeddingModel:

@@ -19,6 +19,9 @@ from typing import Any, Optional, Union
 
 from dp_fedemb import privacy
 
+# What a config.json from before an option existed means by not naming it.
+_ABSENT = {'training.client.local_lr_schedule': 'constant'}
+
 
 class RunDirectory:
     """Paths of a run, and files that appear whole or not at all."""
@@ -115,7 +118,7 @@ class RunDirectory:
 def _difference(known, asked, prefix=''):
     """First difference of two nested dicts: (dotted name, known, asked), or None."""
     for name in sorted({*known, *asked}):
-        old, new = known.get(name), asked.get(name)
+        old, new = known.get(name, _ABSENT.get(f'{prefix}{name}')), asked.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             inner = _difference(old, new, f'{prefix}{name}.')
             if inner:

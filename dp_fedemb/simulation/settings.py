@@ -46,7 +46,7 @@ class Settings:
     Attributes:
         client: local fine-tuning.
         schedule: rounds, evaluations, checkpoints.
-        client_lr_schedule: a name of `schedules.SCHEDULES`.
+        client_lr_schedule: one of `client_config.LR_SCHEDULES`, over the rounds.
         server_lr: of the server's SGD.
         server_momentum: of the server's SGD.
         algorithm: 'fedemb' (local heads, backbone aggregated) or 'fedavg' (one head
@@ -77,6 +77,9 @@ class Settings:
 
     def __post_init__(self):
         validate.positive(server_lr=self.server_lr)
+        validate.one_of(
+            'client_lr_schedule', self.client_lr_schedule, client_config.LR_SCHEDULES
+        )
         validate.one_of('algorithm', self.algorithm, ALGORITHMS)
         if self.engine is not None:
             validate.one_of('engine', self.engine, ENGINES)

@@ -64,11 +64,21 @@ def test_the_same_command_again_says_that_it_is_finished(tiny_run, run_binary, t
     assert {path: path.stat().st_mtime_ns for path in directory.rglob('*')} == before
 
 
-def test_another_configuration_is_refused(tiny_run, run_binary, tiny):
+@pytest.mark.parametrize(
+    'flag, words',
+    [
+        ('--clip_norm=2', 'clip_norm='),
+        ('--local_lr_schedule=step', "client.local_lr_schedule='constant', not 'step'"),
+    ],
+)
+def test_another_configuration_is_refused(tiny_run, run_binary, tiny, flag, words):
     directory, _ = tiny_run
-    result = run_binary('train', *tiny, '--clip_norm=2', f'--output_dir={directory}')
+    # As it began but for the one flag.
+    same = [*tiny, '--pretrained=public', '--pretrain_epochs=1']
+    result = run_binary('train', *same, flag, f'--output_dir={directory}')
     error = one_line_error(result)
     assert str(directory) in error and 'choose another directory' in error
+    assert words in error
 
 
 def test_evaluate_finds_what_the_run_found(tiny_run, run_binary, tiny):
@@ -112,6 +122,8 @@ def test_a_pretrained_start_with_other_shapes_is_refused(tiny_run, run_binary, t
         (['--virtual_clients_per_round=500'], 'lower one of the first two'),
         (['--delta=0.5'], 'delta=0.5'),
         (['--client_lr=0'], 'client_lr=0.0'),
+        (['--client_lr_schedule=nope'], "client_lr_schedule='nope': expected one of"),
+        (['--local_lr_schedule=nope'], "local_lr_schedule='nope': expected one of"),
         (['--task_option=nope=1'], 'task synthetic has no such option'),
         (['--mechanism=tree', '--sampling=poisson'], 'use sampling=min_separation'),
         (['--mechanism=none'], 'it neither clips nor noises'),

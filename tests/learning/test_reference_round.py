@@ -22,7 +22,10 @@ CONFIGS = {
     'one epoch': client_config.ClientConfig(learning_rate=0.3, batch_size=4),
     'all options': client_config.ClientConfig(
         learning_rate=0.2, head_lr_scale=5.0, head_only_steps=2, local_epochs=3,
-        batch_size=3, momentum=0.8,
+        batch_size=3, momentum=0.8, local_lr_schedule='cosine',
+    ),
+    'local schedule': client_config.ClientConfig(
+        learning_rate=0.3, batch_size=4, local_epochs=2, local_lr_schedule='linear'
     ),
     'one batch': client_config.ClientConfig(learning_rate=0.5, batch_size=100, momentum=0.5),
     'head only': client_config.ClientConfig(head_only_steps=1000, batch_size=4),
@@ -60,6 +63,13 @@ def gradients(backbone, head, images, labels):
     return of_backbone, [embeddings.T @ d_logits, d_logits.sum(0)]
 
 
+LOCAL_FACTORS = {
+    'constant': lambda part: 1.0,
+    'linear': lambda part: 1 - 0.99 * part,
+    'cosine': lambda part: (1 + np.cos(np.pi * part)) / 2,
+}
+
+
 def local_update(theta, client, config, rate):
     """Algorithm 1, the client's part: start minus end of the backbone."""
     backbone = [weight.astype(np.float64) for weight in theta]
@@ -67,7 +77,7 @@ def local_update(theta, client, config, rate):
     identities = 1 + max(client['labels'], default=0)
     head = new_head(backbone[-1].size, identities, client['seed'])
     momenta = [np.zeros_like(weight) for weight in backbone + head]
-    step = 0
+    step, steps = 0, config.local_epochs * int(np.ceil(count / config.batch_size))
     for epoch in range(config.local_epochs):
         order = order_of_epoch(count, client['seed'], epoch)
         for first in range(0, count, config.batch_size):
@@ -76,6 +86,7 @@ def local_update(theta, client, config, rate):
                 backbone, head, client['images'][batch], client['labels'][batch]
             )
             joint = step >= config.head_only_steps
+            step_rate = rate * LOCAL_FACTORS[config.local_lr_schedule](step / steps)
             for index, (weight, gradient) in enumerate(
                 zip(backbone + head, of_backbone + of_head)
             ):
@@ -83,7 +94,8 @@ def local_update(theta, client, config, rate):
                 if not (joint or in_head):
                     continue
                 momenta[index] = config.momentum * momenta[index] + gradient
-                weight -= rate * (config.head_lr_scale if in_head else 1.0) * momenta[index]
+                scale = config.head_lr_scale if in_head else 1.0
+                weight -= step_rate * scale * momenta[index]
             step += 1
     return [start - end for start, end in zip(theta, backbone)]
 
@@ -183,6 +195,7 @@ def test_tff_process_matches_the_reference(
         {'local_epochs': 2},
         {'batch_size': 4},
         {'learning_rate': 0.21},
+        {'local_lr_schedule': 'constant'},
     ],
     ids=str,
 )

@@ -1,4 +1,4 @@
-"""Client learning-rate schedules, and the checks of the client's configuration."""
+"""Learning-rate schedules, and the checks of the client's configuration."""
 
 import numpy as np
 import pytest
@@ -29,6 +29,19 @@ def test_steps_are_at_thirds():
     np.testing.assert_allclose(factors, [1, 0.1, 0.1, 0.01, 0.01], rtol=1e-5)
 
 
+@pytest.mark.parametrize('name', list(schedules.SCHEDULES))
+def test_total_known_in_the_graph_only(name):
+    factor = tf.function(schedules.SCHEDULES[name], [tf.TensorSpec([], tf.int32)] * 2)
+    schedule = schedules.build(name, rounds=7)
+    for now in range(9):
+        np.testing.assert_allclose(factor(now, 7), schedule(now), rtol=1e-6, atol=1e-7)
+    assert factor(0, 1) == 1  # A single step is not slowed down.
+
+
+def test_names_without_tensorflow_are_those_of_the_schedules():
+    assert list(client_config.LR_SCHEDULES) == list(schedules.SCHEDULES)
+
+
 def test_unknown_schedule_and_rounds():
     with pytest.raises(ValueError, match='expected one of constant, linear, cosine, step'):
         schedules.build('exponential', 10)
@@ -45,6 +58,10 @@ def test_unknown_schedule_and_rounds():
         ({'local_epochs': 0}, 'local_epochs=0'),
         ({'batch_size': 0}, 'batch_size=0'),
         ({'momentum': 1.0}, 'client_momentum=1.0'),
+        (
+            {'local_lr_schedule': 'warm'},
+            "local_lr_schedule='warm': expected one of constant, linear, cosine, step",
+        ),
     ],
 )
 def test_client_config_names_what_is_wrong(changes, words):

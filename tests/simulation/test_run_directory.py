@@ -40,6 +40,16 @@ def test_another_configuration_is_refused_by_name(tmp_path, changed, words):
         begun(tmp_path, changed)
 
 
+def test_a_run_from_before_local_schedules_goes_on(tmp_path):
+    def config(**client):
+        return {'training': {'client': client}}
+
+    begun(tmp_path, config(momentum=0.5))
+    begun(tmp_path, config(momentum=0.5, local_lr_schedule='constant'))
+    with pytest.raises(ValueError, match="local_lr_schedule='constant', not 'cosine'"):
+        begun(tmp_path, config(momentum=0.5, local_lr_schedule='cosine'))
+
+
 def test_foreign_directories_are_left_alone(tmp_path):
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'thesis.tex').write_text('dear')
