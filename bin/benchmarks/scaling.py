@@ -21,30 +21,30 @@ ROUNDS = 3
 def main():
     cores = measuring.cores()
     print(f'{"what":<44} {"weights":>9} {"examples":>8} {"round s":>8} {"empty s":>8} {"sample s":>8}')
-    with runtime.LocalRuntime(cores):
+    with runtime.LocalRuntime(cores) as local:
         store = workloads.random_store(2000, 32)
         for m in (16, 64, 256, 1024):
-            _row(f'{m} virtual clients of one step', workloads.lenet(), store, m, 1, cores)
+            _row(f'{m} virtual clients of one step', workloads.lenet(), store, m, 1, local)
         for users in (1_000, 10_000, 100_000):
             population = workloads.random_store(users, 2, (28, 28, 1))
-            _row(f'population of {users:,} users', workloads.lenet(), population, 16, 16, cores)
+            _row(f'population of {users:,} users', workloads.lenet(), population, 16, 16, local)
         for dim in (32, 512, 1024):
             model = models.build_embedding_model('lenet', (28, 28, 1), dim)
-            _row(f'embeddings of {dim}', model, store, 16, 1, cores)
+            _row(f'embeddings of {dim}', model, store, 16, 1, local)
         for side in (14, 56):
             shape = (side, side, 1)
             model = models.build_embedding_model('lenet', shape, 128)
             pictures = workloads.random_store(200, 32, shape)
-            _row(f'images of {side}x{side}', model, pictures, 16, 1, cores)
+            _row(f'images of {side}x{side}', model, pictures, 16, 1, local)
 
 
-def _row(what, model, store, m, k, cores):
+def _row(what, model, store, m, k, local):
     plan = workloads.build_plan(store, m, k)
-    engine = workloads.build_engine(model, workloads.config(), plan, store, cores)
+    engine = workloads.build_engine(model, workloads.config(), plan, store, local)
     work = workloads.Rounds(engine, plan, store, model)
     work()
     state = engine.initialize()
-    empty = [virtual_clients.empty_shard()] * cores
+    empty = [virtual_clients.empty_shard()] * engine.num_shards
     engine.next(state, empty)
     rows = []
     for number in range(ROUNDS):
@@ -55,7 +55,7 @@ def _row(what, model, store, m, k, cores):
         fixed = time.perf_counter() - start - whole
         start = time.perf_counter()
         cohort = plan.sampler(workloads.SEED).cohort(number)
-        virtual_clients.assemble(store, cohort, workloads.SEED, number, cores)
+        virtual_clients.assemble(store, cohort, workloads.SEED, number, engine.num_shards)
         rows.append((examples, whole, fixed, time.perf_counter() - start))
     examples, whole, fixed, sampling = map(statistics.median, zip(*rows))
     print(

@@ -23,16 +23,16 @@ def main():
     repetitions = 2 if quick else 5
     cores = measuring.cores()
     model = workloads.lenet()
-    with runtime.LocalRuntime(cores):
+    with runtime.LocalRuntime(cores) as local:
         # As EMNIST in the paper: hundreds of images in each virtual client.
         store = workloads.random_store(1000, 80)
         limit = workloads.PlainLoop(model, 8, cores)
         # One user with one batch of images per virtual client.
         small_store = workloads.random_store(2000, 32)
         works = {
-            'rounds': rounds(model, store, 16, 8, cores),
+            'rounds': rounds(model, store, 16, 8, local),
             'plain_loop': lambda: limit(16 * 640),
-            'small_client_rounds': rounds(model, small_store, 256, 1, cores),
+            'small_client_rounds': rounds(model, small_store, 256, 1, local),
         }
         if not quick:
             works['stock_tff'] = StockTff(model, store, 16, 8)
@@ -40,7 +40,7 @@ def main():
                 population = workloads.random_store(
                     12_500, 8, identities_per_user=8, num_identities=count
                 )
-                works[f'identities_{count}'] = rounds(model, population, 16, 20, cores)
+                works[f'identities_{count}'] = rounds(model, population, 16, 20, local)
         rates = measuring.interleaved(works, repetitions)
         compare = lambda ours, theirs: measuring.ratio(rates, ours, theirs)
         results = {
@@ -50,32 +50,32 @@ def main():
         }
         if not quick:
             results['throughput_vs_tff'] = compare('rounds', 'stock_tff')
-            results['bfloat16_gain'] = bfloat16_gain(cores, repetitions)
+            results['bfloat16_gain'] = bfloat16_gain(local, repetitions)
             results['identities_ratio'] = compare(
                 *(f'identities_{count}' for count in reversed(IDENTITIES))
             )
-            fewer = rounds(model, small_store, 64, 1, cores)
+            fewer = rounds(model, small_store, 64, 1, local)
             results['client_overhead_ms'] = client_overhead(
                 fewer, works['small_client_rounds'], limit, repetitions
             )
     measuring.report(results)
 
 
-def rounds(model, store, m, k, cores):
+def rounds(model, store, m, k, local):
     """Rounds of m virtual clients with k users each."""
     plan = workloads.build_plan(store, m, k)
-    engine = workloads.build_engine(model, workloads.config(), plan, store, cores)
+    engine = workloads.build_engine(model, workloads.config(), plan, store, local)
     return workloads.Rounds(engine, plan, store, model)
 
 
-def bfloat16_gain(cores, repetitions):
+def bfloat16_gain(local, repetitions):
     """Of whole rounds, with the gain that the plain loop has on the same CPU."""
     store = workloads.random_store(2000, 20)
     works = {}
     for precision in ('float32', 'bfloat16'):
         model = workloads.lenet(precision)
-        limit = workloads.PlainLoop(model, 8, cores)
-        works[precision] = rounds(model, store, 16, 8, cores)
+        limit = workloads.PlainLoop(model, 8, local.client_parallelism)
+        works[precision] = rounds(model, store, 16, 8, local)
         works[f'{precision}_loop'] = lambda limit=limit: limit(16 * 160)
     rates = measuring.interleaved(works, repetitions)
     result = measuring.ratio(rates, 'bfloat16', 'float32')

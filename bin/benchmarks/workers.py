@@ -27,7 +27,7 @@ def main():
         remote = stack.enter_context(
             remote_engine.RemoteRuntime([_serve(stack) for _ in range(WORKERS)])
         )
-        stack.enter_context(runtime.LocalRuntime(WORKERS))
+        local_runtime = stack.enter_context(runtime.LocalRuntime(WORKERS))
         engine = remote_engine.RemoteEngine(
             remote,
             model,
@@ -36,7 +36,7 @@ def main():
             query=aggregation.build_query(plan, workloads.SEED),
             server_optimizer=tff.learning.optimizers.build_sgdm(1.0, 0.9),
         )
-        local = workloads.build_engine(model, workloads.config(), plan, store, WORKERS)
+        local = workloads.build_engine(model, workloads.config(), plan, store, local_runtime)
         rates = measuring.interleaved(
             {
                 'remote': workloads.Rounds(engine, plan, store, model),

@@ -53,7 +53,9 @@ def random_store(
     return data.UserStore.open(path)
 
 
-def build_plan(store: data.UserStore, m: int, k: int) -> privacy.PrivacyPlan:
+def build_plan(
+    store: data.UserStore, m: int, k: int, sampling: privacy.Sampling = privacy.Poisson()
+) -> privacy.PrivacyPlan:
     """A plan with clip and noise."""
     return privacy.PrivacyPlan(
         num_users=store.num_users,
@@ -61,10 +63,11 @@ def build_plan(store: data.UserStore, m: int, k: int) -> privacy.PrivacyPlan:
         users_per_virtual_client=k,
         rounds=1000,
         mechanism=privacy.Gaussian(clip_norm=1.0, noise_multiplier=0.5),
+        sampling=sampling,
     )
 
 
-def build_engine(model, config, plan, store, num_shards) -> engine_lib.TffEngine:
+def build_engine(model, config, plan, store, local_runtime) -> engine_lib.TffEngine:
     """The engine that bin/train.py uses on a CPU; needs an entered `LocalRuntime`."""
     learning_process = process.build_dp_fedemb(
         model,
@@ -73,7 +76,7 @@ def build_engine(model, config, plan, store, num_shards) -> engine_lib.TffEngine
         server_optimizer=tff.learning.optimizers.build_sgdm(1.0, 0.9),
         reader=virtual_clients.build_reader(store),
     )
-    return engine_lib.TffEngine(learning_process, num_shards)
+    return engine_lib.TffEngine(learning_process, local_runtime)
 
 
 class Rounds:

@@ -80,6 +80,14 @@ class ServerRounds(abc.ABC):
             weights, state.distributor, state.client_work, state.aggregator, state.finalizer
         )
 
+    def send(self, state: Any) -> Any:
+        """Returns the state, which is here already (see `simulation.engine`)."""
+        return state
+
+    def fetch(self, state: Any) -> Any:
+        """Returns the state, which is here already."""
+        return state
+
     def next(self, state: Any, shards: list) -> tff.learning.templates.LearningProcessOutput:
         """Runs one round.
 

@@ -172,11 +172,11 @@ class Experiment:
                 **options,
             )
         else:
-            with runtime_lib.LocalRuntime(parallelism, settings.intra_op_threads):
+            with runtime_lib.LocalRuntime(parallelism, settings.intra_op_threads) as runtime:
                 process = process_lib.build_dp_fedemb(
                     model, settings.client, reader=reader, **options
                 )
-                yield engine_lib.TffEngine(process, parallelism)
+                yield engine_lib.TffEngine(process, runtime)
 
 
 def _default_engine():

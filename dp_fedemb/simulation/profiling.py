@@ -40,6 +40,7 @@ def profile_round(
         Name -> seconds, of warm runs.
     """
     shards, sampling = _timed(assemble)
+    state = engine.send(state)
     empty = [virtual_clients.empty_shard() for _ in shards]
     for warm_up in (shards, empty):
         engine.next(state, warm_up)

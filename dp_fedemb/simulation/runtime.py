@@ -1,6 +1,7 @@
 """TFF's local runtime on a worker of our own; see `worker_process`."""
 
 import atexit
+import functools
 from typing import Optional
 
 import grpc
@@ -57,14 +58,18 @@ class LocalRuntime:
         """Process numbers of the workers that this runtime owns."""
         return [self._worker.pid] if self._worker else []
 
+    def create_executor(self, num_clients: int) -> tff.framework.RemoteExecutor:
+        """Returns an executor on the worker for so many clients; enter before."""
+        return _executor(self._stub, {tff.CLIENTS: num_clients})
+
     def __enter__(self) -> 'LocalRuntime':
         worker = worker_process.WorkerProcess(self.client_parallelism, self._intra_op_threads)
         try:
             worker.wait_until_listening(self._timeout_s)
             self._channel = grpc.insecure_channel(f'localhost:{worker.port}', CHANNEL_OPTIONS)
-            stub = _WorkerStub(self._channel, worker)
+            self._stub = _WorkerStub(self._channel, worker)
             self._previous = tff.framework.get_context_stack().current
-            tff.framework.set_default_context(_sync_context(stub))
+            tff.framework.set_default_context(_sync_context(self._stub))
         except BaseException:
             worker.stop()
             raise
@@ -156,16 +161,18 @@ class _KeepingExecutor(tff.framework.RemoteExecutor):
         super().close()
 
 
-def _sync_context(stub):
-    def stack(cardinalities):
-        cardinalities.setdefault(tff.CLIENTS, 0)
-        # Values are freed one by one: a batch of states and updates is memory.
-        executor = _KeepingExecutor(stub, dispose_batch_size=1)
-        executor.set_cardinalities(cardinalities)
-        return executor
+def _executor(stub, cardinalities):
+    # Values are freed one by one: a batch of states and updates is memory.
+    executor = _KeepingExecutor(stub, dispose_batch_size=1)
+    executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
+    return executor
 
+
+def _sync_context(stub):
     return tff.framework.SyncExecutionContext(
-        executor_fn=tff.framework.ResourceManagingExecutorFactory(stack),
+        executor_fn=tff.framework.ResourceManagingExecutorFactory(
+            functools.partial(_executor, stub)
+        ),
         compiler_fn=tff.backends.native.desugar_and_transform_to_native,
         transform_args=tff.tensorflow.transform_args,
         transform_result=tff.tensorflow.transform_result,

@@ -119,7 +119,7 @@ class TrainingProgram:
         if self._profile:
             self._print_profile(state, version)
         state = self._rounds(state, version)
-        return state.global_model_weights
+        return self._engine.fetch(state).global_model_weights
 
     def _print_profile(self, state, done):
         """Profiles the next round. It is run again afterwards, and is the same release."""
@@ -159,11 +159,13 @@ class TrainingProgram:
                 done = round_num + 1
                 examples = virtual_clients.num_examples(shards) * self._local_epochs
                 bar.round_ended(examples, self._spent(done), self._last_recall)
-                self._release(
-                    state, done, output.metrics, self._schedule.evaluates_after(done)
-                )
-                if self._schedule.saves_after(done):
-                    self._save(state, done)
+                evaluates = self._schedule.evaluates_after(done)
+                saves = self._schedule.saves_after(done)
+                # The worker's copy goes on; this one is looked at.
+                fetched = self._engine.fetch(state) if evaluates or saves else None
+                self._release(fetched, done, output.metrics, evaluates)
+                if saves:
+                    self._save(fetched, done)
         return state
 
     def _spent(self, done):
@@ -174,9 +176,11 @@ class TrainingProgram:
         return f'epsilon{whose} {self._plan.epsilon(done):.2f}'
 
     def _shards(self, round_num):
+        cohort = self._sampler.cohort(round_num)
+        self._store.read_ahead(np.concatenate([[], *cohort.users]).astype(np.int64))
         return virtual_clients.assemble(
             self._store,
-            self._sampler.cohort(round_num),
+            cohort,
             self._seed,
             round_num,
             self._engine.num_shards,

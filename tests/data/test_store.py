@@ -219,3 +219,16 @@ def test_listing_fingerprint_follows_names_sizes_and_times(tmp_path):
     seen.add(cache.listing_fingerprint(tmp_path))
     assert len(seen) == 4 and cache.listing_fingerprint(tmp_path) in seen
     assert cache.listing_fingerprint(tmp_path, [tmp_path / 'three']) not in seen
+
+
+def test_reading_ahead_asks_for_the_rows_of_the_users(tmp_path, monkeypatch):
+    write_two_users(tmp_path / 'store')
+    store = store_lib.UserStore.open(tmp_path / 'store')
+    asked = []
+    monkeypatch.setattr(os, 'posix_fadvise', lambda file, *span: asked.append(span))
+    size = int(np.prod(SHAPE))
+    store.read_ahead(np.array([1, 0]))
+    will_need = os.POSIX_FADV_WILLNEED
+    assert asked == [(3 * size, 2 * size, will_need), (0, 3 * size, will_need)]
+    monkeypatch.delattr(os, 'posix_fadvise')
+    store.read_ahead([0])

@@ -77,6 +77,7 @@ class Stopping:
         self.num_shards = engine.num_shards
         self.initialize = engine.initialize
         self.set_model_weights = engine.set_model_weights
+        self.fetch = engine.fetch
         self._engine = engine
         self._stop_before = stop_before
 

@@ -1,0 +1,129 @@
+"""TFF's rounds with the state kept on the worker: the same rounds, and little crosses."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from dp_fedemb import aggregation
+from dp_fedemb import models
+from dp_fedemb import privacy
+from dp_fedemb.data import store as store_lib
+from dp_fedemb.data import virtual_clients
+from dp_fedemb.learning import client_config
+from dp_fedemb.learning import in_process
+from dp_fedemb.learning import process as process_lib
+from dp_fedemb.simulation import engine as engine_lib
+from dp_fedemb.simulation import runtime as runtime_lib
+
+SHAPE, SEED, ROUNDS = (6, 6, 1), 5, 3
+PLAN = privacy.PrivacyPlan(
+    num_users=20,
+    virtual_clients_per_round=5,
+    users_per_virtual_client=2,
+    rounds=ROUNDS,
+    mechanism=privacy.Gaussian(clip_norm=0.1, noise_multiplier=0.5),
+)
+CONFIG = client_config.ClientConfig(batch_size=4)
+
+
+def build_backbone():
+    layers = tf.keras.layers
+    return tf.keras.Sequential([tf.keras.Input(SHAPE), layers.Flatten(), layers.Dense(300)])
+
+
+MODEL = models.EmbeddingModel(build_backbone, SHAPE, 300, models.HEADS['linear']())
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+    generator = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp('store') / 'users'
+    with store_lib.UserStoreWriter(path, SHAPE) as writer:
+        for user in range(PLAN.num_users):
+            images = generator.integers(0, 256, (5, *SHAPE), np.uint8)
+            writer.add_user(images, [2 * user] * 3 + [2 * user + 1] * 2)
+    return store_lib.UserStore.open(path)
+
+
+@pytest.fixture
+def shards(store):
+    """Descriptors of every round."""
+    sampler = PLAN.sampler(SEED)
+    return [
+        virtual_clients.assemble(store, sampler.cohort(number), SEED, number, 2)
+        for number in range(ROUNDS)
+    ]
+
+
+@pytest.fixture
+def options(store):
+    return {
+        'query': aggregation.build_query(PLAN, SEED),
+        'server_optimizer': tff.learning.optimizers.build_sgdm(1.0, 0.9),
+        'reader': virtual_clients.build_reader(store),
+    }
+
+
+@pytest.fixture
+def engine(tff_runtime, options):
+    process = process_lib.build_dp_fedemb(MODEL, CONFIG, **options)
+    return engine_lib.TffEngine(process, tff_runtime, num_shards=2)
+
+
+def leaves(state):
+    return [np.asarray(leaf) for leaf in tf.nest.flatten(state)]
+
+
+def run(engine, shards, change=lambda state: state):
+    """The states after each round, `change` applied in between."""
+    state, states = engine.initialize(), []
+    weights = tff.learning.models.ModelWeights(*MODEL.initial_weights(SEED))
+    state = engine.set_model_weights(state, weights)
+    for descriptors in shards:
+        state = change(engine.next(state, descriptors).state)
+        states.append(engine.fetch(state))
+    return states
+
+
+def test_same_as_in_process(engine, options, shards):
+    other = in_process.InProcessEngine(MODEL, CONFIG, num_shards=2, **options)
+    for found, expected in zip(run(engine, shards), run(other, shards), strict=True):
+        tf.nest.assert_same_structure(found, expected)
+        for one, two in zip(leaves(found), leaves(expected), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+def test_a_fetched_state_goes_on_in_the_same_way(engine, shards):
+    kept, fetched = run(engine, shards), run(engine, shards, change=engine.fetch)
+    for one, two in zip(leaves(kept), leaves(fetched), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_round_may_be_run_again(engine, shards):
+    # What is kept is not used up, so a profile or a retry begins from the same state.
+    state = engine.send(engine.initialize())
+    first, second = (engine.fetch(engine.next(state, shards[0]).state) for _ in range(2))
+    for one, two in zip(leaves(first), leaves(second), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_round_sends_descriptors_and_brings_metrics(engine, shards, monkeypatch):
+    state = engine.next(engine.initialize(), shards[0]).state
+    sizes = []
+    original = runtime_lib._WorkerStub._ask
+
+    def counted(stub, rpc, request):
+        response = original(stub, rpc, request)
+        sizes.extend([request.ByteSize(), response.ByteSize()])
+        return response
+
+    monkeypatch.setattr(runtime_lib._WorkerStub, '_ask', counted)
+    output = engine.next(state, shards[1])
+    assert isinstance(output.state, engine_lib.KeptState)
+    model_size = 4 * sum(np.size(weight) for weight in MODEL.initial_weights(SEED)[0])
+    # Numbers of rows, labels and keys of a few users; no weight.
+    assert 0 < sum(sizes) < 6_000 < model_size
+    fetched_before = len(sizes)
+    engine.fetch(output.state)
+    assert sum(sizes[fetched_before:]) > 2 * model_size
