@@ -257,14 +257,6 @@ def checkpointed_seed(directory: run_directory_lib.RunDirectory) -> Optional[int
     return _seed_from_words(tf.saved_model.load(str(path))()['seed'].numpy())
 
 
-def completed_rounds(directory: run_directory_lib.RunDirectory) -> Optional[int]:
-    """Returns the round of the last checkpoint, None if there is none."""
-    if not directory.checkpoints.exists():
-        return None
-    versions = _run_async(_checkpoint_manager(directory).get_versions())
-    return versions[-1] if versions else None
-
-
 _PREFIX = 'round_'
 
 
