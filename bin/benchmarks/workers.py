@@ -20,7 +20,8 @@ WORKERS = 2
 def main():
     repetitions = 3 if measuring.quick() else 7
     model = workloads.lenet()
-    store = workloads.random_store(2000, 20)
+    # The rounds of `throughput_vs_limit`.
+    store = workloads.random_store(1000, 80)
     plan = workloads.build_plan(store, 16, 8)
     with contextlib.ExitStack() as stack:
         # What bin/worker.py serves: a worker process on a port, here of this host.

@@ -109,10 +109,8 @@ class ServerRounds(abc.ABC):
         params = self._query.derive_sample_params(state.aggregator)
         rate = self._rate_at(state.client_work)
         partials = self._partial_sums(weights, params, rate, shards)
-        total, measurements = tf.nest.map_structure(lambda *parts: tf.add_n(parts), *partials)
-        update, query_state, _ = self._query.get_noised_result(total, state.aggregator)
-        optimizer_state, trainable, non_finite = self._server(
-            state.finalizer, weights.trainable, update
+        trainable, query_state, optimizer_state, non_finite, measurements = self._server(
+            partials, state.aggregator, state.finalizer, weights.trainable
         )
         new_state = tff.learning.templates.LearningAlgorithmState(
             global_model_weights=tff.learning.models.ModelWeights(
@@ -130,12 +128,18 @@ class ServerRounds(abc.ABC):
         )
         return tff.learning.templates.LearningProcessOutput(new_state, metrics)
 
-    def _server_step(self, state, weights, update):
-        new_state, new_weights = self._optimizer.next(state, weights, update)
-        reject, measurements = tff.learning.templates.reject_non_finite_update(state, update)
+    def _server_step(self, partials, query_state, optimizer_state, weights):
+        total, measurements = tf.nest.map_structure(lambda *parts: tf.add_n(parts), *partials)
+        update, new_query_state, _ = self._query.get_noised_result(total, query_state)
+        new_state, new_weights = self._optimizer.next(optimizer_state, weights, update)
+        reject, rejected = tff.learning.templates.reject_non_finite_update(
+            optimizer_state, update
+        )
         keep = lambda old, new: tf.where(reject, old, new)
         return (
-            tf.nest.map_structure(keep, state, new_state),
             tf.nest.map_structure(keep, weights, new_weights),
-            measurements['update_non_finite'],
+            new_query_state,
+            tf.nest.map_structure(keep, optimizer_state, new_state),
+            rejected['update_non_finite'],
+            measurements,
         )

@@ -122,13 +122,17 @@ class RemoteWorker:
     def create_function(self, computation: tff.Computation) -> Value:
         """Sends a computation of one flat structure of tensors, or of nothing."""
         compiled = tff.backends.native.desugar_and_transform_to_native(computation)
-        return self._create(compiled, computation.type_signature)
+        message, _ = tff.framework.serialize_value(compiled, computation.type_signature)
+        return self._create(
+            executor_pb2.CreateValueRequest(executor=self._executor, value=message)
+        )
 
     def create_tensors(self, arrays: Sequence[np.ndarray]) -> Value:
         """Sends a flat structure of tensors."""
-        arrays = [np.asarray(array) for array in arrays]
-        types = [tff.TensorType(array.dtype.type, array.shape) for array in arrays]
-        return self._create(arrays, tff.StructType(types))
+        request = executor_pb2.CreateValueRequest(executor=self._executor)
+        for array in map(np.asarray, arrays):
+            _write(array, request.value.struct.element.add().value)
+        return self._create(request)
 
     def call(self, function: Value, arguments: Sequence[Value]) -> list[Any]:
         """Returns the flat results of a function of a tuple of flat structures.
@@ -177,9 +181,7 @@ class RemoteWorker:
         self._closed.set()
         self._channel.close()
 
-    def _create(self, value, type_spec):
-        message, _ = tff.framework.serialize_value(value, type_spec)
-        request = executor_pb2.CreateValueRequest(executor=self._executor, value=message)
+    def _create(self, request):
         return Value(self, self._ask(self._stub.CreateValue, request).value_ref)
 
     def _ask(self, rpc, request):
@@ -222,6 +224,23 @@ class RemoteWorker:
                     self._lose(f'was lost ({error.code().name})')
             except ValueError:
                 return
+
+
+def _write(array, message):
+    """Fills in an executor_pb2.Value in place.
+
+    As TFF does it, but that copies a tensor once for every message around it: a
+    ResNet-50 took seconds.
+    """
+    # Also the representation of scalars, and of the type of others.
+    scalar = array if array.ndim == 0 else np.zeros([], array.dtype)
+    proto, _ = tff.framework.serialize_value(scalar[()], tff.TensorType(array.dtype.type))
+    if array.ndim == 0:
+        message.CopyFrom(proto)
+        return
+    message.array.dtype = proto.array.dtype
+    message.array.shape.dim.extend(array.shape)
+    message.array.content = array.tobytes()
 
 
 @tff.tensorflow.computation
