@@ -20,7 +20,7 @@ from dp_fedemb.learning import process as process_lib
 CONFIG = client_config.ClientConfig(
     learning_rate=0.3, head_lr_scale=2.0, head_only_steps=1, batch_size=4, momentum=0.5
 )
-ROUNDS = [(5, 3, 0, 7), (2, 0, 6, 1), (0, 0, 0, 0), (4, 4, 4, 9)]
+ROUNDS = [(5, 3, 0, 7), (2, 0, 6, 1), (0, 0, 0, 0), (4, 4, 4, 9), (3, 0, 8, 1)]
 SEED = 77
 
 
