@@ -218,6 +218,10 @@ def _compose_sharded(
 
     state_type = initialize.type_signature.result
 
+    @tff.tensorflow.computation(state_type.member)
+    def made_anew(state):
+        return tf.nest.map_structure(tf.identity, state)
+
     @tff.federated_computation(state_type, tff.FederatedType(data_type, tff.CLIENTS))
     def next_fn(state, client_data):
         weights = tff.federated_broadcast(state.global_model_weights)
@@ -241,8 +245,11 @@ def _compose_sharded(
             aggregator=tff.federated_map(query_metrics, query_state),
             finalizer=applied.measurements,
         )
+        # A worker that keeps the states would keep all of them, were any part of one that
+        # of the state before.
         return tff.learning.templates.LearningProcessOutput(
-            tff.federated_zip(new_state), tff.federated_zip(metrics)
+            tff.federated_map(made_anew, tff.federated_zip(new_state)),
+            tff.federated_zip(metrics),
         )
 
     member = state_type.member

@@ -1,5 +1,8 @@
 """TFF's rounds with the state kept on the worker: the same rounds, and little crosses."""
 
+import os
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -127,3 +130,26 @@ def test_a_round_sends_descriptors_and_brings_metrics(engine, shards, monkeypatc
     fetched_before = len(sizes)
     engine.fetch(output.state)
     assert sum(sizes[fetched_before:]) > 2 * model_size
+
+
+def test_the_worker_does_not_keep_the_states_of_rounds_gone_by(tff_runtime, store):
+    layers = tf.keras.layers
+    build = lambda: tf.keras.Sequential(
+        [tf.keras.Input(SHAPE), layers.Flatten(), layers.Dense(8_000)]
+    )
+    model = models.EmbeddingModel(build, SHAPE, 8_000, models.HEADS['linear']())
+    process = process_lib.build_dp_fedemb(
+        model, CONFIG, query=aggregation.build_query(PLAN, SEED),
+        reader=virtual_clients.build_reader(store),
+    )
+    engine = engine_lib.TffEngine(process, tff_runtime, num_shards=2)
+    state, nobody = engine.initialize(), [virtual_clients.empty_shard()] * 2
+    [pid] = tff_runtime.worker_pids
+    resident = {}
+    for number in range(1, 41):
+        state = engine.next(state, nobody).state
+        if number in (10, 40):
+            pages = pathlib.Path(f'/proc/{pid}/statm').read_text().split()[1]
+            resident[number] = int(pages) * os.sysconf('SC_PAGESIZE') / 2**20
+    # One state is 1.1 MiB, and each of 30 would come with its partial sums.
+    assert resident[40] - resident[10] < 15
