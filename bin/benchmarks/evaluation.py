@@ -14,7 +14,7 @@ COUNT_VARIABLE = 'DP_FEDEMB_BENCHMARK_EMBEDDINGS'
 def main():
     quick = measuring.quick()
     # The variable is for a test of the program itself.
-    count = int(os.environ.get(COUNT_VARIABLE, 20_000 if quick else 40_000))
+    count = int(os.environ.get(COUNT_VARIABLE, 10_000 if quick else 40_000))
     embeddings, identities = _embeddings(count)
     rates = measuring.interleaved(
         {

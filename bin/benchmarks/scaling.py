@@ -43,7 +43,7 @@ def _row(what, model, store, m, k, local):
     engine = workloads.build_engine(model, workloads.config(), plan, store, local)
     work = workloads.Rounds(engine, plan, store, model)
     work()
-    state = engine.initialize()
+    state = engine.send(engine.initialize())
     empty = [virtual_clients.empty_shard()] * engine.num_shards
     engine.next(state, empty)
     rows = []
