@@ -18,7 +18,7 @@ def main():
     for m in (16, 256 if quick else 1024):
         # A runtime of its own each, so that no worker remembers the other cohort.
         with runtime.LocalRuntime(cores) as local, measuring.PeakMemory() as memory:
-            work = _rounds(store, m, local)
+            work = workloads.rounds(workloads.lenet(), store, m, 2, local)
             for _ in range(3):
                 work()
         peaks[m] = memory.peak
@@ -31,17 +31,10 @@ def main():
     measuring.report(results)
 
 
-def _rounds(store, m, local):
-    model = workloads.lenet()
-    plan = workloads.build_plan(store, m, 2)
-    engine = workloads.build_engine(model, workloads.config(), plan, store, local)
-    return workloads.Rounds(engine, plan, store, model)
-
-
 def _over_rounds(store, cores):
     """Cohorts are Poisson, so their sizes differ in every round."""
     with runtime.LocalRuntime(cores) as local:
-        work = _rounds(store, 16, local)
+        work = workloads.rounds(workloads.lenet(), store, 16, 2, local)
         after = {}
         for round_num in range(1, 301):
             work()

@@ -70,11 +70,9 @@ def main():
         rates = measuring.interleaved(theirs, 2)
         best = max(rates, key=lambda threads: statistics.median(rates[threads]))
         local = stack.enter_context(runtime.LocalRuntime(cores))
-        model = workloads.lenet()
         store = workloads.random_store(2000, IMAGES)
-        plan = workloads.build_plan(store, VIRTUAL_CLIENTS, USERS)
-        engine = workloads.build_engine(model, workloads.config(), plan, store, local)
-        works = {'rounds': workloads.Rounds(engine, plan, store, model), 'pfl': theirs[best]}
+        ours = workloads.rounds(workloads.lenet(), store, VIRTUAL_CLIENTS, USERS, local)
+        works = {'rounds': ours, 'pfl': theirs[best]}
         result = measuring.ratio(
             measuring.interleaved(works, 3 if quick else 7), 'rounds', 'pfl'
         )

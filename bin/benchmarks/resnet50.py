@@ -13,21 +13,21 @@ SHAPE = (112, 112, 3)
 
 
 def main():
+    quick = measuring.quick()
     cores = measuring.cores()
     model = models.build_embedding_model('resnet50', SHAPE, 512)
     store = workloads.random_store(256, 32, SHAPE)
     with runtime.LocalRuntime(cores) as local:
         with measuring.PeakMemory() as memory:
-            examples = _rounds(model, store, 64, local)()
+            _rounds(model, store, 64, local)()
         limit = workloads.PlainLoop(model, 8, cores)
-        m = 8 if measuring.quick() else 32
+        m = 8 if quick else 32
         rates = measuring.interleaved(
             {'rounds': _rounds(model, store, m, local), 'plain_loop': lambda: limit(m * 32)},
-            1 if measuring.quick() else 5,
+            1 if quick else 5,
         )
     result = measuring.ratio(rates, 'rounds', 'plain_loop')
     result['peak_gib'] = memory.peak / 1024
-    result['examples_of_peak'] = examples
     measuring.report({'resnet50': result})
 
 
@@ -36,9 +36,7 @@ def _rounds(model, store, m, local):
 
     Always m of them: by chance, one core would often have one more of so few, and wait.
     """
-    plan = workloads.build_plan(store, m, 1, privacy.FixedSize())
-    engine = workloads.build_engine(model, workloads.config(), plan, store, local)
-    return workloads.Rounds(engine, plan, store, model)
+    return workloads.rounds(model, store, m, 1, local, privacy.FixedSize())
 
 
 if __name__ == '__main__':

@@ -30,9 +30,9 @@ def main():
         # One user with one batch of images per virtual client.
         small_store = workloads.random_store(2000, 32)
         works = {
-            'rounds': rounds(model, store, 16, 8, local),
+            'rounds': workloads.rounds(model, store, 16, 8, local),
             'plain_loop': lambda: limit(16 * 640),
-            'small_client_rounds': rounds(model, small_store, 256, 1, local),
+            'small_client_rounds': workloads.rounds(model, small_store, 256, 1, local),
         }
         if not quick:
             works['stock_tff'] = StockTff(model, store, 16, 8)
@@ -40,7 +40,7 @@ def main():
                 population = workloads.random_store(
                     12_500, 8, identities_per_user=8, num_identities=count
                 )
-                works[f'identities_{count}'] = rounds(model, population, 16, 20, local)
+                works[f'identities_{count}'] = workloads.rounds(model, population, 16, 20, local)
         rates = measuring.interleaved(works, repetitions)
         compare = lambda ours, theirs: measuring.ratio(rates, ours, theirs)
         results = {
@@ -54,18 +54,11 @@ def main():
             results['identities_ratio'] = compare(
                 *(f'identities_{count}' for count in reversed(IDENTITIES))
             )
-            fewer = rounds(model, small_store, 64, 1, local)
+            fewer = workloads.rounds(model, small_store, 64, 1, local)
             results['client_overhead_ms'] = client_overhead(
                 fewer, works['small_client_rounds'], limit, repetitions
             )
     measuring.report(results)
-
-
-def rounds(model, store, m, k, local):
-    """Rounds of m virtual clients with k users each."""
-    plan = workloads.build_plan(store, m, k)
-    engine = workloads.build_engine(model, workloads.config(), plan, store, local)
-    return workloads.Rounds(engine, plan, store, model)
 
 
 def bfloat16_gain(local, repetitions):
@@ -75,7 +68,7 @@ def bfloat16_gain(local, repetitions):
     for precision in ('float32', 'bfloat16'):
         model = workloads.lenet(precision)
         limit = workloads.PlainLoop(model, 8, local.client_parallelism)
-        works[precision] = rounds(model, store, 16, 8, local)
+        works[precision] = workloads.rounds(model, store, 16, 8, local)
         works[f'{precision}_loop'] = lambda limit=limit: limit(16 * 160)
     rates = measuring.interleaved(works, repetitions)
     result = measuring.ratio(rates, 'bfloat16', 'float32')
@@ -131,16 +124,16 @@ class StockTff:
     def __init__(self, model, store, m, k):
         plan = workloads.build_plan(store, m, k)
         self._sampler, self._store, self._m = plan.sampler(workloads.SEED), store, m
-        read = virtual_clients.build_reader(store)
 
-        def batch(images, rows, labels):
-            return tf.cast(tf.gather(images, rows), tf.float32) / 255.0, labels
+        def batch(rows, labels):
+            # Mapped in here: what a data set captures goes along by value, the whole file.
+            images = tf.gather(virtual_clients.map_images(store), rows)
+            return tf.cast(images, tf.float32) / 255.0, labels
 
         @tff.tensorflow.computation(tff.types.tensorflow_to_type(virtual_clients.SHARD_SPEC))
         def read_client(shard):
             rows = tf.data.Dataset.from_tensor_slices((shard['rows'], shard['labels']))
-            # Mapped inside: a data set would take the whole file along by value.
-            return rows.batch(32).map(lambda *rows: batch(read(shard).images, *rows))
+            return rows.batch(32).map(batch)
 
         def model_fn():
             backbone = model.build_backbone()

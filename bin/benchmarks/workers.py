@@ -37,11 +37,10 @@ def main():
             query=aggregation.build_query(plan, workloads.SEED),
             server_optimizer=tff.learning.optimizers.build_sgdm(1.0, 0.9),
         )
-        local = workloads.build_engine(model, workloads.config(), plan, store, local_runtime)
         rates = measuring.interleaved(
             {
                 'remote': workloads.Rounds(engine, plan, store, model),
-                'local': workloads.Rounds(local, plan, store, model),
+                'local': workloads.rounds(model, store, 16, 8, local_runtime),
             },
             repetitions,
         )

@@ -111,6 +111,15 @@ class Rounds:
         return virtual_clients.num_examples(shards)
 
 
+def rounds(
+    model, store, m, k, local_runtime, sampling: privacy.Sampling = privacy.Poisson()
+) -> Rounds:
+    """Rounds of m virtual clients with k users each."""
+    plan = build_plan(store, m, k, sampling)
+    engine = build_engine(model, config(), plan, store, local_runtime)
+    return Rounds(engine, plan, store, model)
+
+
 class PlainLoop:
     """The limit: plain TensorFlow steps, one single-threaded client per core.
 

@@ -13,7 +13,7 @@ A directory that anything can read:
 Clients map `images.bin` into memory inside their graph and copy out their rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import functools
 import json
 import os
@@ -49,7 +49,7 @@ class UserStore:
             self.images_path, np.uint8, 'r', shape=(self.num_examples, *self.image_shape)
         )
 
-    def read_ahead(self, users: Sequence[int]) -> None:
+    def read_ahead(self, users: Iterable[int]) -> None:
         """Has the system read images of users from the disk, without waiting for it.
 
         Steps gather images from a memory map and would wait for a disk. On a system that

@@ -106,23 +106,46 @@ def empty_shard() -> collections.OrderedDict:
     )
 
 
+def map_images(store: store_lib.UserStore) -> tf.Tensor:
+    """Returns uint8 [N, H, W, C], the store's image file mapped into memory."""
+    return tf.raw_ops.ImmutableConst(
+        dtype=tf.uint8,
+        shape=[store.num_examples, *store.image_shape],
+        memory_region_name=str(store.images_path),
+    )
+
+
 def build_reader(store: store_lib.UserStore) -> Callable[[Mapping[str, tf.Tensor]], Shard]:
     """Returns the in-graph function from a shard descriptor to its virtual clients.
 
-    It maps the store's image file into memory, from which a step gathers the rows of its
-    batch. There is no data set: to set one up takes longer than to train a small virtual
-    client. On several machines the file must be at the same path on each.
+    A step gathers the rows of its batch from the mapped image file. There is no data set:
+    to set one up takes longer than to train a small virtual client. On several machines
+    the file must be at the same path on each.
     """
-    shape = [store.num_examples, *store.image_shape]
-    path = str(store.images_path)
+    return lambda shard: Shard(images=map_images(store), **shard)
 
-    def read(shard: Mapping[str, tf.Tensor]) -> Shard:
-        images = tf.raw_ops.ImmutableConst(
-            dtype=tf.uint8, shape=shape, memory_region_name=path
-        )
-        return Shard(images=images, **shard)
 
-    return read
+def as_sequence(
+    read: Callable[[Mapping[str, tf.Tensor]], Shard], shard: Mapping[str, tf.Tensor]
+) -> tf.data.Dataset:
+    """Returns a shard's virtual clients one after another, each with its own images.
+
+    Args:
+        read: as `build_reader` returns it.
+        shard: descriptor, tensors of `SHARD_SPEC`.
+
+    Returns:
+        Elements as in `dp_fedemb.learning.local_fine_tuning.virtual_client_spec`.
+    """
+
+    def virtual_client(index):
+        # Read in here: what a data set captures goes along by value, the whole file.
+        client = read(shard).client(index)
+        client['images'] = tf.gather(client['images'], client.pop('rows'))
+        return client
+
+    count = tf.size(shard['splits'], tf.int64) - 1
+    return tf.data.Dataset.range(count).map(virtual_client)
 
 
 def _rows_of(store, users):

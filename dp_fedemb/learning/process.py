@@ -61,7 +61,8 @@ def build_dp_fedemb(
             `config.learning_rate` in it.
         raw_metrics: adds the mean training loss and update norm to the metrics.
             They are computed from users' data WITHOUT noise, outside the guarantee.
-        reader: `virtual_clients.build_reader(store)`: faster than sequences.
+        reader: `virtual_clients.build_reader(store)`. With `query`, faster than
+            sequences: no data set is set up.
 
     Returns:
         A process whose state is `tff.learning.templates.LearningAlgorithmState` and
@@ -87,37 +88,53 @@ def build_dp_fedemb(
         )
 
     weights_type = initial_weights.type_signature.result
-    if reader is None:
-        element = local_fine_tuning.virtual_client_spec(model.image_shape)
-        data_type = tff.SequenceType(tff.types.tensorflow_to_type(element))
-    else:
-        data_type = tff.types.tensorflow_to_type(virtual_clients.SHARD_SPEC)
-
-    def run_clients(query, weights, params, learning_rate, data):
-        work = shard_work.ShardWork(model, config, query)
-        clients = data if reader is None else reader(data)
-        return work.run(weights, params, learning_rate, clients)
-
+    sequence_type = tff.SequenceType(
+        tff.types.tensorflow_to_type(
+            local_fine_tuning.virtual_client_spec(model.image_shape)
+        )
+    )
+    descriptor_type = tff.types.tensorflow_to_type(virtual_clients.SHARD_SPEC)
     finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
         server_optimizer, weights_type
     )
     rate_at = _learning_rate_computation(config, learning_rate_schedule)
+
+    def run_clients(query, weights, params, learning_rate, clients):
+        work = shard_work.ShardWork(model, config, query)
+        return work.run(weights, params, learning_rate, clients)
+
     if query is not None:
+        data_type = sequence_type if reader is None else descriptor_type
+
+        def read_and_run(weights, params, learning_rate, data):
+            clients = data if reader is None else reader(data)
+            return run_clients(query, weights, params, learning_rate, clients)
+
         return _compose_sharded(
-            initial_weights, finalizer, query, rate_at, data_type, raw_metrics,
-            functools.partial(run_clients, query),
+            initial_weights, finalizer, query, rate_at, data_type, raw_metrics, read_and_run
         )
     client_work = _build_client_work(
-        weights_type, rate_at, data_type, raw_metrics,
+        weights_type, rate_at, sequence_type, raw_metrics,
         functools.partial(run_clients, shard_work.SumOnlyQuery()),
     )
     aggregator = tff.aggregators.as_weighted_aggregator(model_aggregator)
-    return tff.learning.templates.compose_learning_process(
+    process = tff.learning.templates.compose_learning_process(
         initial_weights,
         tff.learning.templates.build_broadcast_process(weights_type),
         client_work,
         aggregator.create(weights_type.trainable, tff.TensorType(np.float32)),
         finalizer,
+    )
+    if reader is None:
+        return process
+
+    @tff.tensorflow.computation(descriptor_type)
+    def read_sequence(shard):
+        return virtual_clients.as_sequence(reader, shard)
+
+    # TFF's templates take no clients' data but sequences.
+    return tff.simulation.compose_dataset_computation_with_learning_process(
+        read_sequence, process
     )
 
 
@@ -218,10 +235,6 @@ def _compose_sharded(
 
     state_type = initialize.type_signature.result
 
-    @tff.tensorflow.computation(state_type.member)
-    def made_anew(state):
-        return tf.nest.map_structure(tf.identity, state)
-
     @tff.federated_computation(state_type, tff.FederatedType(data_type, tff.CLIENTS))
     def next_fn(state, client_data):
         weights = tff.federated_broadcast(state.global_model_weights)
@@ -245,11 +258,8 @@ def _compose_sharded(
             aggregator=tff.federated_map(query_metrics, query_state),
             finalizer=applied.measurements,
         )
-        # A worker that keeps the states would keep all of them, were any part of one that
-        # of the state before.
         return tff.learning.templates.LearningProcessOutput(
-            tff.federated_map(made_anew, tff.federated_zip(new_state)),
-            tff.federated_zip(metrics),
+            tff.federated_zip(new_state), tff.federated_zip(metrics)
         )
 
     member = state_type.member

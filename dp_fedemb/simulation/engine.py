@@ -1,9 +1,11 @@
 """Rounds through TFF, with the interface that the in-process engine has too."""
 
 import asyncio
+import collections
 from concurrent import futures
 from typing import Any
 
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb.simulation import runtime as runtime_lib
@@ -41,7 +43,9 @@ class TffEngine:
         self.num_shards = num_shards or runtime.client_parallelism
         self._process = process
         self._executor = runtime.create_executor(self.num_shards)
-        self._function = None
+        self._next_fn = tff.backends.native.desugar_and_transform_to_native(
+            _with_new_state(process.next)
+        )
         # The driver's main thread must stay free to be interrupted.
         self._pool = futures.ThreadPoolExecutor(1)
 
@@ -87,22 +91,42 @@ class TffEngine:
 
     async def _next(self, state, shards):
         signature = self._process.next.type_signature
-        _, data_type = signature.parameter
-        if self._function is None:
-            compiled = tff.backends.native.desugar_and_transform_to_native(self._process.next)
-            self._function = await self._executor.create_value(compiled)
+        data_type = signature.parameter[1]
+        # The executor sends a computation once and keeps it.
+        function = await self._executor.create_value(self._next_fn)
         state = (await self._send(state)).value
         data = await self._executor.create_value(shards, data_type)
-        names = [name for name, _ in tff.structure.to_elements(signature.parameter)]
         argument = await self._executor.create_struct(
-            tff.structure.Struct(zip(names, (state, data)))
+            collections.OrderedDict(state=state, data=data)
         )
-        output = await self._executor.create_call(self._function, argument)
+        output = await self._executor.create_call(function, argument)
         new_state = KeptState(await self._executor.create_selection(output, 0))
         metrics = await self._executor.create_selection(output, 1)
         return tff.learning.templates.LearningProcessOutput(
             new_state, await _computed(metrics, signature.result.metrics)
         )
+
+
+def _with_new_state(next_fn):
+    """The same round, but no part of its state is that of the state before.
+
+    Processes pass parts through, and a worker that keeps a state then keeps the one
+    before it, and so all of them.
+    """
+    state_type, data_type = next_fn.type_signature.parameter
+
+    @tff.tensorflow.computation(state_type.member)
+    def made_anew(state):
+        return tf.nest.map_structure(tf.identity, state)
+
+    @tff.federated_computation(state_type, data_type)
+    def next_with_new_state(state, data):
+        output = next_fn(state, data)
+        return tff.learning.templates.LearningProcessOutput(
+            tff.federated_map(made_anew, output.state), output.metrics
+        )
+
+    return next_with_new_state
 
 
 async def _computed(value, type_spec):

@@ -71,13 +71,10 @@ class RemoteRuntime:
         count = min(_COMPARED_ROWS, store.num_examples)
         rows = np.unique(np.linspace(0, store.num_examples - 1, count).astype(np.int64))
         expected = store.images[rows]
-        read = virtual_clients.build_reader(store)
 
         @tff.tensorflow.computation
         def images_of_rows():
-            nothing = virtual_clients.empty_shard()
-            shard = read({name: tf.constant(value) for name, value in nothing.items()})
-            return (tf.gather(shard.images, rows),)
+            return (tf.gather(virtual_clients.map_images(store), rows),)
 
         def check(worker):
             try:

@@ -177,7 +177,7 @@ class TrainingProgram:
 
     def _shards(self, round_num):
         cohort = self._sampler.cohort(round_num)
-        self._store.read_ahead(np.concatenate([[], *cohort.users]).astype(np.int64))
+        self._store.read_ahead(itertools.chain.from_iterable(cohort.users))
         return virtual_clients.assemble(
             self._store,
             cohort,

@@ -11,7 +11,6 @@ import tensorflow_federated as tff
 from dp_fedemb import aggregation
 from dp_fedemb import models
 from dp_fedemb import privacy
-from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import in_process
@@ -39,14 +38,8 @@ MODEL = models.EmbeddingModel(build_backbone, SHAPE, 300, models.HEADS['linear']
 
 
 @pytest.fixture(scope='module')
-def store(tmp_path_factory):
-    generator = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp('store') / 'users'
-    with store_lib.UserStoreWriter(path, SHAPE) as writer:
-        for user in range(PLAN.num_users):
-            images = generator.integers(0, 256, (5, *SHAPE), np.uint8)
-            writer.add_user(images, [2 * user] * 3 + [2 * user + 1] * 2)
-    return store_lib.UserStore.open(path)
+def store(tmp_path_factory, write_users):
+    return write_users(tmp_path_factory.mktemp('store') / 'users', PLAN.num_users, SHAPE)
 
 
 @pytest.fixture
@@ -97,6 +90,33 @@ def test_same_as_in_process(engine, options, shards):
             np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
 
 
+def test_an_aggregator_of_ones_own_reads_the_same_store(tff_runtime, options, store, shards):
+    del options['query']
+    process = process_lib.build_dp_fedemb(
+        MODEL, CONFIG, model_aggregator=aggregation.build_aggregation_factory(PLAN, SEED),
+        **options,
+    )
+    sampler = PLAN.sampler(SEED)
+    # One TFF client is one record here, so every virtual client is a shard of its own.
+    single = [
+        virtual_clients.assemble(
+            store, sampler.cohort(number), SEED, number, len(sampler.cohort(number).users)
+        )
+        for number in range(ROUNDS)
+    ]
+    engine = engine_lib.TffEngine(process, tff_runtime, num_shards=len(single[0]))
+    sharded = in_process.InProcessEngine(
+        MODEL, CONFIG, num_shards=2, query=aggregation.build_query(PLAN, SEED), **options
+    )
+    for found, expected in zip(run(engine, single), run(sharded, shards), strict=True):
+        for one, two in zip(
+            found.global_model_weights.trainable,
+            expected.global_model_weights.trainable,
+            strict=True,
+        ):
+            np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
 def test_a_fetched_state_goes_on_in_the_same_way(engine, shards):
     kept, fetched = run(engine, shards), run(engine, shards, change=engine.fetch)
     for one, two in zip(leaves(kept), leaves(fetched), strict=True):
@@ -132,15 +152,20 @@ def test_a_round_sends_descriptors_and_brings_metrics(engine, shards, monkeypatc
     assert sum(sizes[fetched_before:]) > 2 * model_size
 
 
-def test_the_worker_does_not_keep_the_states_of_rounds_gone_by(tff_runtime, store):
+@pytest.mark.parametrize('path', ['query', 'model_aggregator'])
+def test_the_worker_does_not_keep_the_states_of_rounds_gone_by(path, tff_runtime, store):
     layers = tf.keras.layers
     build = lambda: tf.keras.Sequential(
         [tf.keras.Input(SHAPE), layers.Flatten(), layers.Dense(8_000)]
     )
     model = models.EmbeddingModel(build, SHAPE, 8_000, models.HEADS['linear']())
+    build_part = {
+        'query': aggregation.build_query,
+        'model_aggregator': aggregation.build_aggregation_factory,
+    }[path]
     process = process_lib.build_dp_fedemb(
-        model, CONFIG, query=aggregation.build_query(PLAN, SEED),
-        reader=virtual_clients.build_reader(store),
+        model, CONFIG, reader=virtual_clients.build_reader(store),
+        **{path: build_part(PLAN, SEED)},
     )
     engine = engine_lib.TffEngine(process, tff_runtime, num_shards=2)
     state, nobody = engine.initialize(), [virtual_clients.empty_shard()] * 2

@@ -63,14 +63,8 @@ def shards_of(store, round_num, count):
 
 
 @pytest.fixture(scope='module')
-def store(tmp_path_factory):
-    generator = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp('store') / 'users'
-    with store_lib.UserStoreWriter(path, _SHAPE) as writer:
-        for user in range(_PLAN.num_users):
-            images = generator.integers(0, 256, size=(5, *_SHAPE), dtype=np.uint8)
-            writer.add_user(images, [2 * user] * 3 + [2 * user + 1] * 2, name=f'user{user}')
-    return store_lib.UserStore.open(path)
+def store(tmp_path_factory, write_users):
+    return write_users(tmp_path_factory.mktemp('store') / 'users', _PLAN.num_users, _SHAPE)
 
 
 @pytest.fixture
