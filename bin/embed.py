@@ -60,7 +60,7 @@ def _of_task(model):
     import numpy as np
 
     from dp_fedemb import evaluation
-    from dp_fedemb.data import progress
+    from dp_fedemb import progress
 
     task = flag_groups.task()
     if FLAGS.part not in task.stores:
@@ -84,7 +84,7 @@ def _of_folder(model):
     import numpy as np
 
     from dp_fedemb.data import preprocessing as preprocessing_lib
-    from dp_fedemb.data import progress
+    from dp_fedemb import progress
     from dp_fedemb.evaluation import embedding
     from dp_fedemb.evaluation import folder as folder_lib
 

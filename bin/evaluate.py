@@ -119,7 +119,7 @@ def _part(task):
 
 def _embed(model, store):
     from dp_fedemb import evaluation
-    from dp_fedemb.data import progress
+    from dp_fedemb import progress
 
     with progress.bar(store.num_examples, 'embedding', 'image') as bar:
         return evaluation.embed(model, store.images, FLAGS.eval_batch_size, bar.update)

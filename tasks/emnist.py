@@ -22,7 +22,7 @@ import numpy as np
 from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb.data import progress
+from dp_fedemb import progress
 from dp_fedemb.data import store as store_lib
 from tasks import base
 from tasks import converted

@@ -9,7 +9,7 @@ import dataclasses
 from dp_fedemb import data
 from dp_fedemb import validate
 from dp_fedemb.data import cache
-from dp_fedemb.data import progress
+from dp_fedemb import progress
 from dp_fedemb.data import synthetic
 from tasks import base
 

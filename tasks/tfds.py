@@ -13,7 +13,7 @@ import functools
 
 from dp_fedemb.data import cache
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb.data import progress
+from dp_fedemb import progress
 from dp_fedemb.data import tfds_users
 from tasks import base
 from tasks import converted

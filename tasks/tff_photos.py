@@ -21,7 +21,7 @@ import zipfile
 from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb.data import progress
+from dp_fedemb import progress
 from tasks import base
 from tasks import converted
 from tasks import tfds_archives

@@ -4,6 +4,7 @@ import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
 from dp_fedemb import privacy
+from dp_fedemb import randomness
 from dp_fedemb import validate
 from dp_fedemb.aggregation import adaptive_gaussian
 from dp_fedemb.aggregation import gaussian
@@ -39,7 +40,7 @@ def build_query(plan: privacy.PrivacyPlan, seed: int) -> tfp.SumAggregationDPQue
         ValueError: for a mechanism that has no computation here, or a negative seed.
     """
     validate.one_of('mechanism', plan.mechanism.name, SUM_QUERIES)
-    noise_key = privacy.tf_seed(seed, 'noise')
+    noise_key = randomness.tf_seed(seed, 'noise')
     sum_query = SUM_QUERIES[plan.mechanism.name](plan, noise_key)
     return tfp.NormalizedQuery(sum_query, float(plan.virtual_clients_per_round))
 

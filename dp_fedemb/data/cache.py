@@ -8,7 +8,7 @@ import pathlib
 import shutil
 from typing import Any, Optional, Union
 
-from dp_fedemb.data import progress
+from dp_fedemb import progress
 from dp_fedemb.data import store as store_lib
 
 _PathLike = Union[str, os.PathLike]

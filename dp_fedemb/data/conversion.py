@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb.data import progress
+from dp_fedemb import progress
 from dp_fedemb.data import store as store_lib
 
 _BROKEN_LIST = 'broken_images.txt'

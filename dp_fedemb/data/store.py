@@ -23,7 +23,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from dp_fedemb import privacy
+from dp_fedemb import randomness
 
 FORMAT_VERSION = 1
 _REMEDY = 'delete the directory and convert again'
@@ -234,7 +234,7 @@ class UserStoreWriter:
 
     def _sample(self, name, count):
         """Rows that stay; the same whatever other users there are."""
-        generator = privacy.generator(self._seed, f'max_examples_per_user/{name}')
+        generator = randomness.generator(self._seed, f'max_examples_per_user/{name}')
         self._users_cut += 1
         self._examples_dropped += count - self._limit
         return np.sort(generator.choice(count, self._limit, replace=False))

@@ -13,7 +13,7 @@ from typing import Optional
 
 import numpy as np
 
-from dp_fedemb import privacy
+from dp_fedemb import randomness
 from dp_fedemb import validate
 from dp_fedemb.data import store as store_lib
 
@@ -168,9 +168,9 @@ def _draw_users(part, seed, index, users):
     """Draws the first `users` users of stream `index`."""
     identities = _USERS_PER_STREAM * part.identities_per_user
     glyphs = _glyphs(
-        identities, part.strokes, privacy.generator(seed, f'synthetic/{part.name}/glyphs', index)
+        identities, part.strokes, randomness.generator(seed, f'synthetic/{part.name}/glyphs', index)
     )
-    generator = privacy.generator(seed, f'synthetic/{part.name}/drawings', index)
+    generator = randomness.generator(seed, f'synthetic/{part.name}/drawings', index)
     images = [
         _drawings(glyphs, part.style, part.image_size, generator)
         for _ in range(part.images_per_identity)

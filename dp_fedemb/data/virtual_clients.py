@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from dp_fedemb import privacy
+from dp_fedemb import randomness
 from dp_fedemb.data import store as store_lib
 
 # One shard: V virtual clients with T examples in all.
@@ -75,7 +76,7 @@ def assemble(
     Returns:
         One structure of `SHARD_SPEC` per shard, NumPy arrays.
     """
-    generator = privacy.generator(seed, 'virtual_clients', round_num)
+    generator = randomness.generator(seed, 'virtual_clients', round_num)
     int64 = np.iinfo(np.int64)
     seeds = generator.integers(int64.min, int64.max, size=(len(cohort.users), 2))
     rows = [_rows_of(store, users) for users in cohort.users]

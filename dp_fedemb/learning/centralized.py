@@ -10,7 +10,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from dp_fedemb import data
-from dp_fedemb import privacy
+from dp_fedemb import randomness
 from dp_fedemb.learning import augmentation
 from dp_fedemb.learning import training_loop
 from dp_fedemb.models import embedding_model
@@ -26,7 +26,7 @@ class _Classification(training_loop.Objective):
         start = model.head.initial_weights(
             model.embedding_dim,
             tf.constant(num_identities),
-            tf.constant(privacy.tf_seed(seed, 'centralized/head')),
+            tf.constant(randomness.tf_seed(seed, 'centralized/head')),
         )
         self.variables = [tf.Variable(value, name='head') for value in start]
 

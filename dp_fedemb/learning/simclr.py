@@ -12,7 +12,7 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from dp_fedemb import data
-from dp_fedemb import privacy
+from dp_fedemb import randomness
 from dp_fedemb import validate
 from dp_fedemb.learning import augmentation
 from dp_fedemb.learning import centralized
@@ -51,7 +51,7 @@ class _Contrastive(training_loop.Objective):
         sizes = [model.embedding_dim, model.embedding_dim, projection_dim]
         self.variables = []
         for index, (rows, columns) in enumerate(zip(sizes, sizes[1:])):
-            key = tf.constant(privacy.tf_seed(seed, 'simclr/projection', index))
+            key = tf.constant(randomness.tf_seed(seed, 'simclr/projection', index))
             kernel = heads_base.glorot_uniform(rows, tf.constant(columns), key)
             self.variables += [
                 tf.Variable(kernel, name=f'projection{index}/kernel'),

@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from dp_fedemb import data
-from dp_fedemb import privacy
+from dp_fedemb import randomness
 from dp_fedemb import validate
-from dp_fedemb.data import progress
+from dp_fedemb import progress
 from dp_fedemb.learning import augmentation as augmentation_lib
 from dp_fedemb.learning import fused_optimizers
 from dp_fedemb.learning import schedules
@@ -181,7 +181,7 @@ def _row_stream(num_examples, config, seed):
     epoch = 0
     while True:
         while len(pending) < config.batch_size:
-            generator = privacy.generator(seed, 'centralized/order', epoch)
+            generator = randomness.generator(seed, 'centralized/order', epoch)
             pending = np.concatenate([pending, generator.permutation(num_examples)])
             epoch += 1
         yield pending[: config.batch_size]
@@ -197,7 +197,7 @@ class _Loop:
         self._store = store
         self._config = config
         self._labels = tf.constant(store.identities, tf.int32)
-        self._key = privacy.tf_seed(seed, 'centralized/steps')
+        self._key = randomness.tf_seed(seed, 'centralized/steps')
         self._pieces = min(len(os.sched_getaffinity(0)), config.batch_size)
         self.total = config.steps(store.num_examples)
         # Groups of weights, each with its own rate.

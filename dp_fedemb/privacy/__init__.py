@@ -13,9 +13,9 @@ from dp_fedemb.privacy.mechanisms import NoPrivacy
 from dp_fedemb.privacy.mechanisms import Tree
 from dp_fedemb.privacy.mechanisms import TreeAdaptive
 from dp_fedemb.privacy.plan import PrivacyPlan
-from dp_fedemb.privacy.randomness import generator
-from dp_fedemb.privacy.randomness import new_secret_seed
-from dp_fedemb.privacy.randomness import tf_seed
+from dp_fedemb.randomness import generator
+from dp_fedemb.randomness import new_secret_seed
+from dp_fedemb.randomness import tf_seed
 from dp_fedemb.privacy.sampling import Cohort
 from dp_fedemb.privacy.sampling import FixedSize
 from dp_fedemb.privacy.sampling import MinSeparation

@@ -20,7 +20,7 @@ from dp_fedemb import aggregation
 from dp_fedemb import privacy
 from dp_fedemb.aggregation import quantile
 from dp_fedemb.aggregation import sum_query
-from dp_fedemb.privacy import randomness
+from dp_fedemb import randomness
 from dp_fedemb.privacy.sampling import base
 
 CLIP_NORM = 0.5

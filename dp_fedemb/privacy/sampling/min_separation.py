@@ -8,7 +8,7 @@ import dp_accounting
 import numpy as np
 
 from dp_fedemb import validate
-from dp_fedemb.privacy import randomness
+from dp_fedemb import randomness
 from dp_fedemb.privacy import sensitivity
 from dp_fedemb.privacy import tree_cost
 from dp_fedemb.privacy.sampling import base

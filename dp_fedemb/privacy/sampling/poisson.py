@@ -5,7 +5,7 @@ import dataclasses
 import dp_accounting
 import numpy as np
 
-from dp_fedemb.privacy import randomness
+from dp_fedemb import randomness
 from dp_fedemb.privacy import sensitivity
 from dp_fedemb.privacy.sampling import base
 
