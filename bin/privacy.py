@@ -105,8 +105,8 @@ _UNKNOWN = {
 
 
 def _plan():
-    from dp_fedemb.privacy import extrapolation
-    from dp_fedemb.privacy import figure
+    from dp_fedemb.privacy.reporting import extrapolation
+    from dp_fedemb.privacy.reporting import extrapolation_figure
 
     plan = privacy_flags.uncalibrated_plan(_num_users(), _noise_multiplier('plan'))
     if not plan.private:
@@ -128,7 +128,7 @@ def _plan():
     if FLAGS.target_epsilon is not None:
         needed = extrapolation.users_needed(plan, cohorts, FLAGS.target_epsilon)
 
-    figure.draw(points, plan, FLAGS.target_epsilon, FLAGS.output)
+    extrapolation_figure.draw(points, plan, FLAGS.target_epsilon, FLAGS.output)
     if FLAGS.json:
         print(json.dumps({
             'command': 'plan',
@@ -141,7 +141,7 @@ def _plan():
             'output': FLAGS.output,
         }))
         return
-    print(figure.table(points))
+    print(extrapolation_figure.table(points))
     if needed is not None:
         print(f'\nfewest users (N) for epsilon = {FLAGS.target_epsilon:g}, by cohort (m)')
         for cohort, users in needed.items():

@@ -25,5 +25,5 @@ from dp_fedemb.privacy.sampling import Population
 from dp_fedemb.privacy.sampling import Sampler
 from dp_fedemb.privacy.sampling import SAMPLERS
 from dp_fedemb.privacy.sampling import Sampling
-from dp_fedemb.privacy.statement_text import headline as statement_headline
-from dp_fedemb.privacy.statement_text import text as statement_text
+from dp_fedemb.privacy.reporting.statement_text import headline as statement_headline
+from dp_fedemb.privacy.reporting.statement_text import text as statement_text

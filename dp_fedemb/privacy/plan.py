@@ -33,7 +33,7 @@ from dp_fedemb.privacy import calibration
 from dp_fedemb.privacy import mechanisms
 from dp_fedemb.privacy import sampling as sampling_lib
 from dp_fedemb.privacy import sensitivity
-from dp_fedemb.privacy import statement as statement_lib
+from dp_fedemb.privacy.reporting import statement as statement_lib
 
 UNITS = ('user', 'virtual_client')
 

@@ -21,7 +21,7 @@ import tensorflow_federated as tff
 from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
-from dp_fedemb.privacy import signal_to_noise
+from dp_fedemb.privacy.reporting import signal_to_noise
 from dp_fedemb.simulation import profiling
 from dp_fedemb.simulation import progress
 from dp_fedemb.simulation import run_directory as run_directory_lib

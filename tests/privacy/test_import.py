@@ -6,8 +6,8 @@ import sys
 SCRIPT = """
 import sys
 import dp_fedemb.privacy
-import dp_fedemb.privacy.extrapolation
-import dp_fedemb.privacy.signal_to_noise
+import dp_fedemb.privacy.reporting.extrapolation
+import dp_fedemb.privacy.reporting.signal_to_noise
 print(*sorted(sys.modules))
 """
 

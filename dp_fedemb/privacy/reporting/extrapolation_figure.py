@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib import figure as figure_lib
 from matplotlib import ticker
 
-from dp_fedemb.privacy import extrapolation
+from dp_fedemb.privacy.reporting import extrapolation
 
 if TYPE_CHECKING:
     from dp_fedemb.privacy import plan as plan_lib

@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any, Optional
 
 from dp_fedemb.privacy import accounting
-from dp_fedemb.privacy import statement_text
+from dp_fedemb.privacy.reporting import statement_text
 
 if TYPE_CHECKING:
     from dp_fedemb.privacy import plan as plan_lib

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from dp_fedemb.privacy import signal_to_noise
+from dp_fedemb.privacy.reporting import signal_to_noise
 import numpy as np
 import pytest
 

@@ -3,8 +3,8 @@
 import dataclasses
 
 from dp_fedemb import privacy
-from dp_fedemb.privacy import extrapolation
-from dp_fedemb.privacy import figure
+from dp_fedemb.privacy.reporting import extrapolation
+from dp_fedemb.privacy.reporting import extrapolation_figure
 import numpy as np
 from PIL import Image
 import pytest
@@ -72,11 +72,11 @@ def test_a_simulation_is_not_extrapolated_again(plan):
 
 def test_figure_and_table_show_every_point(plan, points, tmp_path):
     path = tmp_path / 'plan.png'
-    figure.draw(points, plan, 1.0, str(path))
+    extrapolation_figure.draw(points, plan, 1.0, str(path))
     pixels = np.asarray(Image.open(path).convert('RGB'))
     assert pixels.shape[0] > 500 and pixels.shape[1] > 1000
     red = (pixels[..., 0] > 190) & (pixels[..., 1] < 60) & (pixels[..., 2] < 70)
     assert red.sum() > 1000, 'no line at the target'
-    lines = figure.table(points).splitlines()
+    lines = extrapolation_figure.table(points).splitlines()
     assert len(lines) == 1 + len(points)
     assert '10,000' in lines[-1]

@@ -1,0 +1,1 @@
+"""What a plan says of itself to people: statements, extrapolations, signal and noise."""
