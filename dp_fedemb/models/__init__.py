@@ -8,9 +8,9 @@ from dp_fedemb.models.embedding_model import ServingModel
 from dp_fedemb.models.freezing import freeze
 from dp_fedemb.models.full_model import backbone_weights
 from dp_fedemb.models.full_model import build_full_model
-from dp_fedemb.models.group_norm import GroupNorm
+from dp_fedemb.models.backbones.group_norm import GroupNorm
 from dp_fedemb.models.heads import HEADS
 from dp_fedemb.models.heads import build_head
 from dp_fedemb.models.heads import Head
-from dp_fedemb.models.imagenet import load_imagenet_convolutions
+from dp_fedemb.models.backbones.imagenet import load_imagenet_convolutions
 from dp_fedemb.models.weight_counts import WeightCounts

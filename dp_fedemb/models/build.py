@@ -8,11 +8,11 @@ from dp_fedemb import validate
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import freezing
 from dp_fedemb.models import heads
-from dp_fedemb.models import lenet
-from dp_fedemb.models import mobilenet_v2
-from dp_fedemb.models import resnet18
-from dp_fedemb.models import resnet50
-from dp_fedemb.models import small_conv
+from dp_fedemb.models.backbones import lenet
+from dp_fedemb.models.backbones import mobilenet_v2
+from dp_fedemb.models.backbones import resnet18
+from dp_fedemb.models.backbones import resnet50
+from dp_fedemb.models.backbones import small_conv
 
 # Name (as in --backbone) -> builder(image_shape, embedding_dim, ...).
 BACKBONES = {

@@ -29,7 +29,7 @@ POPULATION = 64
 
 
 class LeNet(nn.Sequential):
-    """The LeNet of `dp_fedemb.models.lenet`, with a linear head."""
+    """The LeNet of `dp_fedemb.models.backbones.lenet`, with a linear head."""
 
     def __init__(self, num_labels):
         super().__init__(

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from dp_fedemb.models import group_norm
-from dp_fedemb.models import small_images
+from dp_fedemb.models.backbones import group_norm
+from dp_fedemb.models.backbones import small_images
 
 # As in the paper's code.
 GROUPS = 32

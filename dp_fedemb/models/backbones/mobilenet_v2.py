@@ -6,8 +6,8 @@ paper's code: the narrowest layers have 16 channels.
 
 import tensorflow as tf
 
-from dp_fedemb.models import group_norm
-from dp_fedemb.models import small_images
+from dp_fedemb.models.backbones import group_norm
+from dp_fedemb.models.backbones import small_images
 
 _GROUPS = 2
 # Expansion, filters, blocks, stride of the first block.

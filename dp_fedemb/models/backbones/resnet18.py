@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from dp_fedemb.models import residual
+from dp_fedemb.models.backbones import residual
 
 
 def build(image_shape: tuple[int, int, int], embedding_dim: int = 128) -> tf.keras.Model:

@@ -8,7 +8,7 @@ ones (paper, section 5: the choice of backbone under DP).
 
 import tensorflow as tf
 
-from dp_fedemb.models import group_norm
+from dp_fedemb.models.backbones import group_norm
 
 
 def build(
