@@ -52,14 +52,14 @@ def main(_):
     model = flag_groups.model(task)
     config = pretraining_flags.config(store.image_shape[-1])
 
-    from dp_fedemb.learning import pretraining
+    from dp_fedemb.pretraining import pretrain
 
     users_images = FLAGS.part == 'train'
-    notice = pretraining.NOT_PRIVATE_NOTICE if users_images else pretraining.PUBLIC_NOTICE
+    notice = pretrain.NOT_PRIVATE_NOTICE if users_images else pretrain.PUBLIC_NOTICE
     print(notice, flush=True)
     directory = pathlib.Path(FLAGS.output_dir)
     start = _start(model)
-    began = pretraining.pretrain_once(
+    began = pretrain.pretrain_once(
         directory, model, store, config, FLAGS.seed, start, users_images
     )
     if not began:

@@ -40,15 +40,15 @@ def define(prefix: str = '') -> None:
 
 
 def config(channels: int, prefix: str = ''):
-    """Builds the `pretraining.PretrainingConfig` that the flags describe.
+    """Builds the `pretrain.PretrainingConfig` that the flags describe.
 
     Args:
         channels: of the images.
         prefix: as in `define`.
     """
-    from dp_fedemb.learning import augmentation
-    from dp_fedemb.learning import pretraining
-    from dp_fedemb.learning import training_loop
+    from dp_fedemb.pretraining import augmentation
+    from dp_fedemb.pretraining import pretrain
+    from dp_fedemb.pretraining import training_loop
 
     value = lambda name: FLAGS[prefix + name].value
     changes = value('augmentation')
@@ -59,7 +59,7 @@ def config(channels: int, prefix: str = ''):
         'epochs', 'batch_size', 'optimizer', 'learning_rate', 'head_lr_scale', 'momentum',
         'schedule', 'warmup',
     )
-    return pretraining.PretrainingConfig(
+    return pretrain.PretrainingConfig(
         method=value('method'),
         training=training_loop.TrainingConfig(
             augmentation=augmentation.parse(changes), **{name: value(name) for name in same}
@@ -75,13 +75,13 @@ def pretrain_public(of_task, unfrozen_model, directory, prefix: str = 'pretrain_
     Args:
         of_task: the `tasks.Task`.
         unfrozen_model: without --freeze, which is for what comes after.
-        directory: for the result, see `pretraining.pretrain_once`.
+        directory: for the result, see `pretrain.pretrain_once`.
         prefix: as in `define`.
 
     Raises:
         ValueError: if the task has no public part.
     """
-    from dp_fedemb.learning import pretraining
+    from dp_fedemb.pretraining import pretrain
 
     if of_task.public is None:
         raise ValueError(
@@ -89,6 +89,6 @@ def pretrain_public(of_task, unfrozen_model, directory, prefix: str = 'pretrain_
             f' {", ".join(of_task.stores)}. See tasks/{of_task.name}.py for an option that'
             ' makes one, or give a SavedModel'
         )
-    pretraining.pretrain_once(
+    pretrain.pretrain_once(
         directory, unfrozen_model, of_task.public, config(of_task.public.image_shape[-1], prefix)
     )

@@ -25,9 +25,9 @@ import numpy as np
 from dp_fedemb import data
 from dp_fedemb import validate
 from dp_fedemb.data import store as store_lib
-from dp_fedemb.learning import centralized
-from dp_fedemb.learning import simclr
-from dp_fedemb.learning import training_loop
+from dp_fedemb.pretraining import supervised
+from dp_fedemb.pretraining import simclr
+from dp_fedemb.pretraining import training_loop
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import pretrained
 from dp_fedemb.models import weight_values
@@ -57,7 +57,7 @@ class PretrainingConfig:
 
 
 def _supervised(config: PretrainingConfig) -> Callable[..., _Result]:
-    return functools.partial(centralized.train, config=config.training)
+    return functools.partial(supervised.train, config=config.training)
 
 
 def _simclr(config: PretrainingConfig) -> Callable[..., _Result]:

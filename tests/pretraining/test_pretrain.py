@@ -8,15 +8,15 @@ import pytest
 
 from dp_fedemb import data
 from dp_fedemb import models
-from dp_fedemb.learning import augmentation
-from dp_fedemb.learning import centralized
-from dp_fedemb.learning import pretraining
-from dp_fedemb.learning import training_loop
+from dp_fedemb.pretraining import augmentation
+from dp_fedemb.pretraining import supervised
+from dp_fedemb.pretraining import pretrain
+from dp_fedemb.pretraining import training_loop
 from dp_fedemb.models import pretrained
 
 SHAPE = (8, 8, 1)
 TRAINING = training_loop.TrainingConfig(epochs=1.5, batch_size=8)
-CONFIG = pretraining.PretrainingConfig(training=TRAINING)
+CONFIG = pretrain.PretrainingConfig(training=TRAINING)
 
 
 @pytest.fixture(scope='module')
@@ -37,14 +37,14 @@ def model():
 @pytest.fixture(scope='module')
 def made(tmp_path_factory, store, model):
     directory = tmp_path_factory.mktemp('run') / 'pretrained'
-    assert pretraining.pretrain_once(directory, model, store, CONFIG, seed=3)
+    assert pretrain.pretrain_once(directory, model, store, CONFIG, seed=3)
     return directory
 
 
 def test_holds_the_trained_weights(made, model, store):
     weights, report = pretrained.load(made, model)
     assert not report.fresh
-    expected, history = pretraining.pretrain(model, store, CONFIG, seed=3)
+    expected, history = pretrain.pretrain(model, store, CONFIG, seed=3)
     for a, b in zip(weights[0], expected[0]):
         np.testing.assert_allclose(a, b, atol=1e-5)
     lines = (made / 'metrics.csv').read_text().splitlines()
@@ -57,16 +57,16 @@ def test_says_that_it_is_not_private(made, tmp_path, model, store):
     assert statement['private'] is False and 'public images' in statement['notice']
     assert not pretrained.read_origin(made).voids_guarantee
     baseline = tmp_path / 'baseline'
-    pretraining.pretrain_once(baseline, model, store, CONFIG, seed=3, users_images=True)
+    pretrain.pretrain_once(baseline, model, store, CONFIG, seed=3, users_images=True)
     assert (baseline / 'privacy.txt').read_text().startswith('NOT PRIVATE')
     assert pretrained.read_origin(baseline).voids_guarantee
     with pytest.raises(ValueError, match='users_images=True, not False'):
-        pretraining.pretrain_once(baseline, model, store, CONFIG, seed=3)
+        pretrain.pretrain_once(baseline, model, store, CONFIG, seed=3)
 
 
 def test_second_call_trains_nothing(made, model, store, monkeypatch):
-    monkeypatch.setattr(pretraining, 'pretrain', None)
-    assert not pretraining.pretrain_once(made, model, store, CONFIG, seed=3)
+    monkeypatch.setattr(pretrain, 'pretrain', None)
+    assert not pretrain.pretrain_once(made, model, store, CONFIG, seed=3)
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,17 @@ def test_second_call_trains_nothing(made, model, store, monkeypatch):
 def test_other_settings_are_refused(made, model, store, changes, words):
     arguments = {'config': CONFIG, 'seed': 3, **changes}
     with pytest.raises(ValueError, match=words):
-        pretraining.pretrain_once(made, model, store, **arguments)
+        pretrain.pretrain_once(made, model, store, **arguments)
 
 
 def test_other_model_or_data_are_refused(made, model, store, tmp_path):
     other = models.build_embedding_model('small_conv', SHAPE, 5)
     with pytest.raises(ValueError, match='model.embedding_dim=4, not 5'):
-        pretraining.pretrain_once(made, other, store, CONFIG, seed=3)
+        pretrain.pretrain_once(made, other, store, CONFIG, seed=3)
     with data.UserStoreWriter(tmp_path / 'more', SHAPE) as writer:
         writer.add_user(store.images[:8], [0] * 8)
     with pytest.raises(ValueError, match='data.num_examples=16, not 8'):
-        pretraining.pretrain_once(
+        pretrain.pretrain_once(
             made, model, data.UserStore.open(tmp_path / 'more'), CONFIG, seed=3
         )
 
@@ -104,37 +104,37 @@ def test_interruption_leaves_nothing(tmp_path, model, store, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pretraining, '_save_model', interrupted)
+    monkeypatch.setattr(pretrain, '_save_model', interrupted)
     with pytest.raises(KeyboardInterrupt):
-        pretraining.pretrain_once(tmp_path / 'run', model, store, CONFIG)
+        pretrain.pretrain_once(tmp_path / 'run', model, store, CONFIG)
     assert not list(tmp_path.iterdir())
 
 
 def test_foreign_directory_is_left_alone(tmp_path, model, store):
     (tmp_path / 'notes.txt').write_text('mine')
     with pytest.raises(FileExistsError, match='holds no pretraining'):
-        pretraining.pretrain_once(tmp_path, model, store, CONFIG)
+        pretrain.pretrain_once(tmp_path, model, store, CONFIG)
     with pytest.raises(NotADirectoryError, match='is a file'):
-        pretraining.pretrain_once(tmp_path / 'notes.txt', model, store, CONFIG)
+        pretrain.pretrain_once(tmp_path / 'notes.txt', model, store, CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ['notes.txt']
 
 
 def test_methods_get_their_settings(model, store):
-    config = pretraining.PretrainingConfig(
+    config = pretrain.PretrainingConfig(
         'simclr',
         dataclasses.replace(TRAINING, augmentation=augmentation.parse('glyph')),
         temperature=0.3,
         projection_dim=6,
     )
-    train = pretraining.METHODS['simclr'](config)
+    train = pretrain.METHODS['simclr'](config)
     assert train.keywords == {
         'config': config.training, 'temperature': 0.3, 'projection_dim': 6
     }
-    assert pretraining.METHODS['supervised'](CONFIG).func is centralized.train
+    assert pretrain.METHODS['supervised'](CONFIG).func is supervised.train
 
 
 def test_impossible_settings():
     with pytest.raises(ValueError, match="method='moco': expected one of simclr, supervised"):
-        pretraining.PretrainingConfig('moco')
+        pretrain.PretrainingConfig('moco')
     with pytest.raises(ValueError, match='temperature=-1'):
-        pretraining.PretrainingConfig(temperature=-1)
+        pretrain.PretrainingConfig(temperature=-1)

@@ -14,9 +14,9 @@ import tensorflow as tf
 from dp_fedemb import data
 from dp_fedemb import randomness
 from dp_fedemb import validate
-from dp_fedemb.learning import augmentation
-from dp_fedemb.learning import centralized
-from dp_fedemb.learning import training_loop
+from dp_fedemb.pretraining import augmentation
+from dp_fedemb.pretraining import supervised
+from dp_fedemb.pretraining import training_loop
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import weight_values
 from dp_fedemb.models.heads import base as heads_base
@@ -84,7 +84,7 @@ def train(
         model: what is trained; its head plays no part.
         store: the images.
         config: optimisation; `augmentation` makes the views, so there must be one.
-        seed: as in `centralized.train`.
+        seed: as in `supervised.train`.
         initial: start of the backbone; fresh by default.
         temperature: tau of the loss.
         projection_dim: P.
@@ -109,7 +109,7 @@ def train(
             ' the store, since the others of a batch are the negatives'
         )
     build = functools.partial(_Contrastive, model, config, temperature, projection_dim, seed)
-    return centralized.run(
+    return supervised.run(
         model, store, config, seed, initial, build,
         f'SimCLR on {store.num_examples:,} images',
     )

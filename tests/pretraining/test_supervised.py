@@ -9,9 +9,9 @@ import tensorflow as tf
 from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb.data import synthetic
-from dp_fedemb.learning import augmentation
-from dp_fedemb.learning import centralized
-from dp_fedemb.learning import training_loop
+from dp_fedemb.pretraining import augmentation
+from dp_fedemb.pretraining import supervised
+from dp_fedemb.pretraining import training_loop
 from dp_fedemb.models import weight_values
 
 SIZE = 16
@@ -45,7 +45,7 @@ def unseen(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def trained(train_store):
-    return centralized.train(small_model(), train_store, CONFIG, seed=1)
+    return supervised.train(small_model(), train_store, CONFIG, seed=1)
 
 
 def recall_at_one_percent(model, weights, store):
@@ -81,7 +81,7 @@ def test_history_counts_every_image_once_per_epoch(trained, train_store):
 def test_same_seed_same_weights(train_store):
     short = dataclasses.replace(CONFIG, epochs=0.5, augmentation=augmentation.parse('glyph'))
     first, again, other = [
-        centralized.train(small_model(), train_store, short, seed=seed)[0][0]
+        supervised.train(small_model(), train_store, short, seed=seed)[0][0]
         for seed in (3, 3, 4)
     ]
     for a, b in zip(first, again):
@@ -93,7 +93,7 @@ def test_frozen_layers_stay(train_store):
     model = small_model(freeze='conv1,norm*')
     short = dataclasses.replace(CONFIG, epochs=0.5)
     start = model.initial_weights(5)
-    (trainable, frozen), _ = centralized.train(model, train_store, short, seed=5)
+    (trainable, frozen), _ = supervised.train(model, train_store, short, seed=5)
     assert len(frozen) == 8
     for a, b in zip(start[1], frozen):
         np.testing.assert_array_equal(a, b)
@@ -103,7 +103,7 @@ def test_frozen_layers_stay(train_store):
 def test_starts_from_given_weights(train_store):
     slow = dataclasses.replace(CONFIG, epochs=0.1, learning_rate=1e-6)
     start = small_model().initial_weights(9)
-    weights, _ = centralized.train(small_model(), train_store, slow, seed=1, initial=start)
+    weights, _ = supervised.train(small_model(), train_store, slow, seed=1, initial=start)
     for a, b in zip(start[0], weights[0]):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
@@ -118,7 +118,7 @@ def test_one_step_of_sgd_is_the_gradient(train_store):
     start = model.initial_weights(2)
     backbone = model.build_backbone()
     weight_values.assign(backbone, *start)
-    objective = centralized._Classification(model, train_store.num_identities, config, 2)
+    objective = supervised._Classification(model, train_store.num_identities, config, 2)
     rows = next(training_loop._row_stream(train_store.num_examples, config, 2))
     assert len(set(rows)) == 33
     images, labels = train_store.images[rows], train_store.identities[rows]
@@ -159,7 +159,7 @@ def test_each_step_has_its_own_rate_and_key(train_store):
 def test_augmentation_reaches_the_images(train_store):
     photo = augmentation.parse('photo')
     for config in (CONFIG, dataclasses.replace(CONFIG, augmentation=photo)):
-        objective = centralized._Classification(small_model(), 80, config, 1)
+        objective = supervised._Classification(small_model(), 80, config, 1)
         seen = []
         objective.loss(
             lambda images: seen.append(images) or tf.zeros([len(images), 16]),
@@ -175,7 +175,7 @@ def test_other_heads_and_adam(train_store, head):
     config = training_loop.TrainingConfig(
         epochs=2, batch_size=32, learning_rate=0.003, optimizer='adam', warmup=0.1
     )
-    _, history = centralized.train(small_model(head=head), train_store, config)
+    _, history = supervised.train(small_model(head=head), train_store, config)
     assert history[-1]['loss'] < 0.9 * history[0]['loss']
 
 
@@ -190,13 +190,13 @@ def test_warmup_and_cosine():
 def test_divergence_stops_with_the_remedy(train_store):
     config = dataclasses.replace(CONFIG, learning_rate=1e6, epochs=3)
     with pytest.raises(ValueError, match='learning_rate=1000000.0.*lower rate'):
-        centralized.train(small_model(), train_store, config)
+        supervised.train(small_model(), train_store, config)
 
 
 def test_refuses_images_of_another_shape(train_store):
     model = models.build_embedding_model('small_conv', (20, 20, 1), 16)
     with pytest.raises(ValueError, match=r'image_shape=\(20, 20, 1\)'):
-        centralized.train(model, train_store, CONFIG)
+        supervised.train(model, train_store, CONFIG)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dp_fedemb.learning import augmentation
+from dp_fedemb.pretraining import augmentation
 
 KEY = tf.constant([1, 2], tf.int64)
 

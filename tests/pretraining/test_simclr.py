@@ -9,9 +9,9 @@ import tensorflow as tf
 from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb.data import synthetic
-from dp_fedemb.learning import augmentation
-from dp_fedemb.learning import simclr
-from dp_fedemb.learning import training_loop
+from dp_fedemb.pretraining import augmentation
+from dp_fedemb.pretraining import simclr
+from dp_fedemb.pretraining import training_loop
 from dp_fedemb.models import weight_values
 
 SIZE = 16

@@ -18,7 +18,7 @@ from dp_fedemb import data
 from dp_fedemb import randomness
 from dp_fedemb import validate
 from dp_fedemb import progress
-from dp_fedemb.learning import augmentation as augmentation_lib
+from dp_fedemb.pretraining import augmentation as augmentation_lib
 from dp_fedemb.learning import fused_optimizers
 from dp_fedemb.learning import schedules
 

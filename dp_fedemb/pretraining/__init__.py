@@ -1,0 +1,1 @@
+"""Centralised training: public starts, supervised or not, and the non-private baseline."""
