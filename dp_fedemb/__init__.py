@@ -27,8 +27,8 @@ __version__ = '0.1.0'
 _NAMES = {
     'ClientConfig': 'dp_fedemb.learning.client_config',
     'EmbeddingModel': 'dp_fedemb.models',
-    'InProcessEngine': 'dp_fedemb.learning.in_process',
-    'LocalRuntime': 'dp_fedemb.simulation.runtime',
+    'InProcessEngine': 'dp_fedemb.engines.in_process',
+    'LocalRuntime': 'dp_fedemb.engines.runtime',
     'PartialAggregationFactory': 'dp_fedemb.aggregation.partial',
     'PrivacyPlan': 'dp_fedemb.privacy',
     'ServingModel': 'dp_fedemb.models',

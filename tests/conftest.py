@@ -59,7 +59,7 @@ def make_plan():
 @pytest.fixture(scope='session')
 def tff_runtime():
     """One worker for all tests that execute TFF computations."""
-    from dp_fedemb.simulation import runtime
+    from dp_fedemb.engines import runtime
 
     with runtime.LocalRuntime() as local:
         yield local

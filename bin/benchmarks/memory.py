@@ -4,7 +4,7 @@ import measuring
 
 measuring.single_threaded_operations()
 
-from dp_fedemb.simulation import runtime
+from dp_fedemb.engines import runtime
 import workloads
 
 

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import tempfile
 
-from dp_fedemb.simulation import runtime
+from dp_fedemb.engines import runtime
 import workloads
 
 PYTHON_VARIABLE = 'DP_FEDEMB_PFL_PYTHON'

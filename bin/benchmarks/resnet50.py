@@ -6,7 +6,7 @@ measuring.single_threaded_operations()
 
 from dp_fedemb import models
 from dp_fedemb import privacy
-from dp_fedemb.simulation import runtime
+from dp_fedemb.engines import runtime
 import workloads
 
 SHAPE = (112, 112, 3)

@@ -12,7 +12,7 @@ import time
 
 from dp_fedemb import models
 from dp_fedemb.data import virtual_clients
-from dp_fedemb.simulation import runtime
+from dp_fedemb.engines import runtime
 import workloads
 
 ROUNDS = 3

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb.data import virtual_clients
-from dp_fedemb.simulation import runtime
+from dp_fedemb.engines import runtime
 import workloads
 
 

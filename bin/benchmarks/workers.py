@@ -9,9 +9,9 @@ import contextlib
 import tensorflow_federated as tff
 
 from dp_fedemb import aggregation
-from dp_fedemb.simulation import remote_engine
-from dp_fedemb.simulation import runtime
-from dp_fedemb.simulation import worker_process
+from dp_fedemb.engines import remote_engine
+from dp_fedemb.engines import runtime
+from dp_fedemb.engines import worker_process
 import workloads
 
 WORKERS = 2

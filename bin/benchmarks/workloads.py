@@ -18,7 +18,7 @@ from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import process
 from dp_fedemb.models import embedding_model
-from dp_fedemb.simulation import engine as engine_lib
+from dp_fedemb.engines import tff_engine as engine_lib
 
 SEED = 1
 

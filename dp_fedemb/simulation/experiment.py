@@ -12,16 +12,16 @@ from dp_fedemb import aggregation
 from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
-from dp_fedemb.learning import in_process
+from dp_fedemb.engines import in_process
 from dp_fedemb.learning import process as process_lib
 from dp_fedemb.learning import schedules
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import full_model
-from dp_fedemb.simulation import engine as engine_lib
+from dp_fedemb.engines import tff_engine as engine_lib
 from dp_fedemb.simulation import evaluator as evaluator_lib
-from dp_fedemb.simulation import remote_engine
+from dp_fedemb.engines import remote_engine
 from dp_fedemb.simulation import run_directory as run_directory_lib
-from dp_fedemb.simulation import runtime as runtime_lib
+from dp_fedemb.engines import runtime as runtime_lib
 from dp_fedemb.simulation import settings as settings_lib
 from dp_fedemb.simulation import training
 

@@ -13,7 +13,7 @@ import tensorflow_federated as tff
 from dp_fedemb import aggregation
 from dp_fedemb import privacy
 from dp_fedemb.learning import client_config
-from dp_fedemb.learning import in_process
+from dp_fedemb.engines import in_process
 from dp_fedemb.learning import local_fine_tuning
 from dp_fedemb.learning import process as process_lib
 

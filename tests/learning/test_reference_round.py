@@ -14,7 +14,7 @@ import tensorflow_federated as tff
 
 from dp_fedemb import aggregation
 from dp_fedemb.learning import client_config
-from dp_fedemb.learning import in_process
+from dp_fedemb.engines import in_process
 from dp_fedemb.learning import process as process_lib
 
 SIZES = (7, 4, 0, 9, 1, 6)

@@ -16,7 +16,7 @@ from dp_fedemb import models
 from dp_fedemb import privacy
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import client_config
-from dp_fedemb.learning import in_process
+from dp_fedemb.engines import in_process
 from dp_fedemb.simulation import run_directory
 from dp_fedemb.simulation import settings
 from dp_fedemb.simulation import training

@@ -21,11 +21,11 @@ from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import client_config
-from dp_fedemb.learning import in_process
+from dp_fedemb.engines import in_process
 from dp_fedemb.models import heads
-from dp_fedemb.simulation import remote_engine
-from dp_fedemb.simulation import remote_worker
-from dp_fedemb.simulation import worker_process
+from dp_fedemb.engines import remote_engine
+from dp_fedemb.engines import remote_worker
+from dp_fedemb.engines import worker_process
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _SHAPE = (6, 6, 1)

@@ -20,8 +20,8 @@ from tensorflow_federated.proto.v0 import computation_pb2
 from tensorflow_federated.proto.v0 import executor_pb2
 from tensorflow_federated.proto.v0 import executor_pb2_grpc
 
-from dp_fedemb.simulation import runtime
-from dp_fedemb.simulation import worker_process
+from dp_fedemb.engines import runtime
+from dp_fedemb.engines import worker_process
 
 _PROBE_INTERVAL_S = 1.0
 # The answers that say that the worker, or what it held for us, is no more.

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from dp_fedemb.learning import client_config
-from dp_fedemb.learning import server_rounds
+from dp_fedemb.engines import server_rounds
 from dp_fedemb.learning import shard_work
 from dp_fedemb.models import embedding_model
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from dp_fedemb.simulation import runtime
+from dp_fedemb.engines import runtime
 from dp_fedemb.simulation import signals
 
 

@@ -8,7 +8,7 @@ import grpc
 import tensorflow_federated as tff
 from tensorflow_federated.proto.v0 import executor_pb2_grpc
 
-from dp_fedemb.simulation import worker_process
+from dp_fedemb.engines import worker_process
 
 # Protocol buffers end at 2 GiB.
 _MAX_MESSAGE_BYTES = 2**31 - 1

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from dp_fedemb.simulation import runtime
+from dp_fedemb.engines import runtime
 
 _DRIVER = [sys.executable, pathlib.Path(__file__).with_name('runtime_driver.py')]
 

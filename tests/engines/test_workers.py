@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from dp_fedemb.simulation import signals
-from dp_fedemb.simulation import worker_process
+from dp_fedemb.engines import worker_process
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _DRIVER = [sys.executable, _ROOT / 'tests/simulation/worker_driver.py']
@@ -69,7 +69,7 @@ def test_driver_that_is_killed_during_start_up(process_checks):
 
 
 def test_guard_refuses_when_the_parent_is_gone():
-    guard = _ROOT / 'dp_fedemb/simulation/worker_guard.py'
+    guard = _ROOT / 'dp_fedemb/engines/worker_guard.py'
     command = [sys.executable, '-I', '-S', guard, str(os.getpid() + 1), '/bin/echo', 'started']
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1 and 'parent is gone' in done.stderr and not done.stdout

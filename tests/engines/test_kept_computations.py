@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow_federated as tff
 
-from dp_fedemb.simulation import runtime
+from dp_fedemb.engines import runtime
 
 
 def test_a_computation_is_sent_once_and_each_argument_every_time(monkeypatch):

@@ -21,10 +21,10 @@ import tensorflow_federated as tff
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import client_config
-from dp_fedemb.learning import server_rounds
+from dp_fedemb.engines import server_rounds
 from dp_fedemb.learning import shard_work
 from dp_fedemb.models import embedding_model
-from dp_fedemb.simulation import remote_worker
+from dp_fedemb.engines import remote_worker
 
 # Rows whose images are compared with the driver's own.
 _COMPARED_ROWS = 64

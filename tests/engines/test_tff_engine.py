@@ -13,10 +13,10 @@ from dp_fedemb import models
 from dp_fedemb import privacy
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import client_config
-from dp_fedemb.learning import in_process
+from dp_fedemb.engines import in_process
 from dp_fedemb.learning import process as process_lib
-from dp_fedemb.simulation import engine as engine_lib
-from dp_fedemb.simulation import runtime as runtime_lib
+from dp_fedemb.engines import tff_engine as engine_lib
+from dp_fedemb.engines import runtime as runtime_lib
 
 SHAPE, SEED, ROUNDS = (6, 6, 1), 5, 3
 PLAN = privacy.PrivacyPlan(

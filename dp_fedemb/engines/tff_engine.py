@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from dp_fedemb.simulation import runtime as runtime_lib
+from dp_fedemb.engines import runtime as runtime_lib
 
 
 class KeptState:
