@@ -129,7 +129,7 @@ def define_training() -> None:
 def training(rounds: int):
     """Builds the `settings.Settings` that the flags describe."""
     from dp_fedemb.learning import client_config
-    from dp_fedemb.simulation import settings
+    from dp_fedemb.runs import settings
 
     return settings.Settings(
         client=client_config.ClientConfig(

@@ -103,7 +103,7 @@ def _scores(directory, model, unseen, start):
         return json.loads(path.read_text())
 
     from dp_fedemb.models import pretrained
-    from dp_fedemb.simulation import evaluator
+    from dp_fedemb.runs import evaluator
 
     weights, _ = pretrained.load(directory, model)
     stages = {'untrained': model.initial_weights(FLAGS.seed)}

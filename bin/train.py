@@ -68,10 +68,10 @@ def main(_):
     print(task.summary(), flush=True)
     plan = privacy_flags.plan(task.train.num_users)
 
-    from dp_fedemb.simulation import run_directory
-    from dp_fedemb.simulation import summary
+    from dp_fedemb.runs import directory
+    from dp_fedemb.runs import summary
 
-    directory = run_directory.RunDirectory(FLAGS.output_dir)
+    directory = directory.RunDirectory(FLAGS.output_dir)
     config = _config(settings, plan, task)
     directory.check(config)
     if 'trained' in (directory.read_json('evaluation.json') or {}):
@@ -83,8 +83,8 @@ def main(_):
 
 def _train(settings, task, plan, directory, config):
     # TensorFlow takes seconds to load, so what can be wrong without it comes before.
-    from dp_fedemb.simulation import experiment
-    from dp_fedemb.simulation import signals
+    from dp_fedemb.runs import experiment
+    from dp_fedemb.runs import signals
 
     model = flag_groups.model(task)
     print(f'backbone: {model.weight_counts()}', flush=True)

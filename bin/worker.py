@@ -23,7 +23,7 @@ _POLL_S = 0.2
 
 
 def main(_):
-    from dp_fedemb.simulation import signals
+    from dp_fedemb.runs import signals
     from dp_fedemb.engines import worker_process
 
     cores = worker_process.available_cores() if FLAGS.cores is None else FLAGS.cores

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb.engines import runtime
-from dp_fedemb.simulation import signals
+from dp_fedemb.runs import signals
 
 
 @tff.tensorflow.computation(np.int64)

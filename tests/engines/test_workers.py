@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from dp_fedemb.simulation import signals
+from dp_fedemb.runs import signals
 from dp_fedemb.engines import worker_process
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from dp_fedemb.simulation import signals
+from dp_fedemb.runs import signals
 from dp_fedemb.engines import worker_process
 
 

@@ -18,12 +18,12 @@ from dp_fedemb.learning import schedules
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import full_model
 from dp_fedemb.engines import tff_engine as engine_lib
-from dp_fedemb.simulation import evaluator as evaluator_lib
+from dp_fedemb.runs import evaluator as evaluator_lib
 from dp_fedemb.engines import remote_engine
-from dp_fedemb.simulation import run_directory as run_directory_lib
+from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.engines import runtime as runtime_lib
-from dp_fedemb.simulation import settings as settings_lib
-from dp_fedemb.simulation import training
+from dp_fedemb.runs import settings as settings_lib
+from dp_fedemb.runs import program
 
 # Makes (trainable, non_trainable) start weights of the backbone.
 _Start = Callable[[], tuple[list, list]]
@@ -78,7 +78,7 @@ class Experiment:
         Raises:
             ValueError: for another seed than that of the run to go on with.
         """
-        known_seed = training.checkpointed_seed(directory)
+        known_seed = program.checkpointed_seed(directory)
         if known_seed is not None and seed not in (None, known_seed):
             raise ValueError(
                 f'seed: the run in {str(directory.path)!r} began with another one; leave it out'
@@ -120,7 +120,7 @@ class Experiment:
         }
         query = aggregation.build_query(self.plan, seed)
         with self._engine(trained, query) as engine:
-            program = training.TrainingProgram(
+            program = program.TrainingProgram(
                 engine,
                 self.plan,
                 self.train,

@@ -22,10 +22,10 @@ from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.privacy.reporting import signal_to_noise
-from dp_fedemb.simulation import profiling
-from dp_fedemb.simulation import progress
-from dp_fedemb.simulation import run_directory as run_directory_lib
-from dp_fedemb.simulation import settings as settings_lib
+from dp_fedemb.runs import profiling
+from dp_fedemb.runs import training_bar
+from dp_fedemb.runs import directory as run_directory_lib
+from dp_fedemb.runs import settings as settings_lib
 
 _Evaluate = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], dict[str, float]]
 _Export = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], str], None]
@@ -147,7 +147,7 @@ class TrainingProgram:
     def _rounds(self, state, first):
         """Runs rounds `first` + 1, ..., each from a cohort prepared during the one before."""
         rounds = self._schedule.rounds
-        with progress.TrainingBar(rounds, first) as bar, futures.ThreadPoolExecutor(1) as pool:
+        with training_bar.TrainingBar(rounds, first) as bar, futures.ThreadPoolExecutor(1) as pool:
             upcoming = pool.submit(self._shards, first)
             for round_num in range(first, rounds):
                 shards = upcoming.result()

@@ -1,7 +1,7 @@
 """What a finished run says: recall before and after, epsilon, where things are."""
 
 from dp_fedemb import privacy
-from dp_fedemb.simulation import run_directory as run_directory_lib
+from dp_fedemb.runs import directory as run_directory_lib
 
 _STAGES = ('untrained', 'pretrained', 'trained')
 

@@ -8,7 +8,7 @@ import pytest
 
 from dp_fedemb import data
 from dp_fedemb.data import virtual_clients
-from dp_fedemb.simulation import profiling
+from dp_fedemb.runs import profiling
 
 FIXED_S, CLIENTS_S = 0.05, 0.2
 
