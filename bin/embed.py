@@ -85,14 +85,14 @@ def _of_folder(model):
 
     from dp_fedemb.data import preprocessing as preprocessing_lib
     from dp_fedemb import progress
-    from dp_fedemb.evaluation import embedding
+    from dp_fedemb.evaluation import inference
     from dp_fedemb.evaluation import folder as folder_lib
 
     height, width, channels = model.image_shape
     if height is None or height != width:
         raise ValueError(
             f'model={str(model.path)!r} takes images of'
-            f' {embedding.shape_text(model.image_shape)}: expected squares of one size'
+            f' {inference.shape_text(model.image_shape)}: expected squares of one size'
         )
     preprocessing = preprocessing_lib.Preprocessing(
         height, channels, FLAGS.fit, FLAGS.resampling, FLAGS.invert

@@ -4,7 +4,7 @@
     bin/evaluate.py --model=runs/demo --task=synthetic --plots --output_dir=reports/demo
 
 `--model` is a run's directory or a SavedModel. With `--output_dir`, figures go to
-evaluation.json; with `--plots`, pictures and a self-contained report.html, too.
+evaluation.json; with `--plots`, pictures and a self-contained html_report.html, too.
 """
 
 import json
@@ -35,7 +35,7 @@ flags.DEFINE_integer(
     'eval_batch_size', 512, 'Images in the model at once.', lower_bound=1
 )
 flags.DEFINE_string('output_dir', None, 'For evaluation.json, pictures and the report.')
-flags.DEFINE_bool('plots', False, 'Draw pictures and write report.html.')
+flags.DEFINE_bool('plots', False, 'Draw pictures and write html_report.html.')
 flags.DEFINE_bool(
     'show_images', False,
     'Put images of the evaluated people into the report, with their nearest neighbours.',
@@ -45,13 +45,13 @@ flags.DEFINE_bool('json', False, 'Print one JSON object instead of the table.')
 
 def main(_):
     from dp_fedemb import evaluation
-    from dp_fedemb.evaluation import results
+    from dp_fedemb.evaluation import collection
     from dp_fedemb.evaluation import verification
 
     fars = [_number(text) for text in FLAGS.fars]
     verification.check_fars(fars)
     if FLAGS.metrics is not None:
-        results.check_metrics(FLAGS.metrics)
+        collection.check_metrics(FLAGS.metrics)
     output = _output_directory()
     model = evaluation.load_model(FLAGS.model)
     task = flag_groups.task()
@@ -75,13 +75,13 @@ def main(_):
         'num_users': store.num_users, 'image_shape': list(store.image_shape),
         'embedding_dim': embeddings.shape[1],
     }
-    values = results.collect(images, metrics, about)
+    values = collection.collect(images, metrics, about)
     written = _write(output, values, images, store) if output else []
     if FLAGS.json:
         print(json.dumps(values))
         return
     print('\n'.join(values['about']) + '\n')
-    print(results.text(values))
+    print(collection.text(values))
     if written:
         print(f'\nwritten to {output}: {", ".join(written)}')
 
@@ -145,7 +145,7 @@ def _write(output, values, images, store):
 
 def _write_report(draft, values, images, store):
     from dp_fedemb.evaluation import plots
-    from dp_fedemb.evaluation import report
+    from dp_fedemb.evaluation import html_report
 
     run = pathlib.Path(values['model']).parent
     figures = {}
@@ -163,7 +163,7 @@ def _write_report(draft, values, images, store):
     if (run / 'privacy.json').exists() and (run / 'privacy.txt').exists():
         statement = json.loads((run / 'privacy.json').read_text())
         text = (run / 'privacy.txt').read_text()
-    (draft / 'report.html').write_text(report.build(values, figures, statement, text))
+    (draft / 'report.html').write_text(html_report.build(values, figures, statement, text))
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """Labeled Faces in the Wild, with the official verification protocol.
 
-LFW is made for evaluation: pairs.txt asks in 10 folds of 600 pairs whether two images
-show the same person. All images of the people in pairs.txt are the test part, so that
+LFW is made for evaluation: pair_protocol.txt asks in 10 folds of 600 pairs whether two images
+show the same person. All images of the people in pair_protocol.txt are the test part, so that
 recall over all pairs can be had of them too; the other people, who are in no pair, are
 the training users. Reported figures usually come from training on another collection
 (`digiface`, your own) and evaluating here.
@@ -63,8 +63,8 @@ class Options(base.UserSplitOptions):
 def build(config: base.TaskConfig) -> base.Task:
     """Converts LFW.
 
-    `config.data_dir` holds an official archive and pairs.txt; with protocol=all_pairs
-    it may be a TFDS directory with `lfw`, which lacks the numbers that pairs.txt uses.
+    `config.data_dir` holds an official archive and pair_protocol.txt; with protocol=all_pairs
+    it may be a TFDS directory with `lfw`, which lacks the numbers that pair_protocol.txt uses.
 
     Raises:
         FileNotFoundError: for a missing file.
@@ -110,7 +110,7 @@ def build(config: base.TaskConfig) -> base.Task:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line of pairs.txt: two images, named 'Person/0001', of one person or two."""
+    """One line of pair_protocol.txt: two images, named 'Person/0001', of one person or two."""
 
     first: str
     second: str
@@ -119,7 +119,7 @@ class Line:
 
 
 def read_pairs(path: pathlib.Path) -> list[Line]:
-    """Reads pairs.txt.
+    """Reads pair_protocol.txt.
 
     The first line has the number of folds and the number n of pairs of either kind in
     each; then for each fold n lines 'person i j' and n lines 'person i person j'.
@@ -189,7 +189,7 @@ def _read(config, options, rows, lines):
 
 def _with_pairs(task, lines, partial):
     """Adds the protocol, as rows of the test store."""
-    from dp_fedemb.evaluation import pairs
+    from dp_fedemb.evaluation import pair_protocol
 
     row = {name: index for index, name in enumerate(task.test.image_names)}
     kept = [line for line in lines if line.first in row and line.second in row]
@@ -203,7 +203,7 @@ def _with_pairs(task, lines, partial):
     return dataclasses.replace(
         task,
         notes=notes,
-        pairs=pairs.VerificationPairs(
+        pairs=pair_protocol.VerificationPairs(
             first=np.array([row[line.first] for line in kept], np.int64),
             second=np.array([row[line.second] for line in kept], np.int64),
             same=np.array([line.same for line in kept], bool),

@@ -5,13 +5,13 @@ in `METRICS`. Nothing here loads TensorFlow before it computes something.
 """
 
 from dp_fedemb.evaluation import intervals
-from dp_fedemb.evaluation import pairs
+from dp_fedemb.evaluation import pair_protocol
 from dp_fedemb.evaluation import retrieval
 from dp_fedemb.evaluation import verification
-from dp_fedemb.evaluation.embedded import EmbeddedImages
-from dp_fedemb.evaluation.embedding import embed
-from dp_fedemb.evaluation.embedding import load_model
-from dp_fedemb.evaluation.pairs import VerificationPairs
+from dp_fedemb.evaluation.embedded_images import EmbeddedImages
+from dp_fedemb.evaluation.inference import embed
+from dp_fedemb.evaluation.inference import load_model
+from dp_fedemb.evaluation.pair_protocol import VerificationPairs
 from dp_fedemb.evaluation.retrieval import Retrieval
 from dp_fedemb.evaluation.retrieval import retrieve
 from dp_fedemb.evaluation.verification import OperatingPoint
@@ -24,5 +24,5 @@ METRICS = {
     'verification': verification.metrics,
     'retrieval': retrieval.metrics,
     'intervals': intervals.metrics,
-    'pairs': pairs.metrics,
+    'pairs': pair_protocol.metrics,
 }

@@ -10,7 +10,7 @@ from typing import Any, Optional
 import numpy as np
 
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb.evaluation import embedding
+from dp_fedemb.evaluation import inference
 
 SUFFIXES = frozenset('.bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp'.split())
 # Pillow raises all of these for damaged files.
@@ -60,7 +60,7 @@ def embed_folder(
     """Embeds every picture; one batch of them is in memory at a time.
 
     Args:
-        model: see `embedding.embed`.
+        model: see `inference.embed`.
         folder: pictures in it and below are taken, by the ends of their names.
         preprocessing: to the model's image shape.
         batch_size: pictures in memory at once.
@@ -85,7 +85,7 @@ def embed_folder(
             )
         images = [image for _, image, error in batch if error is None]
         if images:
-            embeddings.append(embedding.embed(model, np.stack(images), batch_size))
+            embeddings.append(inference.embed(model, np.stack(images), batch_size))
             kept += [str(p.relative_to(folder)) for p, _, error in batch if error is None]
         if on_batch is not None:
             on_batch(len(batch))

@@ -13,7 +13,7 @@ import dataclasses
 import numpy as np
 
 from dp_fedemb import validate
-from dp_fedemb.evaluation import pair_scores
+from dp_fedemb.evaluation import all_pairs
 from dp_fedemb.evaluation import verification
 
 REPLICATES = 1000
@@ -65,7 +65,7 @@ class IdentityRecall:
 
 
 def recall_by_identity(
-    scores: pair_scores.PairScores, point: verification.OperatingPoint
+    scores: all_pairs.PairScores, point: verification.OperatingPoint
 ) -> IdentityRecall:
     """Returns the recall of each identity at a resolvable operating point."""
     pairs = scores.counts * (scores.counts - 1) // 2

@@ -24,7 +24,7 @@ import dataclasses
 import numpy as np
 
 from dp_fedemb import validate
-from dp_fedemb.evaluation import pair_scores
+from dp_fedemb.evaluation import all_pairs
 
 KS = (1, 5, 10)
 _MAP_DEPTH = 100
@@ -75,7 +75,7 @@ def retrieve(
     """
     for k in ks:
         validate.positive(k=k)
-    pair_scores.check(embeddings, identities)
+    all_pairs.check(embeddings, identities)
     names, labels, counts = np.unique(identities, return_inverse=True, return_counts=True)
     order = np.argsort(labels, kind='stable')
     labels = labels[order].astype(np.int32)
@@ -162,7 +162,7 @@ def _hits(rows, labels, relevant, depth) -> Iterator[tuple[np.ndarray, np.ndarra
     with_query = np.nonzero(relevant)[0]
     with tf.device('/cpu:0'):
         # Steps of `pair_scores`, as exact integers: scaling by a power of two is exact.
-        reference = tf.constant(rows * np.float32(1 / pair_scores.STEP))
+        reference = tf.constant(rows * np.float32(1 / all_pairs.STEP))
         reference_labels = tf.constant(labels)
 
         @tf.function(

@@ -12,7 +12,7 @@ Conventions, the same everywhere:
 *   A FAR is resolvable if it allows at least one impostor pair. Where it is not, or
     where no pair is genuine, recall is NaN and `reason` says why.
 
-Similarities are multiples of `pair_scores.STEP`, and so are thresholds.
+Similarities are multiples of `all_pairs.STEP`, and so are thresholds.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from typing import Optional
 
 import numpy as np
 
-from dp_fedemb.evaluation import pair_scores
+from dp_fedemb.evaluation import all_pairs
 
 FARS = (1e-3, 1e-2)
 
@@ -119,11 +119,11 @@ def verify(
     Raises:
         ValueError: for a FAR outside (0, 1), or wrong embeddings.
     """
-    return of_scores(pair_scores.PairScores(embeddings, identities), fars)
+    return of_scores(all_pairs.PairScores(embeddings, identities), fars)
 
 
 def of_scores(
-    scores: pair_scores.PairScores, fars: Sequence[float] = FARS
+    scores: all_pairs.PairScores, fars: Sequence[float] = FARS
 ) -> Verification:
     """Is `verify` for pairs that other figures need, too."""
     check_fars(fars)
@@ -147,7 +147,7 @@ def of_scores(
         eer_threshold=eer_threshold,
         genuine=genuine,
         impostor=impostor,
-        edges=pair_scores.bin_edges(),
+        edges=all_pairs.bin_edges(),
     )
 
 
@@ -164,7 +164,7 @@ def of_sorted_steps(
     """Returns the operating points of given pairs.
 
     Args:
-        genuine: int64 [g] similarities in steps of `pair_scores.STEP`, ascending.
+        genuine: int64 [g] similarities in steps of `all_pairs.STEP`, ascending.
         impostor: int64 [i], the same of impostor pairs.
         fars: target false accept rates, each in (0, 1).
     """
@@ -180,7 +180,7 @@ def of_sorted_steps(
         lowest = impostor[len(impostor) - 1 - allowed] + 1
         accepted = [len(s) - int(np.searchsorted(s, lowest)) for s in (genuine, impostor)]
         points.append(
-            _point(far, lowest * pair_scores.STEP, accepted, len(genuine), len(impostor))
+            _point(far, lowest * all_pairs.STEP, accepted, len(genuine), len(impostor))
         )
     return tuple(points)
 
@@ -249,7 +249,7 @@ class _Counts:
             return _no_point(far, reason)
         genuine, impostor = self.at_least(number)
         step = int(np.nonzero(impostor <= allowed)[0][0])
-        threshold = pair_scores.similarity(number, step)
+        threshold = all_pairs.similarity(number, step)
         accepted = genuine[step], impostor[step]
         return _point(far, threshold, accepted, self.genuine_pairs, self.impostor_pairs)
 
@@ -270,7 +270,7 @@ class _Counts:
             impostor / self.impostor_pairs, 1 - genuine / self.genuine_pairs
         )
         step = int(np.argmin(worse))
-        return float(worse[step]), float(pair_scores.similarity(number, step))
+        return float(worse[step]), float(all_pairs.similarity(number, step))
 
 
 def _unresolvable(far, allowed, genuine_pairs, impostor_pairs):

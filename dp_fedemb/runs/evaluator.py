@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from dp_fedemb.data import store as store_lib
-from dp_fedemb.evaluation import embedding
+from dp_fedemb.evaluation import inference
 from dp_fedemb.evaluation import verification
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import weight_values
@@ -42,6 +42,6 @@ class Evaluator:
     def __call__(self, trainable: Sequence, non_trainable: Sequence) -> dict[str, float]:
         """Returns `recall@FAR=...` for each rate."""
         self.set_weights(trainable, non_trainable)
-        embeddings = embedding.embed(self.serving_model, self._store.images)
+        embeddings = inference.embed(self.serving_model, self._store.images)
         points = verification.recall_at_far(embeddings, self._store.identities, self._fars)
         return {f'recall@FAR={point.target_far:g}': point.recall for point in points}

@@ -113,7 +113,7 @@ def test_report_as_users_make_it(workspace):
     }
     report = (output / 'report.html').read_text()
     assert 'PRIVACY STATEMENT &lt;of this run&gt;' in report
-    assert report.count('data:image/png;base64,') == 4
+    assert html_report.count('data:image/png;base64,') == 4
     assert 'src="http' not in report and '<script' not in report
     for name in ('roc', 'similarities', 'neighbours', 'training'):
         with Image.open(output / f'{name}.png') as picture:
@@ -150,10 +150,10 @@ def test_report_without_a_statement_says_so(workspace, programs):
         '--metrics=verification', f'--output_dir={path}',
     )
     assert [p.name for p in path.iterdir()] == ['evaluation.json'] and 'written to' in output
-    from dp_fedemb.evaluation import report
+    from dp_fedemb.evaluation import html_report
 
     values = json.loads((path / 'evaluation.json').read_text())
-    assert report.NO_STATEMENT in report.build(values, {})
+    assert html_report.NO_STATEMENT in html_report.build(values, {})
 
 
 @pytest.mark.parametrize(
@@ -190,12 +190,12 @@ def test_error_is_one_line_and_exit_code_is_not_zero(workspace):
 
 def test_nothing_half_written(workspace, programs, monkeypatch):
     """The report fails after the pictures are drawn."""
-    from dp_fedemb.evaluation import report
+    from dp_fedemb.evaluation import html_report
 
     def fail(*_):
         raise ValueError('disk full')
 
-    monkeypatch.setattr(report, 'build', fail)
+    monkeypatch.setattr(html_report, 'build', fail)
     with pytest.raises(ValueError, match='disk full'):
         call(
             programs['evaluate'], workspace, *TASK, '--plots',

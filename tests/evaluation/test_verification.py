@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from dp_fedemb.evaluation import pair_scores
+from dp_fedemb.evaluation import all_pairs
 from dp_fedemb.evaluation import verification
 
 
 def brute_force(embeddings, identities, far):
     """Recall, FAR and accepted pairs by trying every similarity as the threshold."""
     scores = (embeddings.astype(np.float64) @ embeddings.T.astype(np.float64))
-    scores = np.rint(scores / pair_scores.STEP).astype(int)
+    scores = np.rint(scores / all_pairs.STEP).astype(int)
     first, second = np.triu_indices(len(scores), 1)
     same = np.asarray(identities)[first] == np.asarray(identities)[second]
     genuine, impostor = scores[first, second][same], scores[first, second][~same]
@@ -54,7 +54,7 @@ def test_equals_brute_force_with_ties_and_duplicates(images, far):
     assert (point.accepted_genuine, point.accepted_impostors) == expected['accepted']
     assert point.recall == expected['accepted'][0] / len(genuine)
     assert point.far <= far and point.far == expected['accepted'][1] / len(impostor)
-    assert point.threshold == expected['threshold'] * pair_scores.STEP
+    assert point.threshold == expected['threshold'] * all_pairs.STEP
     more = impostor[:, None] < genuine[None, :]
     tied = impostor[:, None] == genuine[None, :]
     assert result.auc == pytest.approx(more.mean() + tied.mean() / 2)
@@ -87,23 +87,23 @@ def test_many_tiles_equal_brute_force(clusters):
         assert (result.genuine_pairs, result.impostor_pairs) == (len(genuine), len(impostor))
         # Products of another order of summation differ by a step here and there.
         assert point.threshold == pytest.approx(
-            expected['threshold'] * pair_scores.STEP, abs=2 * pair_scores.STEP
+            expected['threshold'] * all_pairs.STEP, abs=2 * all_pairs.STEP
         )
         assert point.accepted_genuine == pytest.approx(expected['accepted'][0], abs=20)
         assert abs(point.accepted_impostors - expected['accepted'][1]) <= 20
         assert point.accepted_impostors <= far * len(impostor)
-    bins = np.digitize(genuine * pair_scores.STEP, result.edges) - 1
-    exact = np.bincount(bins, minlength=pair_scores.NUM_BINS)
+    bins = np.digitize(genuine * all_pairs.STEP, result.edges) - 1
+    exact = np.bincount(bins, minlength=all_pairs.NUM_BINS)
     assert np.abs(result.genuine - exact).sum() <= 0.005 * len(genuine)
 
 
 @pytest.mark.parametrize('rows, columns', [(256, 100), (64, 64), (7, 3000)])
 def test_tiles_do_not_matter(clusters, monkeypatch, rows, columns):
     embeddings, identities = (array[:600] for array in clusters)
-    whole = pair_scores.PairScores(embeddings, identities).histograms()
-    monkeypatch.setattr(pair_scores, '_TILE_ROWS', rows)
-    monkeypatch.setattr(pair_scores, '_TILE_COLUMNS', columns)
-    tiled = pair_scores.PairScores(embeddings, identities).histograms()
+    whole = all_pairs.PairScores(embeddings, identities).histograms()
+    monkeypatch.setattr(all_pairs, '_TILE_ROWS', rows)
+    monkeypatch.setattr(all_pairs, '_TILE_COLUMNS', columns)
+    tiled = all_pairs.PairScores(embeddings, identities).histograms()
     for one, other in zip(whole, tiled):
         assert one.sum() == other.sum()
         # Products of another order of summation move a pair over an edge at times.
@@ -123,7 +123,7 @@ def test_order_of_images_does_not_matter(clusters):
     shuffled = verification.verify(embeddings[order], identities[order])
     for one, other in zip(straight.points, shuffled.points):
         assert one.recall == pytest.approx(other.recall, abs=1e-4)
-        assert one.threshold == pytest.approx(other.threshold, abs=2 * pair_scores.STEP)
+        assert one.threshold == pytest.approx(other.threshold, abs=2 * all_pairs.STEP)
 
 
 def test_roc_points_are_exact_and_rise(clusters):
@@ -142,7 +142,7 @@ def test_roc_points_are_exact_and_rise(clusters):
 
 def test_accepted_by_identity_adds_up(clusters):
     embeddings, identities = clusters
-    scores = pair_scores.PairScores(embeddings, identities)
+    scores = all_pairs.PairScores(embeddings, identities)
     for point in verification.of_scores(scores).points:
         accepted = scores.accepted_by_identity(point.threshold)
         assert accepted.sum() == point.accepted_genuine

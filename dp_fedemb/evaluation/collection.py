@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 from dp_fedemb import validate
-from dp_fedemb.evaluation import embedded
+from dp_fedemb.evaluation import embedded_images
 
 
 def collect(
-    images: embedded.EmbeddedImages, metrics: Sequence[str], about: dict[str, Any]
+    images: embedded_images.EmbeddedImages, metrics: Sequence[str], about: dict[str, Any]
 ) -> dict[str, Any]:
     """Computes metrics.
 

@@ -7,8 +7,8 @@ from typing import Optional
 
 import numpy as np
 
-from dp_fedemb.evaluation import pair_scores
-from dp_fedemb.evaluation import pairs as pairs_lib
+from dp_fedemb.evaluation import all_pairs
+from dp_fedemb.evaluation import pair_protocol as pairs_lib
 from dp_fedemb.evaluation import verification as verification_lib
 
 
@@ -30,12 +30,12 @@ class EmbeddedImages:
 
     def __post_init__(self):
         verification_lib.check_fars(self.fars)
-        pair_scores.check(self.embeddings, self.identities)
+        all_pairs.check(self.embeddings, self.identities)
 
     @functools.cached_property
-    def scores(self) -> pair_scores.PairScores:
+    def scores(self) -> all_pairs.PairScores:
         """The similarities of all pairs."""
-        return pair_scores.PairScores(self.embeddings, self.identities)
+        return all_pairs.PairScores(self.embeddings, self.identities)
 
     @functools.cached_property
     def verification(self) -> verification_lib.Verification:

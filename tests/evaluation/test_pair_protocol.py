@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dp_fedemb.evaluation import pair_scores
-from dp_fedemb.evaluation import pairs as pairs_lib
+from dp_fedemb.evaluation import all_pairs
+from dp_fedemb.evaluation import pair_protocol as pairs_lib
 from dp_fedemb.evaluation import verification
 
 
@@ -45,7 +45,7 @@ def test_equals_brute_force_with_ties(seed):
     fold = np.arange(200) % 10
     embeddings = embeddings_of(similarities)
     result = pairs_lib.evaluate(embeddings, pairs_of(same, fold), fars=[0.1])
-    steps = np.rint(embeddings[1:, 0].astype(np.float64) / pair_scores.STEP)
+    steps = np.rint(embeddings[1:, 0].astype(np.float64) / all_pairs.STEP)
     expected = []
     for held_out in range(10):
         others = fold != held_out
@@ -74,7 +74,7 @@ def test_all_pairs_as_a_protocol_give_the_same_recall():
     points = pairs_lib.evaluate(embeddings, pairs, [0.01, 0.1]).points
     for point, other in zip(points, expected):
         assert point.recall == pytest.approx(other.recall, abs=0.01)
-        assert point.threshold == pytest.approx(other.threshold, abs=2 * pair_scores.STEP)
+        assert point.threshold == pytest.approx(other.threshold, abs=2 * all_pairs.STEP)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from dp_fedemb import models
-from dp_fedemb.evaluation import embedding
+from dp_fedemb.evaluation import inference
 
 SHAPE = (12, 12, 1)
 
@@ -31,7 +31,7 @@ def images():
 
 def test_batches_equal_one_batch(serving_model, images):
     done = []
-    embeddings = embedding.embed(serving_model, images, batch_size=16, on_batch=done.append)
+    embeddings = inference.embed(serving_model, images, batch_size=16, on_batch=done.append)
     assert embeddings.dtype == np.float32 and embeddings.shape == (50, 8)
     assert done == [16, 16, 16, 2]
     whole = serving_model(images)['embeddings'].numpy()
@@ -48,7 +48,7 @@ def test_memory_maps_are_read_batch_by_batch(images, tmp_path):
         sizes.append(len(batch))
         return batch.reshape(len(batch), -1).astype(np.float32)
 
-    embeddings = embedding.embed(model, mapped, batch_size=20)
+    embeddings = inference.embed(model, mapped, batch_size=20)
     assert sizes == [20, 20, 10]
     flat = images.reshape(50, -1).astype(np.float64)
     expected = flat / np.linalg.norm(flat, axis=1, keepdims=True)
@@ -56,46 +56,46 @@ def test_memory_maps_are_read_batch_by_batch(images, tmp_path):
 
 
 def test_zero_stays_zero_and_not_finite_is_refused(images):
-    zero = embedding.embed(lambda batch: np.zeros((len(batch), 3)), images)
+    zero = inference.embed(lambda batch: np.zeros((len(batch), 3)), images)
     assert not zero.any()
 
     def diverged(batch):
         return np.where(batch.reshape(len(batch), -1)[:, :3] == batch[3, 0, 0], np.nan, 1.0)
 
     with pytest.raises(ValueError, match=r'embedding of image \d+ is not finite'):
-        embedding.embed(diverged, images)
+        inference.embed(diverged, images)
 
 
 @pytest.mark.parametrize('wrong', [np.zeros((0, *SHAPE), np.uint8), np.zeros((3, *SHAPE))])
 def test_wrong_images(serving_model, wrong):
     with pytest.raises(ValueError, match=r'expected uint8\[n >= 1, H, W, C\]'):
-        embedding.embed(serving_model, wrong)
+        inference.embed(serving_model, wrong)
 
 
 def test_saved_model_equals_its_source(serving_model, run_directory, images):
-    expected = embedding.embed(serving_model, images)
+    expected = inference.embed(serving_model, images)
     for directory in (run_directory, run_directory / 'saved_model'):
-        model = embedding.load_model(directory, SHAPE)
+        model = inference.load_model(directory, SHAPE)
         assert model.image_shape == SHAPE
-        np.testing.assert_allclose(embedding.embed(model, images), expected, atol=1e-6)
+        np.testing.assert_allclose(inference.embed(model, images), expected, atol=1e-6)
 
 
 def test_other_image_shape_names_both(run_directory):
     with pytest.raises(ValueError, match='takes images of 12x12x1, the data are of 28x28x3'):
-        embedding.load_model(run_directory, (28, 28, 3))
+        inference.load_model(run_directory, (28, 28, 3))
 
 
 def test_no_saved_model(tmp_path):
     with pytest.raises(FileNotFoundError, match='no such directory'):
-        embedding.load_model(tmp_path / 'nowhere')
+        inference.load_model(tmp_path / 'nowhere')
     with pytest.raises(FileNotFoundError, match='no SavedModel here'):
-        embedding.load_model(tmp_path)
+        inference.load_model(tmp_path)
 
 
 def test_damaged_saved_model(tmp_path):
     (tmp_path / 'saved_model.pb').write_bytes(b'\xff' * 100)
     with pytest.raises(ValueError, match='damaged SavedModel'):
-        embedding.load_model(tmp_path)
+        inference.load_model(tmp_path)
 
 
 def test_other_signature(tmp_path):
@@ -104,4 +104,4 @@ def test_other_signature(tmp_path):
     module.f = tf.function(lambda x: {'y': x}, input_signature=[spec])
     tf.saved_model.save(module, str(tmp_path), signatures=module.f)
     with pytest.raises(ValueError, match=r'x float32\(None, 3\) in, .*expected uint8 images'):
-        embedding.load_model(tmp_path)
+        inference.load_model(tmp_path)

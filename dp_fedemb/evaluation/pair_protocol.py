@@ -13,7 +13,7 @@ import dataclasses
 
 import numpy as np
 
-from dp_fedemb.evaluation import pair_scores
+from dp_fedemb.evaluation import all_pairs
 from dp_fedemb.evaluation import verification
 
 
@@ -100,7 +100,7 @@ def evaluate(
     Raises:
         ValueError: if there are fewer embeddings than the pairs speak of.
     """
-    pair_scores.check(embeddings, np.zeros(len(embeddings)))
+    all_pairs.check(embeddings, np.zeros(len(embeddings)))
     last = int(max(pairs.first.max(), pairs.second.max()))
     if last >= len(embeddings):
         raise ValueError(
@@ -114,7 +114,7 @@ def evaluate(
         threshold = _best_threshold(scores[~held_out], pairs.same[~held_out])
         accepted = scores[held_out] >= threshold
         accuracies[fold] = np.mean(accepted == pairs.same[held_out])
-        thresholds[fold] = threshold * pair_scores.STEP
+        thresholds[fold] = threshold * all_pairs.STEP
     deviation = float(np.std(accuracies, ddof=1))
     genuine, impostor = np.sort(scores[pairs.same]), np.sort(scores[~pairs.same])
     return ProtocolResult(
@@ -137,7 +137,7 @@ def _similarities(embeddings, pairs, block=1 << 16):
         products = np.einsum(
             'pd,pd->p', embeddings[pairs.first[rows]], embeddings[pairs.second[rows]]
         )
-        steps[rows] = np.rint(products / np.float32(pair_scores.STEP))
+        steps[rows] = np.rint(products / np.float32(all_pairs.STEP))
     return steps
 
 

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from matplotlib import figure
 
-from dp_fedemb.evaluation import results
+from dp_fedemb.evaluation import collection
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -65,7 +65,7 @@ def build(
     """Returns the report as HTML without references to other files.
 
     Args:
-        values: of `results.collect`; `values['title']` and `values['about']` (a few
+        values: of `collection.collect`; `values['title']` and `values['about']` (a few
             lines) say what was evaluated.
         figures: by name, see `plots`.
         privacy: the run's privacy statement (privacy.json), or None.
@@ -98,10 +98,10 @@ def _cards(values, privacy):
     for point in values['points']:
         if not point['reason']:
             name = f'recall at FAR {point["target_far"]:g}'
-            yield _card(results.figure(point['recall']), name)
+            yield _card(collection.figure(point['recall']), name)
     for name in ('precision@1', 'pairs accuracy'):
         if name in values['metrics']:
-            yield _card(results.figure(values['metrics'][name]), name)
+            yield _card(collection.figure(values['metrics'][name]), name)
     if privacy and privacy.get('private') and privacy.get('epsilon_user') is not None:
         yield _card(f'{privacy["epsilon_user"]:.3g}', 'epsilon, one user')
     yield _card(f'{values["num_identities"]:,}', 'unseen identities')
@@ -130,7 +130,7 @@ def _points_table(values):
             continue
         cells = (
             f'{point["target_far"]:g}', f'{point["recall"]:.4f}',
-            results.interval_text(values, name), f'{point["threshold"]:.5f}',
+            collection.interval_text(values, name), f'{point["threshold"]:.5f}',
             f'{point["accepted_impostors"]:,}',
         )
         rows.append(''.join(f'<td class="n">{cell}</td>' for cell in cells))
@@ -151,7 +151,7 @@ def _points_table(values):
 
 def _figures_table(values):
     rows = ''.join(
-        f'<tr><td>{html.escape(name)}</td><td class="n">{results.figure(value)}</td></tr>'
+        f'<tr><td>{html.escape(name)}</td><td class="n">{collection.figure(value)}</td></tr>'
         for name, value in values['metrics'].items()
         if not name.startswith('recall@FAR')
     )
