@@ -3,8 +3,8 @@
 import importlib
 
 from dp_fedemb import validate
-from tasks.base import Task
-from tasks.base import TaskConfig
+from tasks.shared.base import Task
+from tasks.shared.base import TaskConfig
 
 # Modules are imported when asked for: some need TFF or TFDS, which take seconds.
 TASKS = {

@@ -2,7 +2,7 @@
 
 10,000 subjects with 72 images each or, as an option, 99,999 with 5 images each,
 divided by hash into training, validation and test. The images are read from the
-official archives or from the TFDS data set of `tasks/digiface_tfds.py`.
+official archives or from the TFDS data set of `tasks/shared/digiface_tfds.py`.
 
 Source: Bae et al., WACV 2023, arXiv 2210.02579.
 """
@@ -16,9 +16,9 @@ from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb.data import tfds_users
-from tasks import base
-from tasks import converted
-from tasks import digiface_files
+from tasks.shared import base
+from tasks.shared import converted
+from tasks.shared import digiface_files
 
 NAME = 'digiface'
 TFDS_NAME = 'digiface1m'

@@ -24,9 +24,9 @@ from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb import progress
 from dp_fedemb.data import store as store_lib
-from tasks import base
-from tasks import converted
-from tasks import tfds_archives
+from tasks.shared import base
+from tasks.shared import converted
+from tasks.shared import tfds_archives
 
 NAME = 'emnist'
 CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase

@@ -16,8 +16,8 @@ from dp_fedemb import validate
 from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from tasks import base
-from tasks import converted
+from tasks.shared import base
+from tasks.shared import converted
 
 NAME = 'image_folder'
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp')

@@ -7,8 +7,8 @@ to be disjoint from them, and is not used.
 Source: Van Horn et al., arXiv 1707.06642; Hsu et al., arXiv 2003.08082.
 """
 
-from tasks import base
-from tasks import tff_photos
+from tasks.shared import base
+from tasks.shared import tff_photos
 
 NAME = 'inaturalist'
 Options = tff_photos.Options

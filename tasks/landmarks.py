@@ -10,8 +10,8 @@ Source: Weyand et al., arXiv 2004.01804; Hsu et al., arXiv 2003.08082.
 import dataclasses
 
 from dp_fedemb import validate
-from tasks import base
-from tasks import tff_photos
+from tasks.shared import base
+from tasks.shared import tff_photos
 
 NAME = 'landmarks'
 

@@ -23,10 +23,10 @@ from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb.data import tfds_users
-from tasks import base
-from tasks import converted
+from tasks.shared import base
+from tasks.shared import converted
 from tasks import tfds as tfds_task
-from tasks import tfds_archives
+from tasks.shared import tfds_archives
 
 NAME = 'lfw'
 _ARCHIVES = ('lfw.tgz', 'lfw-deepfunneled.tgz', 'lfw-funneled.tgz')

@@ -18,9 +18,9 @@ from dp_fedemb import validate
 from dp_fedemb.data import cache
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb.data import tfds_users
-from tasks import base
-from tasks import converted
-from tasks import tfds_archives
+from tasks.shared import base
+from tasks.shared import converted
+from tasks.shared import tfds_archives
 
 NAME = 'omniglot'
 ARCHIVES = {

@@ -6,8 +6,8 @@ Each is a directory written by `dp_fedemb.data.UserStoreWriter`; docs/data.md sh
 import dataclasses
 
 from dp_fedemb import data
-from tasks import base
-from tasks import converted
+from tasks.shared import base
+from tasks.shared import converted
 
 NAME = 'stores'
 _WHERE = 'a directory with the user stores train and test (and validation, public)'

@@ -11,7 +11,7 @@ from dp_fedemb import validate
 from dp_fedemb.data import cache
 from dp_fedemb import progress
 from dp_fedemb.data import synthetic
-from tasks import base
+from tasks.shared import base
 
 NAME = 'synthetic'
 

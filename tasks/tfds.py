@@ -15,8 +15,8 @@ from dp_fedemb.data import cache
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb import progress
 from dp_fedemb.data import tfds_users
-from tasks import base
-from tasks import converted
+from tasks.shared import base
+from tasks.shared import converted
 
 NAME = 'tfds'
 _WHERE = 'a TFDS data_dir in which the data set is prepared'

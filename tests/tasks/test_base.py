@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 import tasks
-from tasks import base
+from tasks.shared import base
 
 
 @dataclasses.dataclass(frozen=True)

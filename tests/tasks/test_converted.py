@@ -8,8 +8,8 @@ import pytest
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing
 from dp_fedemb.data import store as store_lib
-from tasks import base
-from tasks import converted
+from tasks.shared import base
+from tasks.shared import converted
 
 OPTIONS = base.SplitOptions(test_users=0.3, test_identities=0.25)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tasks
-from tasks import digiface_files
+from tasks.shared import digiface_files
 
 
 def build(data_dir, cache_dir, **options):
@@ -59,7 +59,7 @@ def test_public_subjects(data_dir, tmp_path):
 
 def test_through_tfds(data_dir, task, tmp_path):
     import tensorflow_datasets as tfds
-    from tasks import digiface_tfds
+    from tasks.shared import digiface_tfds
 
     builder = digiface_tfds.Digiface1m(config='subjects72', data_dir=str(tmp_path))
     with pytest.raises(AssertionError, match='Manual directory'):

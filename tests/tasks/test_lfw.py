@@ -5,7 +5,7 @@ import pytest
 
 import tasks
 from tasks import lfw
-from tasks import tfds_archives
+from tasks.shared import tfds_archives
 
 
 def build(data_dir, cache_dir, **options):

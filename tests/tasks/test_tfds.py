@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tasks
-from tasks import base
+from tasks.shared import base
 from tasks import tfds as tfds_task
 
 

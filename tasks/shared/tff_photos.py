@@ -22,9 +22,9 @@ from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb import progress
-from tasks import base
-from tasks import converted
-from tasks import tfds_archives
+from tasks.shared import base
+from tasks.shared import converted
+from tasks.shared import tfds_archives
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """DigiFace-1M as a TFDS data set, from archives fetched by hand.
 
     import tensorflow_datasets as tfds
-    from tasks import digiface_tfds
+    from tasks.shared import digiface_tfds
     builder = digiface_tfds.Digiface1m(config='subjects72', data_dir=DATA_DIR)
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(manual_dir=ARCHIVES_DIR)
@@ -15,7 +15,7 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tasks import digiface_files
+from tasks.shared import digiface_files
 
 
 class Digiface1m(tfds.core.GeneratorBasedBuilder):

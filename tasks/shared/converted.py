@@ -10,7 +10,7 @@ from dp_fedemb import data
 from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from tasks import base
+from tasks.shared import base
 
 _RECORD = 'found.json'
 # Part of the cache's key: raise it when the same input gives other stores.

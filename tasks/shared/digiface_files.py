@@ -5,8 +5,8 @@ import pathlib
 import re
 import zipfile
 
-from tasks import base
-from tasks import tfds_archives
+from tasks.shared import base
+from tasks.shared import tfds_archives
 
 _BASE = 'https://facesyntheticspubwedata.blob.core.windows.net/wacv-2023'
 ARCHIVES = {
