@@ -15,7 +15,9 @@ setuptools.setup(
     name='dp_fedemb',
     version='0.1.0',
     description='Image embeddings with user-level differential privacy on TensorFlow Federated',
-    long_description=(_HERE / 'README.md').read_text() if (_HERE / 'README.md').exists() else '',
+    long_description=(_HERE / 'README.md').read_text()
+    if (_HERE / 'README.md').exists()
+    else '',
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=setuptools.find_packages(include=['dp_fedemb', 'dp_fedemb.*']),

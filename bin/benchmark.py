@@ -11,8 +11,9 @@ import pathlib
 import subprocess
 import sys
 
-import common
 from absl import flags
+
+from flags import program
 
 FLAGS = flags.FLAGS
 
@@ -110,4 +111,4 @@ def _met(value, target):
 
 
 if __name__ == '__main__':
-    common.run(main)
+    program.run(main)

@@ -13,31 +13,28 @@ import pathlib
 import sys
 import tempfile
 
-import common
-import flag_groups
 from absl import flags
+
+from flags import groups
+from flags import program
 
 FLAGS = flags.FLAGS
 
-flag_groups.define_task()
-flags.DEFINE_string(
-    'model', None, 'Directory of a run or of a SavedModel.', required=True
-)
+groups.define_task()
+flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
 flags.DEFINE_string('output', None, 'File to write, named NAME.npz.', required=True)
 flags.DEFINE_string('input', None, 'Folder of pictures; the part of a task by default.')
 flags.DEFINE_string('part', 'test', 'Of the task: test, validation, train or public.')
+flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', lower_bound=1)
 flags.DEFINE_integer(
-    'eval_batch_size', 512, 'Images in the model at once.', lower_bound=1
-)
-flags.DEFINE_integer(
-    'max_broken', 0, 'Pictures that cannot be read are skipped, up to this many.',
+    'max_broken',
+    0,
+    'Pictures that cannot be read are skipped, up to this many.',
     lower_bound=0,
 )
 # These should be what the model was trained with.
 flags.DEFINE_string('fit', 'crop', 'How pictures become square: crop, pad or stretch.')
-flags.DEFINE_string(
-    'resampling', 'bilinear', 'Of pictures: box, bilinear, bicubic or lanczos.'
-)
+flags.DEFINE_string('resampling', 'bilinear', 'Of pictures: box, bilinear, bicubic or lanczos.')
 flags.DEFINE_bool('invert', False, 'Turn dark into bright, for ink on paper.')
 
 
@@ -46,9 +43,7 @@ def main(_):
 
     output = pathlib.Path(FLAGS.output).expanduser().absolute()
     if output.suffix != '.npz' or output.is_dir():
-        raise ValueError(
-            f'output={FLAGS.output!r}: expected the name of a file, NAME.npz'
-        )
+        raise ValueError(f'output={FLAGS.output!r}: expected the name of a file, NAME.npz')
     model = evaluation.load_model(FLAGS.model)
     arrays = _of_task(model) if FLAGS.input is None else _of_folder(model)
     _write(output, arrays)
@@ -62,17 +57,13 @@ def _of_task(model):
     from dp_fedemb import evaluation
     from dp_fedemb import progress
 
-    task = flag_groups.task()
+    task = groups.task()
     if FLAGS.part not in task.stores:
-        raise ValueError(
-            f'part={FLAGS.part!r}: task {task.name} has {", ".join(task.stores)}'
-        )
+        raise ValueError(f'part={FLAGS.part!r}: task {task.name} has {", ".join(task.stores)}')
     store = task.stores[FLAGS.part]
     model.check_image_shape(store.image_shape)
     with progress.bar(store.num_examples, 'embedding', 'image') as bar:
-        embeddings = evaluation.embed(
-            model, store.images, FLAGS.eval_batch_size, bar.update
-        )
+        embeddings = evaluation.embed(model, store.images, FLAGS.eval_batch_size, bar.update)
     return {
         'embeddings': embeddings,
         'identities': np.array(store.identity_names)[store.identities],
@@ -83,10 +74,10 @@ def _of_task(model):
 def _of_folder(model):
     import numpy as np
 
-    from dp_fedemb.data import preprocessing as preprocessing_lib
     from dp_fedemb import progress
-    from dp_fedemb.evaluation import inference
+    from dp_fedemb.data import preprocessing as preprocessing_lib
     from dp_fedemb.evaluation import folder as folder_lib
+    from dp_fedemb.evaluation import inference
 
     height, width, channels = model.image_shape
     if height is None or height != width:
@@ -101,7 +92,11 @@ def _of_folder(model):
     total = len(folder_lib.picture_paths(folder))
     with progress.bar(total, 'embedding', 'image') as bar:
         found = folder_lib.embed_folder(
-            model, folder, preprocessing, FLAGS.eval_batch_size, FLAGS.max_broken,
+            model,
+            folder,
+            preprocessing,
+            FLAGS.eval_batch_size,
+            FLAGS.max_broken,
             bar.update,
         )
     for line in found.broken:
@@ -121,4 +116,4 @@ def _write(output, arrays):
 
 
 if __name__ == '__main__':
-    common.run(main)
+    program.run(main)

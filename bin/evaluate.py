@@ -13,31 +13,30 @@ import pathlib
 import shutil
 import tempfile
 
-import common
-import flag_groups
 from absl import flags
+
+from flags import groups
+from flags import program
 
 FLAGS = flags.FLAGS
 
-flag_groups.define_task()
-flags.DEFINE_string(
-    'model', None, 'Directory of a run or of a SavedModel.', required=True
-)
+groups.define_task()
+flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
 flags.DEFINE_string('part', 'test', 'Of the task: test, validation, train or public.')
 flags.DEFINE_list(
-    'metrics', None,
+    'metrics',
+    None,
     'Of verification, retrieval, intervals (95% of recall, by identity), pairs (the'
     " task's own protocol). By default verification, retrieval, and pairs if there are"
     ' any.',
 )
 flags.DEFINE_list('fars', ['1e-3', '1e-2'], 'False accept rates to state the recall at.')
-flags.DEFINE_integer(
-    'eval_batch_size', 512, 'Images in the model at once.', lower_bound=1
-)
+flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', lower_bound=1)
 flags.DEFINE_string('output_dir', None, 'For evaluation.json, pictures and the report.')
 flags.DEFINE_bool('plots', False, 'Draw pictures and write html_report.html.')
 flags.DEFINE_bool(
-    'show_images', False,
+    'show_images',
+    False,
     'Put images of the evaluated people into the report, with their nearest neighbours.',
 )
 flags.DEFINE_bool('json', False, 'Print one JSON object instead of the table.')
@@ -54,7 +53,7 @@ def main(_):
         collection.check_metrics(FLAGS.metrics)
     output = _output_directory()
     model = evaluation.load_model(FLAGS.model)
-    task = flag_groups.task()
+    task = groups.task()
     store = _part(task)
     model.check_image_shape(store.image_shape)
     pairs = task.pairs if FLAGS.part == 'test' else None
@@ -71,8 +70,11 @@ def main(_):
             f'{store.num_users:,} users with {store.num_identities:,} identities,'
             f' {store.num_examples:,} images of {"x".join(map(str, store.image_shape))}.',
         ],
-        'model': str(model.path), 'task': task.name, 'part': FLAGS.part,
-        'num_users': store.num_users, 'image_shape': list(store.image_shape),
+        'model': str(model.path),
+        'task': task.name,
+        'part': FLAGS.part,
+        'num_users': store.num_users,
+        'image_shape': list(store.image_shape),
         'embedding_dim': embeddings.shape[1],
     }
     values = collection.collect(images, metrics, about)
@@ -111,9 +113,7 @@ def _output_directory():
 
 def _part(task):
     if FLAGS.part not in task.stores:
-        raise ValueError(
-            f'part={FLAGS.part!r}: task {task.name} has {", ".join(task.stores)}'
-        )
+        raise ValueError(f'part={FLAGS.part!r}: task {task.name} has {", ".join(task.stores)}')
     return task.stores[FLAGS.part]
 
 
@@ -144,8 +144,8 @@ def _write(output, values, images, store):
 
 
 def _write_report(draft, values, images, store):
-    from dp_fedemb.evaluation import plots
     from dp_fedemb.evaluation import html_report
+    from dp_fedemb.evaluation import plots
 
     run = pathlib.Path(values['model']).parent
     figures = {}
@@ -167,4 +167,4 @@ def _write_report(draft, values, images, store):
 
 
 if __name__ == '__main__':
-    common.run(main)
+    program.run(main)

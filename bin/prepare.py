@@ -6,17 +6,17 @@
 Training does the same at its start where it has not been done yet.
 """
 
-import common
-import flag_groups
+from flags import groups
+from flags import program
 
 
 def main(unused_arguments):
-    task = flag_groups.task()
+    task = groups.task()
     print(task.summary())
     for name, store in task.stores.items():
         print(f'  {name}: {store.path}')
 
 
 if __name__ == '__main__':
-    flag_groups.define_task()
-    common.run(main)
+    groups.define_task()
+    program.run(main)

@@ -12,19 +12,22 @@ import json
 import os
 import pathlib
 
-import common
-import flag_groups
-import pretraining_flags
 from absl import flags
+
+from flags import groups
+from flags import pretraining_flags
+from flags import program
 
 FLAGS = flags.FLAGS
 
-flag_groups.define_task()
-flag_groups.define_model()
+groups.define_task()
+groups.define_model()
 pretraining_flags.define()
 
 flags.DEFINE_enum(
-    'part', 'public', ['public', 'train'],
+    'part',
+    'public',
+    ['public', 'train'],
     "Images to train on. public: the task's public part. train: those of the training users,"
     ' the centralised baseline, which is NOT PRIVATE.',
 )
@@ -36,7 +39,8 @@ flags.DEFINE_string(
     'pretrained', None, 'Start: directory of a SavedModel, or of a run; fresh by default.'
 )
 flags.DEFINE_bool(
-    'pretrained_partial', False,
+    'pretrained_partial',
+    False,
     'Load what fits of --pretrained, and leave the rest fresh, instead of refusing.',
 )
 flags.DEFINE_integer(
@@ -45,11 +49,11 @@ flags.DEFINE_integer(
 
 
 def main(_):
-    task = flag_groups.task()
+    task = groups.task()
     print(task.summary(), flush=True)
     store = _part(task, 'part')
     unseen = _part(task, 'evaluation_part')
-    model = flag_groups.model(task)
+    model = groups.model(task)
     config = pretraining_flags.config(store.image_shape[-1])
 
     from dp_fedemb.pretraining import pretrain
@@ -130,4 +134,4 @@ def _table(scores):
 
 
 if __name__ == '__main__':
-    common.run(main)
+    program.run(main)

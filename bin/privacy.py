@@ -13,39 +13,59 @@ cohort with the noise on the mean kept as it is: how many users does it take?
 import dataclasses
 import json
 
-import common
-import privacy_flags
 from absl import app
 from absl import flags
+
+from flags import plan_flags
+from flags import program
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_integer('num_users', None, 'N: users in the population.')
 # Epsilon does not depend on the clip norm, so that it need not be given here.
-privacy_flags.define(rounds_default=100, clip_norm_default=1.0)
+plan_flags.define(rounds_default=100, clip_norm_default=1.0)
 # So that --help shows them.
 flags.DEFINE_string(
     'solve_for', 'noise_multiplier', 'calibrate: noise_multiplier, rounds or num_users.'
 )
 flags.DEFINE_bool('json', False, 'Print one JSON object instead of a table.')
 flags.DEFINE_list(
-    'populations', None,
+    'populations',
+    None,
     'plan: numbers of users; from num_users to a thousandfold by default.',
 )
 flags.DEFINE_list(
-    'cohorts', None,
+    'cohorts',
+    None,
     'plan: virtual clients a round; from the given one to its 32-fold by default.',
 )
 flags.DEFINE_string('output', 'privacy_plan.png', 'plan: where the figure is written.')
 
 # Of a statement, what a calculation without a run can say.
 _FIELDS = (
-    'epsilon_user', 'epsilon_user_rdp', 'epsilon_virtual_client', 'delta', 'rho',
-    'accountant', 'accountant_version', 'sensitivity_over_clip', 'noise_multiplier',
-    'noise_multiplier_of_sum', 'num_users', 'virtual_clients_per_round',
-    'users_per_virtual_client', 'rounds_planned', 'sampler', 'sampling_probability',
-    'participation', 'mechanism', 'mechanism_fields', 'neighboring_relation', 'private',
-    'hypothetical', 'deployment',
+    'epsilon_user',
+    'epsilon_user_rdp',
+    'epsilon_virtual_client',
+    'delta',
+    'rho',
+    'accountant',
+    'accountant_version',
+    'sensitivity_over_clip',
+    'noise_multiplier',
+    'noise_multiplier_of_sum',
+    'num_users',
+    'virtual_clients_per_round',
+    'users_per_virtual_client',
+    'rounds_planned',
+    'sampler',
+    'sampling_probability',
+    'participation',
+    'mechanism',
+    'mechanism_fields',
+    'neighboring_relation',
+    'private',
+    'hypothetical',
+    'deployment',
 )
 
 
@@ -60,7 +80,7 @@ def main(arguments):
 
 def _epsilon():
     _refuse_given('epsilon', 'target_epsilon', 'calibrate')
-    plan = privacy_flags.uncalibrated_plan(_num_users(), _noise_multiplier('epsilon'))
+    plan = plan_flags.uncalibrated_plan(_num_users(), _noise_multiplier('epsilon'))
     _show(plan, 'epsilon')
 
 
@@ -75,7 +95,7 @@ def _calibrate():
 
 
 def _for_noise_multiplier():
-    return privacy_flags.plan(_num_users())
+    return plan_flags.plan(_num_users())
 
 
 def _for_rounds():
@@ -83,17 +103,15 @@ def _for_rounds():
         raise ValueError(f'rounds={FLAGS.rounds} with solve_for=rounds: leave it out')
     z = _noise_multiplier('solve_for=rounds')
     # The search begins with one round, whatever the schedule allows.
-    plan = privacy_flags.uncalibrated_plan(_num_users(), z, rounds=1)
+    plan = plan_flags.uncalibrated_plan(_num_users(), z, rounds=1)
     return plan.calibrate(FLAGS.target_epsilon, 'rounds')
 
 
 def _for_num_users():
     if FLAGS.num_users is not None:
-        raise ValueError(
-            f'num_users={FLAGS.num_users} with solve_for=num_users: leave it out'
-        )
+        raise ValueError(f'num_users={FLAGS.num_users} with solve_for=num_users: leave it out')
     z = _noise_multiplier('solve_for=num_users')
-    plan = privacy_flags.uncalibrated_plan(privacy_flags.fewest_users(z), z)
+    plan = plan_flags.uncalibrated_plan(plan_flags.fewest_users(z), z)
     return plan.calibrate(FLAGS.target_epsilon, 'num_users')
 
 
@@ -108,16 +126,14 @@ def _plan():
     from dp_fedemb.privacy.reporting import extrapolation
     from dp_fedemb.privacy.reporting import extrapolation_figure
 
-    plan = privacy_flags.uncalibrated_plan(_num_users(), _noise_multiplier('plan'))
+    plan = plan_flags.uncalibrated_plan(_num_users(), _noise_multiplier('plan'))
     if not plan.private:
         raise ValueError(
             f'plan with mechanism={plan.mechanism.name}: it has no epsilon; choose gaussian'
         )
     m, n = plan.virtual_clients_per_round, plan.num_users
     cohorts = _whole_numbers('cohorts', [m * 2**i for i in range(6)])
-    populations = _whole_numbers(
-        'populations', [round(n * 10 ** (i / 3)) for i in range(10)]
-    )
+    populations = _whole_numbers('populations', [round(n * 10 ** (i / 3)) for i in range(10)])
     points = extrapolation.points(plan, populations, cohorts)
     if not points:
         raise ValueError(
@@ -130,16 +146,21 @@ def _plan():
 
     extrapolation_figure.draw(points, plan, FLAGS.target_epsilon, FLAGS.output)
     if FLAGS.json:
-        print(json.dumps({
-            'command': 'plan',
-            'points': [dataclasses.asdict(point) for point in points],
-            'target_epsilon': FLAGS.target_epsilon,
-            'users_needed': needed and [
-                {'virtual_clients_per_round': cohort, 'num_users': users}
-                for cohort, users in needed.items()
-            ],
-            'output': FLAGS.output,
-        }))
+        print(
+            json.dumps(
+                {
+                    'command': 'plan',
+                    'points': [dataclasses.asdict(point) for point in points],
+                    'target_epsilon': FLAGS.target_epsilon,
+                    'users_needed': needed
+                    and [
+                        {'virtual_clients_per_round': cohort, 'num_users': users}
+                        for cohort, users in needed.items()
+                    ],
+                    'output': FLAGS.output,
+                }
+            )
+        )
         return
     print(extrapolation_figure.table(points))
     if needed is not None:
@@ -229,4 +250,4 @@ def _whole_numbers(name, default):
 
 
 if __name__ == '__main__':
-    common.run(main, positional=1)
+    program.run(main, positional=1)

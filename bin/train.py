@@ -9,38 +9,43 @@ The same command again goes on from the last checkpoint; a finished run says so.
 import dataclasses
 import os
 
-import common
-import flag_groups
-import pretraining_flags
-import privacy_flags
 from absl import flags
+
+from flags import groups
+from flags import plan_flags
+from flags import pretraining_flags
+from flags import program
 
 FLAGS = flags.FLAGS
 
-flag_groups.define_task()
-flag_groups.define_model()
-flag_groups.define_training()
-privacy_flags.define(rounds_default=100)
+groups.define_task()
+groups.define_model()
+groups.define_training()
+plan_flags.define(rounds_default=100)
 pretraining_flags.define('pretrain_')
 
 flags.DEFINE_string('output_dir', None, 'Directory of the run.', required=True)
 flags.DEFINE_string(
-    'pretrained', None,
+    'pretrained',
+    None,
     'Start: directory of a SavedModel or of a run; or "public" to pretrain on the public'
     ' part of the task first, as the --pretrain_... flags say.',
 )
 flags.DEFINE_bool(
-    'pretrained_partial', False,
+    'pretrained_partial',
+    False,
     'Load what fits of --pretrained, and leave the rest fresh, instead of refusing.',
 )
 flags.DEFINE_integer(
-    'seed', None,
+    'seed',
+    None,
     'Makes the run repeatable. It is a secret: whoever knows it can subtract the noise. By'
     ' default from the operating system.',
     lower_bound=0,
 )
 flags.DEFINE_bool(
-    'profile', False,
+    'profile',
+    False,
     'Trace the next round for TensorBoard under OUTPUT_DIR/profile, and print how long each'
     ' part of it takes, before going on with the run.',
 )
@@ -48,25 +53,39 @@ flags.DEFINE_bool(
 # Decide what a run computes, beside its plan and its settings; a directory belongs to
 # one combination.
 _CONFIGURING = (
-    'task', 'data_seed', 'max_examples_per_user', 'task_option', 'backbone', 'embedding_dim',
-    'head', 'head_scale', 'head_margin', 'freeze', 'precision', 'pretrained',
+    'task',
+    'data_seed',
+    'max_examples_per_user',
+    'task_option',
+    'backbone',
+    'embedding_dim',
+    'head',
+    'head_scale',
+    'head_margin',
+    'freeze',
+    'precision',
+    'pretrained',
     'pretrained_partial',
 )
 # Where it runs and how often it saves, which change nothing but the order of float sums.
 _NOT_CONFIGURING = (
-    'schedule', 'engine', 'workers', 'worker_timeout_s', 'client_parallelism',
+    'schedule',
+    'engine',
+    'workers',
+    'worker_timeout_s',
+    'client_parallelism',
     'intra_op_threads',
 )
 
 
 def main(_):
-    settings = flag_groups.training(FLAGS.rounds)
+    settings = groups.training(FLAGS.rounds)
     if settings.engine == 'in_process':
         # Read by TensorFlow when it is first used; a worker gets it at its own start.
         os.environ['TF_NUM_INTRAOP_THREADS'] = str(settings.intra_op_threads)
-    task = flag_groups.task()
+    task = groups.task()
     print(task.summary(), flush=True)
-    plan = privacy_flags.plan(task.train.num_users)
+    plan = plan_flags.plan(task.train.num_users)
 
     from dp_fedemb.runs import directory
     from dp_fedemb.runs import summary
@@ -86,15 +105,13 @@ def _train(settings, task, plan, directory, config):
     from dp_fedemb.runs import experiment
     from dp_fedemb.runs import signals
 
-    model = flag_groups.model(task)
+    model = groups.model(task)
     print(f'backbone: {model.weight_counts()}', flush=True)
     origin = _origin(plan)
     run = experiment.Experiment(model, plan, settings, task.train, task.test)
     directory.begin(config)
     with signals.end_cleanly():
-        run.run(
-            directory, FLAGS.seed, _start(task, model, directory), origin, FLAGS.profile
-        )
+        run.run(directory, FLAGS.seed, _start(task, model, directory), origin, FLAGS.profile)
 
 
 def _origin(plan):
@@ -108,8 +125,8 @@ def _origin(plan):
     origin = pretrained.read_origin(FLAGS.pretrained)
     if plan.private and origin.voids_guarantee:
         raise ValueError(
-            f'pretrained={FLAGS.pretrained!r}: {origin.text}, so that what starts from it has no'
-            ' epsilon; choose a start from public images, or train without noise'
+            f'pretrained={FLAGS.pretrained!r}: {origin.text}, so that what starts from it has'
+            ' no epsilon; choose a start from public images, or train without noise'
         )
     return origin.text
 
@@ -124,7 +141,7 @@ def _start(task, model, directory):
         source = FLAGS.pretrained
         if source == 'public':
             source = directory.pretrained
-            unfrozen = flag_groups.model(task, freeze='')
+            unfrozen = groups.model(task, freeze='')
             pretraining_flags.pretrain_public(task, unfrozen, source)
         weights, report = pretrained.load(source, model, FLAGS.pretrained_partial)
         print(report, flush=True)
@@ -152,4 +169,4 @@ def _config(settings, plan, task):
 
 
 if __name__ == '__main__':
-    common.run(main)
+    program.run(main)

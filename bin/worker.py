@@ -9,8 +9,9 @@ and runs what it is sent: see docs/workers.md before you open it to a network.
 
 import time
 
-import common
 from absl import flags
+
+from flags import program
 
 FLAGS = flags.FLAGS
 
@@ -23,8 +24,8 @@ _POLL_S = 0.2
 
 
 def main(_):
-    from dp_fedemb.runs import signals
     from dp_fedemb.engines import worker_process
+    from dp_fedemb.runs import signals
 
     cores = worker_process.available_cores() if FLAGS.cores is None else FLAGS.cores
     try:
@@ -48,4 +49,4 @@ def main(_):
 
 
 if __name__ == '__main__':
-    common.run(main)
+    program.run(main)

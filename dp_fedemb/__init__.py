@@ -2,13 +2,16 @@
 
 The parts, in the order of the arrows between them (later ones import earlier ones):
 
+    validate, randomness, progress, environment   the ground floor
     privacy      plan, samplers, accounting, statement; no TensorFlow
-    models       backbones and local heads
     data         user-partitioned stores, virtual clients
+    models       backbones and local heads
     evaluation   exact verification and retrieval metrics
     aggregation  partial aggregation; the mechanisms as DP queries
-    learning     the learning process, pretraining, the in-process engine
-    simulation   TFF runtime, training program, run directory
+    learning     local fine-tuning and the learning process
+    pretraining  centralised training, supervised or not
+    engines      rounds on TFF's runtime, in this process, on other machines
+    runs         experiment, training program, run directory
 
 The names below are loaded when they are first used, so that
 `import dp_fedemb.privacy` needs no TensorFlow.
@@ -39,7 +42,15 @@ _NAMES = {
     'build_query': 'dp_fedemb.aggregation',
 }
 _PACKAGES = (
-    'aggregation', 'data', 'evaluation', 'learning', 'models', 'privacy', 'simulation',
+    'aggregation',
+    'data',
+    'engines',
+    'evaluation',
+    'learning',
+    'models',
+    'pretraining',
+    'privacy',
+    'runs',
 )
 
 __all__ = [*_NAMES, *_PACKAGES]

@@ -19,10 +19,10 @@ import string
 
 import numpy as np
 
+from dp_fedemb import progress
 from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb import progress
 from dp_fedemb.data import store as store_lib
 from tasks.shared import base
 from tasks.shared import converted
@@ -123,7 +123,7 @@ def _read(config, options, path, checksum):
 
 
 def _class_parts(options, seed):
-    parts = {label: 'test' for label in _UNSEEN}
+    parts = dict.fromkeys(_UNSEEN, 'test')
     seen = [label for label in CLASSES if label not in _UNSEEN]
     fraction = options.validation_classes / len(seen) if options.validation_users else 0.0
     return parts | base.assign(seen, {'validation': fraction}, seed)

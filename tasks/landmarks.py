@@ -45,8 +45,7 @@ _SUBSETS = {
         folders=('images', 'train'),
         archives=('images_*.tar',),
         where='landmarks-user-160k.zip from http://storage.googleapis.com/gresearch/'
-        'federated-vision-datasets/landmarks-user-160k.zip '
-        + _PHOTOS.format(subset='gld160k'),
+        'federated-vision-datasets/landmarks-user-160k.zip ' + _PHOTOS.format(subset='gld160k'),
     ),
     'gld23k': tff_photos.Files(
         records=('gld23k/train',),

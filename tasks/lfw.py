@@ -23,9 +23,9 @@ from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb.data import tfds_users
+from tasks import tfds as tfds_task
 from tasks.shared import base
 from tasks.shared import converted
-from tasks import tfds as tfds_task
 from tasks.shared import tfds_archives
 
 NAME = 'lfw'
@@ -83,7 +83,7 @@ def build(config: base.TaskConfig) -> base.Task:
         if in_tfds:
             raise ValueError(
                 f'option protocol=pairs: the TFDS data set in {data_dir} does not number a'
-                f' person\'s images; get {_WHERE}, or set protocol=all_pairs'
+                f" person's images; get {_WHERE}, or set protocol=all_pairs"
             )
         base.require_files([data_dir / 'pairs.txt'], NAME, _WHERE_PAIRS)
         source['pairs'] = cache.file_fingerprint(data_dir / 'pairs.txt', config.cache_dir)

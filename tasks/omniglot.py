@@ -213,4 +213,3 @@ class _Drawers:
                 f'Omniglot: the archives hold {self._left} images that the TFDS data set'
                 ' lacks; they are not of the same release'
             )
-

@@ -44,7 +44,7 @@ def build(config: base.TaskConfig) -> base.Task:
         for part in base.PARTS
         if part in ('train', 'test') or (data_dir / part).is_dir()
     }
-    for part, store in stores.items():
+    for store in stores.values():
         if store.image_shape != stores['train'].image_shape:
             raise ValueError(
                 f'{store.path}: images of shape {list(store.image_shape)}, those of train'

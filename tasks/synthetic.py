@@ -7,9 +7,9 @@ print, so that a backbone pretrained on it still has something to learn.
 import dataclasses
 
 from dp_fedemb import data
+from dp_fedemb import progress
 from dp_fedemb import validate
 from dp_fedemb.data import cache
-from dp_fedemb import progress
 from dp_fedemb.data import synthetic
 from tasks.shared import base
 
@@ -64,9 +64,7 @@ def build(config: base.TaskConfig) -> base.Task:
         'validation': _part('validation', options.validation_identities, options, private),
         'public': _part('public', options.public_identities, options, public),
     }
-    stores = {
-        name: _store(part, config) for name, part in parts.items() if part is not None
-    }
+    stores = {name: _store(part, config) for name, part in parts.items() if part is not None}
     return base.Task(
         name=NAME,
         description=f'drawn glyphs, public part in style {options.public_style}',
@@ -123,9 +121,7 @@ def _store(part, config):
 
     def draw(directory):
         shape = (part.image_size, part.image_size, 1)
-        writer = data.UserStoreWriter(
-            directory / part.name, shape, source, limit, config.seed
-        )
+        writer = data.UserStoreWriter(directory / part.name, shape, source, limit, config.seed)
         with writer, progress.bar(part.num_users, f'drawing {part.name}', 'user') as bar:
             synthetic.write(part, config.seed, writer, bar.update)
 

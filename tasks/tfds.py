@@ -11,9 +11,9 @@ import collections
 import dataclasses
 import functools
 
+from dp_fedemb import progress
 from dp_fedemb.data import cache
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb import progress
 from dp_fedemb.data import tfds_users
 from tasks.shared import base
 from tasks.shared import converted
@@ -61,9 +61,7 @@ def build(config: base.TaskConfig) -> base.Task:
     options = base.parse_options(Options, config, NAME)
     for name in ('dataset', 'user'):
         if not getattr(options, name):
-            raise ValueError(
-                f'option {name}: task {NAME} needs it, for instance {name}=label'
-            )
+            raise ValueError(f'option {name}: task {NAME} needs it, for instance {name}=label')
     data_dir = base.require_data_dir(config, NAME, _WHERE)
     return build_by(
         config,

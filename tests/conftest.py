@@ -25,9 +25,7 @@ MECHANISMS = {
     'adaptive_gaussian': privacy.AdaptiveGaussian(
         CLIP_NORM, NOISE_MULTIPLIER, clipped_count_stddev=1.0
     ),
-    'tree': privacy.Tree(
-        CLIP_NORM, NOISE_MULTIPLIER, restart_rounds=3, tree_completion=True
-    ),
+    'tree': privacy.Tree(CLIP_NORM, NOISE_MULTIPLIER, restart_rounds=3, tree_completion=True),
     'tree_adaptive': privacy.TreeAdaptive(
         CLIP_NORM, NOISE_MULTIPLIER, restart_rounds=3, clipped_count_stddev=1.0
     ),
@@ -46,9 +44,7 @@ def make_plan():
             'users_per_virtual_client': 2,
             'rounds': 16,
             'sampling': (
-                privacy.Poisson()
-                if mechanism.independent_rounds
-                else privacy.MinSeparation()
+                privacy.Poisson() if mechanism.independent_rounds else privacy.MinSeparation()
             ),
         }
         return privacy.PrivacyPlan(mechanism=mechanism, **(arguments | changes))
@@ -67,8 +63,8 @@ def tff_runtime():
 
 @pytest.fixture(scope='session')
 def process_checks():
-    """The module `simulation/process_checks.py`: programs that leave no worker behind."""
-    path = pathlib.Path(__file__).parent / 'simulation' / 'process_checks.py'
+    """The module `engines/process_checks.py`: programs that leave no worker behind."""
+    path = pathlib.Path(__file__).parent / 'engines' / 'process_checks.py'
     spec = importlib.util.spec_from_file_location('process_checks', path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -82,4 +82,4 @@ def test_public_names_exist():
     for name in dp_fedemb.__all__:
         assert getattr(dp_fedemb, name) is not None
     with pytest.raises(AttributeError, match='no_such_name'):
-        dp_fedemb.no_such_name
+        _ = dp_fedemb.no_such_name

@@ -18,7 +18,10 @@ def blocks(language):
 def test_python_runs(tmp_path):
     code = '\n'.join(blocks('python'))
     result = subprocess.run(
-        [sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, '-c', code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
         env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
     )
     assert result.returncode == 0, result.stderr[-3000:]
@@ -41,7 +44,8 @@ def test_flags_of_the_commands_exist():
         if program not in helps:
             result = subprocess.run(
                 [sys.executable, str(ROOT / program), '--helpfull'],
-                capture_output=True, text=True,
+                capture_output=True,
+                text=True,
             )
             helps[program] = result.stdout + result.stderr
         for argument in arguments:
@@ -56,7 +60,9 @@ def test_privacy_commands_answer():
     for program, *arguments in commands():
         if program == 'bin/privacy.py' and arguments[0] != 'plan':
             result = subprocess.run(
-                [sys.executable, str(ROOT / program), *arguments], capture_output=True, text=True
+                [sys.executable, str(ROOT / program), *arguments],
+                capture_output=True,
+                text=True,
             )
             assert result.returncode == 0 and 'epsilon' in result.stdout.lower(), result.stderr
 

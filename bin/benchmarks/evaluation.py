@@ -1,9 +1,8 @@
 """Exact comparison of all pairs against a plain matrix product of the same size."""
 
-import measuring
-
 import os
 
+import measuring
 import numpy as np
 
 from dp_fedemb.evaluation import verification

@@ -4,8 +4,9 @@ import measuring
 
 measuring.single_threaded_operations()
 
-from dp_fedemb.engines import runtime
 import workloads
+
+from dp_fedemb.engines import runtime
 
 
 def main():
@@ -24,7 +25,8 @@ def main():
         peaks[m] = memory.peak
     small, large = peaks.values()
     results['rss_clients_ratio'] = {
-        'value': large / small, **{f'peak_mib_{m}': peak for m, peak in peaks.items()}
+        'value': large / small,
+        **{f'peak_mib_{m}': peak for m, peak in peaks.items()},
     }
     if not quick:
         results['rss_rounds_ratio'] = _over_rounds(store, cores)

@@ -14,8 +14,9 @@ import statistics
 import subprocess
 import tempfile
 
-from dp_fedemb.engines import runtime
 import workloads
+
+from dp_fedemb.engines import runtime
 
 PYTHON_VARIABLE = 'DP_FEDEMB_PFL_PYTHON'
 SCRIPT = measuring.ROOT / 'bin' / 'benchmarks' / 'pfl_research' / 'rounds.py'
@@ -28,9 +29,18 @@ class PflRounds:
     def __init__(self, python: str, threads: int):
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [python, str(SCRIPT), str(threads), str(VIRTUAL_CLIENTS), str(USERS * IMAGES),
-             str(USERS)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            [
+                python,
+                str(SCRIPT),
+                str(threads),
+                str(VIRTUAL_CLIENTS),
+                str(USERS * IMAGES),
+                str(USERS),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
         )
 
     def __call__(self) -> int:
@@ -57,9 +67,14 @@ def main():
     quick = measuring.quick()
     python = os.environ.get(PYTHON_VARIABLE)
     if not python:
-        measuring.report({'throughput_vs_pfl': {
-            'skipped': f'{PYTHON_VARIABLE} names no Python with pfl; see docs/performance.md'
-        }})
+        measuring.report(
+            {
+                'throughput_vs_pfl': {
+                    'skipped': f'{PYTHON_VARIABLE} names no Python with pfl;'
+                    ' see docs/performance.md'
+                }
+            }
+        )
         return
     cores = measuring.cores()
     with contextlib.ExitStack() as stack:

@@ -4,10 +4,11 @@ import measuring
 
 measuring.single_threaded_operations()
 
+import workloads
+
 from dp_fedemb import models
 from dp_fedemb import privacy
 from dp_fedemb.engines import runtime
-import workloads
 
 SHAPE = (112, 112, 3)
 

@@ -1,6 +1,6 @@
 """How the seconds of a round grow; a table for docs/performance.md, not a target.
 
-    python bin/benchmarks/scaling.py
+python bin/benchmarks/scaling.py
 """
 
 import measuring
@@ -10,17 +10,21 @@ measuring.single_threaded_operations()
 import statistics
 import time
 
+import workloads
+
 from dp_fedemb import models
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import runtime
-import workloads
 
 ROUNDS = 3
 
 
 def main():
     cores = measuring.cores()
-    print(f'{"what":<44} {"weights":>9} {"examples":>8} {"round s":>8} {"empty s":>8} {"sample s":>8}')
+    print(
+        f'{"what":<44} {"weights":>9} {"examples":>8} {"round s":>8} {"empty s":>8}'
+        f' {"sample s":>8}'
+    )
     with runtime.LocalRuntime(cores) as local:
         store = workloads.random_store(2000, 32)
         for m in (16, 64, 256, 1024):
@@ -60,7 +64,8 @@ def _row(what, model, store, m, k, local):
     examples, whole, fixed, sampling = map(statistics.median, zip(*rows))
     print(
         f'{what:<44} {model.weight_counts().noised:>9,} {examples:>8.0f} {whole:>8.3f}'
-        f' {fixed:>8.3f} {sampling:>8.4f}', flush=True,
+        f' {fixed:>8.3f} {sampling:>8.4f}',
+        flush=True,
     )
 
 

@@ -1,7 +1,5 @@
 """From the start of bin/train.py to the end of round 1, over importing TFF alone."""
 
-import measuring
-
 import csv
 import os
 import statistics
@@ -10,12 +8,21 @@ import sys
 import tempfile
 import time
 
+import measuring
+
 IMPORT = [sys.executable, '-c', 'import tensorflow_federated']
 TRAIN = [
-    sys.executable, str(measuring.ROOT / 'bin' / 'train.py'), '--task=synthetic',
-    '--task_option=num_users=200', '--task_option=test_identities=20',
-    '--task_option=public_identities=0', '--rounds=1', '--virtual_clients_per_round=4',
-    '--users_per_virtual_client=2', '--clip_norm=1', '--noise_multiplier=1',
+    sys.executable,
+    str(measuring.ROOT / 'bin' / 'train.py'),
+    '--task=synthetic',
+    '--task_option=num_users=200',
+    '--task_option=test_identities=20',
+    '--task_option=public_identities=0',
+    '--rounds=1',
+    '--virtual_clients_per_round=4',
+    '--users_per_virtual_client=2',
+    '--clip_norm=1',
+    '--noise_multiplier=1',
 ]
 
 
@@ -32,13 +39,15 @@ def main():
                 theirs.append(imported)
                 ours.append(first_round)
                 values.append(first_round / imported)
-    measuring.report({
-        'startup_s': {
-            'value': statistics.median(values),
-            'first_round_s': statistics.median(ours),
-            'import_s': statistics.median(theirs),
+    measuring.report(
+        {
+            'startup_s': {
+                'value': statistics.median(values),
+                'first_round_s': statistics.median(ours),
+                'import_s': statistics.median(theirs),
+            }
         }
-    })
+    )
 
 
 def _environment():
@@ -51,7 +60,9 @@ def _to_first_round(directory, repetition):
     start = time.perf_counter()
     process = subprocess.Popen(
         [*TRAIN, f'--output_dir={run}', f'--cache_dir={directory}/cache'],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=_environment(),
     )
     try:
         while not _has_first_round(os.path.join(run, 'metrics.csv')):

@@ -9,11 +9,10 @@ import time
 
 import tensorflow as tf
 import tensorflow_federated as tff
+import workloads
 
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import runtime
-import workloads
-
 
 IDENTITIES = (100, 100_000)
 
@@ -40,7 +39,9 @@ def main():
                 population = workloads.random_store(
                     12_500, 8, identities_per_user=8, num_identities=count
                 )
-                works[f'identities_{count}'] = workloads.rounds(model, population, 16, 20, local)
+                works[f'identities_{count}'] = workloads.rounds(
+                    model, population, 16, 20, local
+                )
         rates = measuring.interleaved(works, repetitions)
         compare = lambda ours, theirs: measuring.ratio(rates, ours, theirs)
         results = {
@@ -142,7 +143,8 @@ class StockTff:
                 tf.keras.Model(backbone.input, scores),
                 loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                 input_spec=(
-                    tf.TensorSpec([None, *model.image_shape]), tf.TensorSpec([None], tf.int32)
+                    tf.TensorSpec([None, *model.image_shape]),
+                    tf.TensorSpec([None], tf.int32),
                 ),
             )
 

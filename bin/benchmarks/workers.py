@@ -7,12 +7,12 @@ measuring.single_threaded_operations()
 import contextlib
 
 import tensorflow_federated as tff
+import workloads
 
 from dp_fedemb import aggregation
 from dp_fedemb.engines import remote_engine
 from dp_fedemb.engines import runtime
 from dp_fedemb.engines import worker_process
-import workloads
 
 WORKERS = 2
 

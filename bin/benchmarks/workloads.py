@@ -15,10 +15,10 @@ from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb import privacy
 from dp_fedemb.data import virtual_clients
+from dp_fedemb.engines import tff_engine as engine_lib
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import process
 from dp_fedemb.models import embedding_model
-from dp_fedemb.engines import tff_engine as engine_lib
 
 SEED = 1
 
@@ -194,6 +194,4 @@ def lenet(precision: str = 'float32') -> embedding_model.EmbeddingModel:
 
 def config(**changes) -> client_config.ClientConfig:
     """Local fine-tuning with small rates, so that random images do not diverge."""
-    return client_config.ClientConfig(
-        **{'learning_rate': 1e-3, 'batch_size': 32, **changes}
-    )
+    return client_config.ClientConfig(**{'learning_rate': 1e-3, 'batch_size': 32, **changes})

@@ -44,7 +44,11 @@ def half_count(norm: tf.Tensor, clip_norm: tf.Tensor) -> tf.Tensor:
 
 
 def noised_fraction(
-    count: tf.Tensor, stddev: float, virtual_clients: float, seed: tf.Tensor, round_num: tf.Tensor
+    count: tf.Tensor,
+    stddev: float,
+    virtual_clients: float,
+    seed: tf.Tensor,
+    round_num: tf.Tensor,
 ) -> tf.Tensor:
     """Returns the released fraction of unclipped records in a round.
 

@@ -76,9 +76,7 @@ def round_seed(
     mixed = tf.bitwise.bitwise_xor(
         seed, tf.stack([tf.cast(round_num, tf.int64), tf.cast(stream, tf.int64)])
     )
-    return tf.random.stateless_uniform(
-        [2], mixed, minval=None, maxval=None, dtype=tf.int64
-    )
+    return tf.random.stateless_uniform([2], mixed, minval=None, maxval=None, dtype=tf.int64)
 
 
 def add_gaussian_noise(

@@ -29,9 +29,7 @@ class TreeState(NamedTuple):
 class TreeSumQuery(sum_query.ClippedSumQuery):
     """Sum of clipped records with the round's share of the trees' noise."""
 
-    def __init__(
-        self, clip_norm: float, node_stddev: float, noise: tree_noise.TreeNoise, seed
-    ):
+    def __init__(self, clip_norm: float, node_stddev: float, noise: tree_noise.TreeNoise, seed):
         """Initialises the query.
 
         Args:

@@ -62,9 +62,7 @@ class TreeAdaptiveSumQuery(quantile.QuantileSumQuery):
     def get_noised_result(self, sample_state, global_state: TreeAdaptiveState):
         total, count = sample_state
         clip_norm, fraction_sum, seed, round_num = global_state
-        result = self._noise.add(
-            total, self._node_noise_over_clip * clip_norm, seed, round_num
-        )
+        result = self._noise.add(total, self._node_noise_over_clip * clip_norm, seed, round_num)
         fraction_sum += quantile.noised_fraction(
             count, self._count_stddev, self._virtual_clients, seed, round_num
         )

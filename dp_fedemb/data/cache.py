@@ -48,8 +48,7 @@ def cached_stores(
     record = folder / 'source.json'
     if not record.exists() or record.read_text() != text:
         raise ValueError(
-            f'{folder}: was not made from the present input; delete the directory and run'
-            ' again'
+            f'{folder}: was not made from the present input; delete the directory and run again'
         )
     parts = sorted(path.name for path in folder.iterdir() if path.is_dir())
     return {part: store_lib.UserStore.open(folder / part) for part in parts}
@@ -99,9 +98,7 @@ def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
     return known[stamp]
 
 
-def listing_fingerprint(
-    root: _PathLike, files: Optional[Iterable[pathlib.Path]] = None
-) -> str:
+def listing_fingerprint(root: _PathLike, files: Optional[Iterable[pathlib.Path]] = None) -> str:
     """Returns a hash of the names, sizes and times of many files.
 
     Reading every image of a large folder to see whether it changed would take as

@@ -19,8 +19,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb import progress
+from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb.data import store as store_lib
 
 _BROKEN_LIST = 'broken_images.txt'
@@ -28,8 +28,17 @@ _BLOCK = 256
 # What Pillow and archives raise for damaged images. A MemoryError or a programming
 # error is no broken image and stops the conversion.
 _BROKEN = (
-    OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, struct.error,
-    zlib.error, zipfile.BadZipFile, tarfile.TarError, Image.DecompressionBombError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    Image.DecompressionBombError,
 )
 
 

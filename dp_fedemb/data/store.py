@@ -326,9 +326,7 @@ def _check_sizes(path, meta):
     expected = meta['num_examples'] * int(np.prod(meta['image_shape']))
     actual = (path / 'images.bin').stat().st_size
     if actual != expected:
-        raise ValueError(
-            f'{path}/images.bin: {actual} bytes, expected {expected}; {_REMEDY}'
-        )
+        raise ValueError(f'{path}/images.bin: {actual} bytes, expected {expected}; {_REMEDY}')
 
 
 def _check_arrays(store):

@@ -67,8 +67,15 @@ class Style:
 STYLES = {
     'handwriting': Style(),
     'print': Style(
-        rotation=0.05, scale=0.05, shear=0.03, shift=0.03, jitter=0.004,
-        thin=0.45, thick=0.55, noise=0.01, clutter=0.0,
+        rotation=0.05,
+        scale=0.05,
+        shear=0.03,
+        shift=0.03,
+        jitter=0.004,
+        thin=0.45,
+        thick=0.55,
+        noise=0.01,
+        clutter=0.0,
     ),
 }
 
@@ -168,7 +175,9 @@ def _draw_users(part, seed, index, users):
     """Draws the first `users` users of stream `index`."""
     identities = _USERS_PER_STREAM * part.identities_per_user
     glyphs = _glyphs(
-        identities, part.strokes, randomness.generator(seed, f'synthetic/{part.name}/glyphs', index)
+        identities,
+        part.strokes,
+        randomness.generator(seed, f'synthetic/{part.name}/glyphs', index),
     )
     generator = randomness.generator(seed, f'synthetic/{part.name}/drawings', index)
     images = [

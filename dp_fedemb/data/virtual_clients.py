@@ -87,9 +87,7 @@ def assemble(
         lightest = int(np.argmin(loads))
         members[lightest].append(index)
         loads[lightest] += len(rows[index])
-    return [
-        _shard(store, rows, seeds, sorted(indices), global_labels) for indices in members
-    ]
+    return [_shard(store, rows, seeds, sorted(indices), global_labels) for indices in members]
 
 
 def num_examples(shards: list[collections.OrderedDict]) -> int:

@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from dp_fedemb.learning import client_config
 from dp_fedemb.engines import server_rounds
+from dp_fedemb.learning import client_config
 from dp_fedemb.learning import shard_work
 from dp_fedemb.models import embedding_model
 
@@ -42,8 +42,10 @@ class InProcessEngine(server_rounds.ServerRounds):
         def run(function, shard):
             shard = {name: tf.convert_to_tensor(value) for name, value in shard.items()}
             # Traced once, whatever the sizes of the first shard are.
-            specs = {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
-                     for name, value in shard.items()}
+            specs = {
+                name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
+                for name, value in shard.items()
+            }
             traced = function.get_concrete_function(weights, params, rate, specs)
             return traced(weights, params, rate, shard)
 

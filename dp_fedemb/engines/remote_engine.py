@@ -20,11 +20,11 @@ import tensorflow_federated as tff
 
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
-from dp_fedemb.learning import client_config
+from dp_fedemb.engines import remote_worker
 from dp_fedemb.engines import server_rounds
+from dp_fedemb.learning import client_config
 from dp_fedemb.learning import shard_work
 from dp_fedemb.models import embedding_model
-from dp_fedemb.engines import remote_worker
 
 # Rows whose images are compared with the driver's own.
 _COMPARED_ROWS = 64
@@ -94,7 +94,9 @@ class RemoteRuntime:
 
         errors = remote_worker.run_on_each(self.workers, check)
         if errors:
-            kind = ValueError if any(isinstance(e, ValueError) for e in errors) else RuntimeError
+            kind = (
+                ValueError if any(isinstance(e, ValueError) for e in errors) else RuntimeError
+            )
             raise kind('; '.join(str(error) for error in errors))
 
 
@@ -132,8 +134,9 @@ class RemoteEngine(server_rounds.ServerRounds):
 
     def _partial_sums(self, weights, params, rate, shards):
         public = [np.asarray(leaf) for leaf in tf.nest.flatten((weights, params, rate))]
-        flat_shards = [[np.asarray(shard[name]) for name in virtual_clients.SHARD_SPEC]
-                       for shard in shards]
+        flat_shards = [
+            [np.asarray(shard[name]) for name in virtual_clients.SHARD_SPEC] for shard in shards
+        ]
         work = _Round(public, flat_shards)
         threads = []
         for worker in self._remote.workers:

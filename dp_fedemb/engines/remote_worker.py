@@ -8,6 +8,7 @@ worker. What is sent are placement-free TensorFlow computations on flat structur
 
 import collections
 from collections.abc import Sequence
+import contextlib
 import json
 import threading
 from typing import Any, Optional
@@ -165,16 +166,16 @@ class RemoteWorker:
             answer = self._ask(self._stub.Compute, request)
         finally:
             self.dispose(*held)
-        return [tff.framework.deserialize_value(e.value)[0] for e in answer.value.struct.element]
+        return [
+            tff.framework.deserialize_value(e.value)[0] for e in answer.value.struct.element
+        ]
 
     def dispose(self, *references: executor_pb2.ValueRef) -> None:
         """Lets the worker forget values; no error if it is gone itself."""
         request = executor_pb2.DisposeRequest(executor=self._executor, value_ref=references)
         if references and not self._closed.is_set():
-            try:
+            with contextlib.suppress(grpc.RpcError, ValueError):
                 self._stub.Dispose(request, timeout=self._timeout_s)
-            except (grpc.RpcError, ValueError):
-                pass
 
     def close(self) -> None:
         """Ends the connection; calls that wait for an answer fail at once."""

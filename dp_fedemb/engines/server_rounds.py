@@ -81,7 +81,7 @@ class ServerRounds(abc.ABC):
         )
 
     def send(self, state: Any) -> Any:
-        """Returns the state, which is here already (see `simulation.engine`)."""
+        """Returns the state, which is here already (see `engines.tff_engine`)."""
         return state
 
     def fetch(self, state: Any) -> Any:

@@ -77,7 +77,9 @@ class TffEngine:
         """Returns the state with NumPy leaves, from the worker if it is there."""
         if not isinstance(state, KeptState):
             return state
-        return self._wait(_computed(state.value, self._process.next.type_signature.parameter[0]))
+        return self._wait(
+            _computed(state.value, self._process.next.type_signature.parameter[0])
+        )
 
     def _wait(self, coroutine):
         return self._pool.submit(asyncio.run, coroutine).result()

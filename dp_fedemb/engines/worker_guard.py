@@ -17,8 +17,10 @@ _PR_SET_PDEATHSIG = 1
 
 def main(parent: int, program: list[str]) -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        sys.exit(f'prctl(PR_SET_PDEATHSIG): {os.strerror(ctypes.get_errno())}; without it a'
-                 ' worker could outlive its driver, so none is started')
+        sys.exit(
+            f'prctl(PR_SET_PDEATHSIG): {os.strerror(ctypes.get_errno())}; without it a'
+            ' worker could outlive its driver, so none is started'
+        )
     # The parent may have died before the call above.
     if os.getppid() != parent:
         sys.exit('parent is gone')

@@ -86,9 +86,16 @@ class WorkerProcess:
             {'tff': tff_version(), 'cores': parallelism}, separators=(',', ':')
         )
         command = [
-            sys.executable, '-I', '-S', str(_GUARD), str(os.getpid()), str(binary),
-            f'--port={self.port}', f'--max_concurrent_computation_calls={parallelism}',
-            f'--undefok={INTRODUCTION}', f'--{INTRODUCTION}={introduction}',
+            sys.executable,
+            '-I',
+            '-S',
+            str(_GUARD),
+            str(os.getpid()),
+            str(binary),
+            f'--port={self.port}',
+            f'--max_concurrent_computation_calls={parallelism}',
+            f'--undefok={INTRODUCTION}',
+            f'--{INTRODUCTION}={introduction}',
         ]
         environment = dict(
             os.environ,
@@ -98,8 +105,12 @@ class WorkerProcess:
         # In a session of its own, so that Ctrl-C reaches the driver alone, which
         # then ends the round in its own way.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
-            env=environment, start_new_session=True,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env=environment,
+            start_new_session=True,
         )
         # Also runs at interpreter exit, and when the object is forgotten.
         self._finalizer = weakref.finalize(self, _kill, self._process)
@@ -145,7 +156,11 @@ class WorkerProcess:
             time.sleep(0.01)
         if code is not None:
             how = f'by {signal.Signals(-code).name}' if code < 0 else f'with code {code}'
-            hint = ' (what the kernel does when memory runs out)' if code == -signal.SIGKILL else ''
+            hint = (
+                ' (what the kernel does when memory runs out)'
+                if code == -signal.SIGKILL
+                else ''
+            )
             raise RuntimeError(
                 f'TFF worker on port {self.port} ended {how}{hint}: {self._log_tail()}'
             )

@@ -12,7 +12,9 @@ import numpy as np
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb.evaluation import inference
 
-SUFFIXES = frozenset('.bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp'.split())
+SUFFIXES = frozenset(
+    ['.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp']
+)
 # Pillow raises all of these for damaged files.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError)
 
@@ -90,9 +92,7 @@ def embed_folder(
         if on_batch is not None:
             on_batch(len(batch))
     if not kept:
-        raise ValueError(
-            f'input={str(folder)!r}: none of {len(broken)} pictures is readable'
-        )
+        raise ValueError(f'input={str(folder)!r}: none of {len(broken)} pictures is readable')
     return EmbeddedFolder(np.concatenate(embeddings), kept, broken)
 
 

@@ -129,21 +129,25 @@ def _points_table(values):
             rows.append(f'{far}<td colspan="4">{reason}</td>')
             continue
         cells = (
-            f'{point["target_far"]:g}', f'{point["recall"]:.4f}',
-            collection.interval_text(values, name), f'{point["threshold"]:.5f}',
+            f'{point["target_far"]:g}',
+            f'{point["recall"]:.4f}',
+            collection.interval_text(values, name),
+            f'{point["threshold"]:.5f}',
             f'{point["accepted_impostors"]:,}',
         )
         rows.append(''.join(f'<td class="n">{cell}</td>' for cell in cells))
     head = ''.join(
         f'<th class="n">{name}</th>'
         for name in (
-            'FAR at most', 'recall', '95% interval', 'threshold',
+            'FAR at most',
+            'recall',
+            '95% interval',
+            'threshold',
             'accepted impostor pairs',
         )
     )
     counts = (
-        f'{values["genuine_pairs"]:,} genuine and {values["impostor_pairs"]:,} impostor'
-        ' pairs.'
+        f'{values["genuine_pairs"]:,} genuine and {values["impostor_pairs"]:,} impostor pairs.'
     )
     body = ''.join(f'<tr>{row}</tr>' for row in rows)
     return f'<table><tr>{head}</tr>{body}</table><p class="note">{counts}</p>'

@@ -35,7 +35,10 @@ class VerificationPairs:
 
     def __post_init__(self):
         for name, kind in (
-            ('first', np.int64), ('second', np.int64), ('same', bool), ('fold', np.int32)
+            ('first', np.int64),
+            ('second', np.int64),
+            ('same', bool),
+            ('fold', np.int32),
         ):
             object.__setattr__(self, name, np.asarray(getattr(self, name), kind))
         shapes = {getattr(self, f.name).shape for f in dataclasses.fields(self)}
@@ -46,9 +49,7 @@ class VerificationPairs:
             )
         folds = np.unique(self.fold)
         if len(folds) < 2 or folds[0] != 0 or folds[-1] != len(folds) - 1:
-            raise ValueError(
-                f'folds {folds.tolist()}: expected 0, 1, ... and at least two'
-            )
+            raise ValueError(f'folds {folds.tolist()}: expected 0, 1, ... and at least two')
         if min(self.first.min(), self.second.min()) < 0:
             raise ValueError('pairs: a row is negative; expected rows of the test store')
 

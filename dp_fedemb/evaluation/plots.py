@@ -47,7 +47,10 @@ def roc(result: verification.Verification) -> figure.Figure:
             fontsize=9,
         )
     axes.set(
-        xscale='log', xlim=(lowest, 1), ylim=(0, 1.02), xlabel='false accept rate (FAR)',
+        xscale='log',
+        xlim=(lowest, 1),
+        ylim=(0, 1.02),
+        xlabel='false accept rate (FAR)',
         ylabel='recall of genuine pairs',
     )
     title = f'AUC {result.auc:.4f}   EER {result.eer:.4f}'
@@ -69,7 +72,8 @@ def similarities(result: verification.Verification, bars: int = 120) -> figure.F
     middles = (result.edges[:-1] + result.edges[1:]) / 2
     tallest = 0.0
     for counts, color, label in (
-        (result.impostor, IMPOSTOR, 'impostor'), (result.genuine, GENUINE, 'genuine')
+        (result.impostor, IMPOSTOR, 'impostor'),
+        (result.genuine, GENUINE, 'genuine'),
     ):
         if not counts.sum():
             continue
@@ -79,9 +83,7 @@ def similarities(result: verification.Verification, bars: int = 120) -> figure.F
         label = f'{label}: {counts.sum():,} pairs'
         axes.stairs(heights, edges, fill=True, color=color, alpha=0.28)
         axes.stairs(heights, edges, color=color, lw=1.4, label=label)
-    resolved = sorted(
-        (p for p in result.points if p.resolvable), key=lambda p: -p.threshold
-    )
+    resolved = sorted((p for p in result.points if p.resolvable), key=lambda p: -p.threshold)
     for height, point in enumerate(resolved):
         axes.axvline(point.threshold, color=INK, lw=1, ls=(0, (4, 3)))
         axes.annotate(
@@ -128,9 +130,15 @@ def neighbours(
     found, scores = retrieval.nearest(embeddings, queries, k)
     picture.set_size_inches(0.86 * (found.shape[1] + 1.4), 1.0 * size + 0.2)
     grid = picture.subplots(
-        size, found.shape[1] + 1, squeeze=False,
+        size,
+        found.shape[1] + 1,
+        squeeze=False,
         gridspec_kw={
-            'wspace': 0.1, 'hspace': 0.28, 'left': 0.01, 'right': 0.99, 'bottom': 0.03,
+            'wspace': 0.1,
+            'hspace': 0.28,
+            'left': 0.01,
+            'right': 0.99,
+            'bottom': 0.03,
             'top': 1 - 0.2 / (size + 0.2),
             'width_ratios': [1.25, *[1] * found.shape[1]],
         },
@@ -140,7 +148,9 @@ def neighbours(
         for column, other in enumerate(found[row]):
             right = labels[other] == labels[query]
             _thumbnail(
-                grid[row, column + 1], images[other], GENUINE if right else IMPOSTOR,
+                grid[row, column + 1],
+                images[other],
+                GENUINE if right else IMPOSTOR,
                 f'{scores[row, column]:.2f}',
             )
     return picture
@@ -162,9 +172,7 @@ def training_curves(metrics_csv: Union[str, os.PathLike]) -> Optional[figure.Fig
         name: np.array([_number(row.get(name)) for row in rows])
         for name in ('round', 'epsilon_user', *names)
     }
-    drawn = {
-        name: columns[name] for name in names if np.isfinite(columns[name]).any()
-    }
+    drawn = {name: columns[name] for name in names if np.isfinite(columns[name]).any()}
     if not drawn:
         return None
     axes_of = {'round': 'round'}
@@ -179,7 +187,12 @@ def training_curves(metrics_csv: Union[str, os.PathLike]) -> Optional[figure.Fig
         for color, (name, values) in zip(CURVES, drawn.items()):
             known = np.isfinite(values) & np.isfinite(columns[across])
             axes.plot(
-                columns[across][known], values[known], 'o-', color=color, ms=3, lw=1.6,
+                columns[across][known],
+                values[known],
+                'o-',
+                color=color,
+                ms=3,
+                lw=1.6,
                 label=name,
             )
         axes.set(xlabel=label, ylabel='recall', ylim=(0, None))

@@ -179,9 +179,7 @@ def _hits(rows, labels, relevant, depth) -> Iterator[tuple[np.ndarray, np.ndarra
             # Half a step back among equals.
             steps -= 0.5 * tf.cast(same, tf.float32)
             own = tf.stack([tf.range(tf.size(places)), places], axis=1)
-            steps = tf.tensor_scatter_nd_update(
-                steps, own, tf.fill([tf.size(places)], -np.inf)
-            )
+            steps = tf.tensor_scatter_nd_update(steps, own, tf.fill([tf.size(places)], -np.inf))
             found = tf.math.top_k(steps, k).indices
             return tf.equal(tf.gather(reference_labels, found), query_labels[:, None])
 

@@ -122,9 +122,7 @@ def verify(
     return of_scores(all_pairs.PairScores(embeddings, identities), fars)
 
 
-def of_scores(
-    scores: all_pairs.PairScores, fars: Sequence[float] = FARS
-) -> Verification:
+def of_scores(scores: all_pairs.PairScores, fars: Sequence[float] = FARS) -> Verification:
     """Is `verify` for pairs that other figures need, too."""
     check_fars(fars)
     genuine, impostor = scores.histograms()
@@ -238,7 +236,8 @@ class _Counts:
         return tuple(
             above[number] + np.append(np.cumsum(steps[::-1])[::-1], 0)
             for above, steps in (
-                (self._genuine_above, genuine), (self._impostor_above, impostor)
+                (self._genuine_above, genuine),
+                (self._impostor_above, impostor),
             )
         )
 
@@ -266,9 +265,7 @@ class _Counts:
         if number is None:
             return np.nan, np.nan
         genuine, impostor = self.at_least(number)
-        worse = np.maximum(
-            impostor / self.impostor_pairs, 1 - genuine / self.genuine_pairs
-        )
+        worse = np.maximum(impostor / self.impostor_pairs, 1 - genuine / self.genuine_pairs)
         step = int(np.argmin(worse))
         return float(worse[step]), float(all_pairs.similarity(number, step))
 

@@ -44,7 +44,10 @@ class Momentum(Optimizer):
     def apply(self, gradients, rate, step):
         for variable, velocity, gradient in zip(self._variables, self._velocities, gradients):
             tf.raw_ops.ResourceApplyMomentum(
-                var=variable.handle, accum=velocity.handle, lr=rate, grad=gradient,
+                var=variable.handle,
+                accum=velocity.handle,
+                lr=rate,
+                grad=gradient,
                 momentum=self._momentum,
             )
 
@@ -69,8 +72,14 @@ class Adam(Optimizer):
             self._variables, self._means, self._squares, gradients
         ):
             tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle, m=mean.handle, v=square.handle,
-                beta1_power=tf.pow(self._BETA1, count), beta2_power=tf.pow(self._BETA2, count),
-                lr=rate, beta1=self._BETA1, beta2=self._BETA2, epsilon=self._EPSILON,
+                var=variable.handle,
+                m=mean.handle,
+                v=square.handle,
+                beta1_power=tf.pow(self._BETA1, count),
+                beta2_power=tf.pow(self._BETA2, count),
+                lr=rate,
+                beta1=self._BETA1,
+                beta2=self._BETA2,
+                epsilon=self._EPSILON,
                 grad=gradient,
             )

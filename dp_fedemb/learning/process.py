@@ -89,9 +89,7 @@ def build_dp_fedemb(
 
     weights_type = initial_weights.type_signature.result
     sequence_type = tff.SequenceType(
-        tff.types.tensorflow_to_type(
-            local_fine_tuning.virtual_client_spec(model.image_shape)
-        )
+        tff.types.tensorflow_to_type(local_fine_tuning.virtual_client_spec(model.image_shape))
     )
     descriptor_type = tff.types.tensorflow_to_type(virtual_clients.SHARD_SPEC)
     finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
@@ -114,7 +112,10 @@ def build_dp_fedemb(
             initial_weights, finalizer, query, rate_at, data_type, raw_metrics, read_and_run
         )
     client_work = _build_client_work(
-        weights_type, rate_at, sequence_type, raw_metrics,
+        weights_type,
+        rate_at,
+        sequence_type,
+        raw_metrics,
         functools.partial(run_clients, shard_work.SumOnlyQuery()),
     )
     aggregator = tff.aggregators.as_weighted_aggregator(model_aggregator)

@@ -1,6 +1,8 @@
 """Backbones (image -> embedding), heads (embedding -> local identities)."""
 
-from dp_fedemb.models.build import BACKBONES
+from dp_fedemb.models.backbones import BACKBONES
+from dp_fedemb.models.backbones.group_norm import GroupNorm
+from dp_fedemb.models.backbones.imagenet import load_imagenet_convolutions
 from dp_fedemb.models.build import build_embedding_model
 from dp_fedemb.models.embedding_model import EmbeddingModel
 from dp_fedemb.models.embedding_model import PRECISIONS
@@ -8,9 +10,7 @@ from dp_fedemb.models.embedding_model import ServingModel
 from dp_fedemb.models.freezing import freeze
 from dp_fedemb.models.full_model import backbone_weights
 from dp_fedemb.models.full_model import build_full_model
-from dp_fedemb.models.backbones.group_norm import GroupNorm
-from dp_fedemb.models.heads import HEADS
 from dp_fedemb.models.heads import build_head
 from dp_fedemb.models.heads import Head
-from dp_fedemb.models.backbones.imagenet import load_imagenet_convolutions
+from dp_fedemb.models.heads import HEADS
 from dp_fedemb.models.weight_counts import WeightCounts

@@ -5,23 +5,10 @@ from typing import Optional
 import tensorflow as tf
 
 from dp_fedemb import validate
+from dp_fedemb.models import backbones
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import freezing
 from dp_fedemb.models import heads
-from dp_fedemb.models.backbones import lenet
-from dp_fedemb.models.backbones import mobilenet_v2
-from dp_fedemb.models.backbones import resnet18
-from dp_fedemb.models.backbones import resnet50
-from dp_fedemb.models.backbones import small_conv
-
-# Name (as in --backbone) -> builder(image_shape, embedding_dim, ...).
-BACKBONES = {
-    'lenet': lenet.build,
-    'mobilenet_v2': mobilenet_v2.build,
-    'resnet18': resnet18.build,
-    'resnet50': resnet50.build,
-    'small_conv': small_conv.build,
-}
 
 
 def build_embedding_model(
@@ -37,7 +24,7 @@ def build_embedding_model(
     """Returns the model that the names describe.
 
     Args:
-        backbone: a key of `BACKBONES`.
+        backbone: a key of `backbones.BACKBONES`.
         image_shape: (H, W, C).
         embedding_dim: D.
         head: a key of `heads.HEADS`.
@@ -50,11 +37,11 @@ def build_embedding_model(
     Raises:
         ValueError: for an unknown name, or a pattern that matches no layer.
     """
-    validate.one_of('backbone', backbone, BACKBONES)
+    validate.one_of('backbone', backbone, backbones.BACKBONES)
     validate.positive(embedding_dim=embedding_dim)
 
     def build() -> tf.keras.Model:
-        model = BACKBONES[backbone](tuple(image_shape), embedding_dim)
+        model = backbones.BACKBONES[backbone](tuple(image_shape), embedding_dim)
         freezing.freeze(model, freeze)
         return model
 

@@ -122,6 +122,4 @@ class ServingModel:
         exported = tf.Module(name='embedding_model')
         exported.weights = self.backbone.variables
         exported.__call__ = self._function
-        tf.saved_model.save(
-            exported, directory, signatures={'serving_default': self._function}
-        )
+        tf.saved_model.save(exported, directory, signatures={'serving_default': self._function})

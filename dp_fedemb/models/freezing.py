@@ -47,7 +47,9 @@ def freeze(model: tf.keras.Model, what: str) -> None:
             _freeze_kernels(layer)
         return
     for pattern in what.split(','):
-        matched = [layer for layer in layers if fnmatch.fnmatchcase(layer.name, pattern.strip())]
+        matched = [
+            layer for layer in layers if fnmatch.fnmatchcase(layer.name, pattern.strip())
+        ]
         if not matched:
             listed = ', '.join(layer.name for layer in layers)
             raise ValueError(

@@ -74,9 +74,7 @@ def _contains(layer, kind):
     return any(isinstance(part, kind) for part in (layer, *layer.submodules))
 
 
-def check(
-    model: tf.keras.Model, image_shape: tuple[int, int, int], output_dim: int
-) -> None:
+def check(model: tf.keras.Model, image_shape: tuple[int, int, int], output_dim: int) -> None:
     """Raises ValueError unless a model can be trained as a backbone.
 
     Args:

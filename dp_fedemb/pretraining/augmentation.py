@@ -63,7 +63,12 @@ AUGMENTATIONS = {
     'none': Augmentation(),
     'glyph': Augmentation(rotation=0.2, scale=0.15, shear=0.2, shift=0.07),
     'photo': Augmentation(
-        rotation=0.1, scale=0.15, shift=0.1, brightness=0.15, contrast=0.3, flip=0.5,
+        rotation=0.1,
+        scale=0.15,
+        shift=0.1,
+        brightness=0.15,
+        contrast=0.3,
+        flip=0.5,
         fill='reflect',
     ),
 }

@@ -25,12 +25,12 @@ import numpy as np
 from dp_fedemb import data
 from dp_fedemb import validate
 from dp_fedemb.data import store as store_lib
-from dp_fedemb.pretraining import supervised
-from dp_fedemb.pretraining import simclr
-from dp_fedemb.pretraining import training_loop
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import pretrained
 from dp_fedemb.models import weight_values
+from dp_fedemb.pretraining import simclr
+from dp_fedemb.pretraining import supervised
+from dp_fedemb.pretraining import training_loop
 
 _Result = tuple[weight_values.WeightValues, list[dict[str, Any]]]
 

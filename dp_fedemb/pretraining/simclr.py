@@ -7,6 +7,7 @@ embedding, where the loss is measured, is thrown away.
 """
 
 import functools
+import itertools
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -14,12 +15,12 @@ import tensorflow as tf
 from dp_fedemb import data
 from dp_fedemb import randomness
 from dp_fedemb import validate
-from dp_fedemb.pretraining import augmentation
-from dp_fedemb.pretraining import supervised
-from dp_fedemb.pretraining import training_loop
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import weight_values
 from dp_fedemb.models.heads import base as heads_base
+from dp_fedemb.pretraining import augmentation
+from dp_fedemb.pretraining import supervised
+from dp_fedemb.pretraining import training_loop
 
 
 def nt_xent(first: tf.Tensor, second: tf.Tensor, temperature: float) -> tf.Tensor:
@@ -50,7 +51,7 @@ class _Contrastive(training_loop.Objective):
         self._augmentation = config.augmentation
         sizes = [model.embedding_dim, model.embedding_dim, projection_dim]
         self.variables = []
-        for index, (rows, columns) in enumerate(zip(sizes, sizes[1:])):
+        for index, (rows, columns) in enumerate(itertools.pairwise(sizes)):
             key = tf.constant(randomness.tf_seed(seed, 'simclr/projection', index))
             kernel = heads_base.glorot_uniform(rows, tf.constant(columns), key)
             self.variables += [
@@ -110,6 +111,11 @@ def train(
         )
     build = functools.partial(_Contrastive, model, config, temperature, projection_dim, seed)
     return supervised.run(
-        model, store, config, seed, initial, build,
+        model,
+        store,
+        config,
+        seed,
+        initial,
+        build,
         f'SimCLR on {store.num_examples:,} images',
     )

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from dp_fedemb import data
 from dp_fedemb import randomness
-from dp_fedemb.pretraining import augmentation
-from dp_fedemb.pretraining import training_loop
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import weight_values
+from dp_fedemb.pretraining import augmentation
+from dp_fedemb.pretraining import training_loop
 
 
 class _Classification(training_loop.Objective):
@@ -62,7 +62,11 @@ def train(
         ValueError: for images of another shape, or training that diverges.
     """
     return run(
-        model, store, config, seed, initial,
+        model,
+        store,
+        config,
+        seed,
+        initial,
         lambda: _Classification(model, store.num_identities, config, seed),
         f'training on {store.num_identities:,} identities',
     )

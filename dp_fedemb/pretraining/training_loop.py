@@ -7,6 +7,7 @@ core: operations on a piece are too small to keep two cores busy by themselves.
 
 import abc
 import dataclasses
+import itertools
 import os
 import time
 from typing import Any
@@ -15,12 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from dp_fedemb import data
+from dp_fedemb import progress
 from dp_fedemb import randomness
 from dp_fedemb import validate
-from dp_fedemb import progress
-from dp_fedemb.pretraining import augmentation as augmentation_lib
 from dp_fedemb.learning import fused_optimizers
 from dp_fedemb.learning import schedules
+from dp_fedemb.pretraining import augmentation as augmentation_lib
 
 # Steps per call into the graph: enough to hide the call, few enough for the bar.
 _STEPS_PER_CALL = 20
@@ -94,9 +95,7 @@ class Objective(abc.ABC):
     variables: list[tf.Variable]
 
     @abc.abstractmethod
-    def loss(
-        self, embed, images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor
-    ) -> tf.Tensor:
+    def loss(self, embed, images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
         """Returns the loss of a batch, a float32 scalar.
 
         Args:
@@ -251,6 +250,6 @@ class _Loop:
         bounds = np.linspace(0, images.shape[0], self._pieces + 1).astype(int)
         parts = [
             tf.cast(self._backbone(images[start:end], training=True), tf.float32)
-            for start, end in zip(bounds, bounds[1:])
+            for start, end in itertools.pairwise(bounds)
         ]
         return tf.concat(parts, axis=0)

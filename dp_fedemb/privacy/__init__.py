@@ -13,9 +13,8 @@ from dp_fedemb.privacy.mechanisms import NoPrivacy
 from dp_fedemb.privacy.mechanisms import Tree
 from dp_fedemb.privacy.mechanisms import TreeAdaptive
 from dp_fedemb.privacy.plan import PrivacyPlan
-from dp_fedemb.randomness import generator
-from dp_fedemb.randomness import new_secret_seed
-from dp_fedemb.randomness import tf_seed
+from dp_fedemb.privacy.reporting.statement_text import headline as statement_headline
+from dp_fedemb.privacy.reporting.statement_text import text as statement_text
 from dp_fedemb.privacy.sampling import Cohort
 from dp_fedemb.privacy.sampling import FixedSize
 from dp_fedemb.privacy.sampling import MinSeparation
@@ -23,7 +22,8 @@ from dp_fedemb.privacy.sampling import Observed
 from dp_fedemb.privacy.sampling import Poisson
 from dp_fedemb.privacy.sampling import Population
 from dp_fedemb.privacy.sampling import Sampler
-from dp_fedemb.privacy.sampling import SAMPLERS
 from dp_fedemb.privacy.sampling import Sampling
-from dp_fedemb.privacy.reporting.statement_text import headline as statement_headline
-from dp_fedemb.privacy.reporting.statement_text import text as statement_text
+from dp_fedemb.privacy.sampling import SAMPLINGS
+from dp_fedemb.randomness import generator
+from dp_fedemb.randomness import new_secret_seed
+from dp_fedemb.randomness import tf_seed

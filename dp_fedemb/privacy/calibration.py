@@ -133,6 +133,7 @@ def _num_users(plan, target):
             f' (delta = {"num_users**-1.1" if plan.delta is None else plan.delta}); raise the'
             ' target or noise_multiplier, or leave delta unset'
         )
+
     # Epsilon is nearly a power of the users: few steps come close, the rest is halving.
     def excess(log_users):
         epsilon = with_users(round(math.exp(log_users))).epsilon()

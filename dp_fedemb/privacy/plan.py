@@ -187,11 +187,7 @@ class PrivacyPlan:
         """
         if not self.private:
             return 0.0
-        return (
-            self.mechanism.sum_noise_multiplier
-            * self.mechanism.clip_norm
-            * self.noise_scale
-        )
+        return self.mechanism.sum_noise_multiplier * self.mechanism.clip_norm * self.noise_scale
 
     def sampler(self, seed: int) -> sampling_lib.Sampler:
         """Returns the cohorts of a run with this secret seed."""
@@ -221,9 +217,7 @@ class PrivacyPlan:
         change = sensitivity.REMOVED
         if unit == 'user':
             change = self.sampling.record_change(self.population)
-        return self.sampling.event(
-            self.guarantee_population, self.mechanism, change, rounds
-        )
+        return self.sampling.event(self.guarantee_population, self.mechanism, change, rounds)
 
     def epsilon(
         self, rounds: Optional[int] = None, unit: str = 'user', accountant: str = 'pld'

@@ -226,9 +226,7 @@ def require_files(paths: Iterable[pathlib.Path], task: str, where: str) -> None:
     """Raises FileNotFoundError naming all files that are missing, and where to get them."""
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
-        raise FileNotFoundError(
-            f'{", ".join(missing)}: missing; task {task} needs {where}'
-        )
+        raise FileNotFoundError(f'{", ".join(missing)}: missing; task {task} needs {where}')
 
 
 def assign(
@@ -253,6 +251,7 @@ def assign(
     Raises:
         ValueError: if nothing is left for `rest`.
     """
+
     def position(name):
         return hashlib.sha256(f'{seed}/{name}'.encode(errors='surrogateescape')).digest()
 

@@ -24,9 +24,7 @@ def where(subset: str) -> str:
     return f'{", ".join(ARCHIVES[subset])} from {_BASE}/'
 
 
-def find(
-    directory: pathlib.Path, subset: str, partial: bool, task: str
-) -> list[pathlib.Path]:
+def find(directory: pathlib.Path, subset: str, partial: bool, task: str) -> list[pathlib.Path]:
     """Returns the archives of a subset.
 
     Args:

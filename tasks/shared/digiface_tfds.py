@@ -11,6 +11,7 @@ The task `digiface` reads the archives themselves as well; this is for other pro
 """
 
 import pathlib
+from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -22,7 +23,7 @@ class Digiface1m(tfds.core.GeneratorBasedBuilder):
     """One split, 'train', of all subjects; features subject, number and image."""
 
     VERSION = tfds.core.Version('1.0.0')
-    BUILDER_CONFIGS = [
+    BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(name=f'subjects{subset}', description=f'{subset} images each')
         for subset in digiface_files.ARCHIVES
     ]
@@ -56,8 +57,11 @@ class Digiface1m(tfds.core.GeneratorBasedBuilder):
             with digiface_files.open_archive(path, subset) as archive:
                 for subject, number, member in digiface_files.members(archive):
                     key = int(subject) * 100 + number
-                    yield key, {
-                        'subject': int(subject),
-                        'number': number,
-                        'image': archive.open(member),
-                    }
+                    yield (
+                        key,
+                        {
+                            'subject': int(subject),
+                            'number': number,
+                            'image': archive.open(member),
+                        },
+                    )

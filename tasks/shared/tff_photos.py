@@ -18,10 +18,10 @@ import tarfile
 from typing import Any, Optional, Protocol
 import zipfile
 
+from dp_fedemb import progress
 from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb import progress
 from tasks.shared import base
 from tasks.shared import converted
 from tasks.shared import tfds_archives
@@ -130,9 +130,7 @@ def build(
     )
 
 
-def find(
-    data_dir: pathlib.Path, task: str, files: Files, cache_dir: str
-) -> Source:
+def find(data_dir: pathlib.Path, task: str, files: Files, cache_dir: str) -> Source:
     """Returns the photos found in a directory.
 
     Raises:
@@ -199,8 +197,8 @@ class _Records:
                 dataset = client_data.create_tf_dataset_for_client(user)
                 for row, record in enumerate(dataset.as_numpy_iterator()):
                     feature = tf.train.Example.FromString(record).features.feature
-                    photo, = feature[vision_datasets_utils.KEY_IMAGE_BYTES].bytes_list.value
-                    label, = feature[vision_datasets_utils.KEY_CLASS].int64_list.value
+                    (photo,) = feature[vision_datasets_utils.KEY_IMAGE_BYTES].bytes_list.value
+                    (label,) = feature[vision_datasets_utils.KEY_CLASS].int64_list.value
                     yield user, str(label), photo, f'{user} {row}'
             # A cut file, no TFRecord file, or records of something else.
             except Exception as error:
@@ -297,7 +295,7 @@ def _open_list(path, where):
         return open(path, newline='', encoding='utf-8')
     try:
         with zipfile.ZipFile(archive) as file:
-            member, = (n for n in file.namelist() if n.split('/')[-1] == path.name)
+            (member,) = (n for n in file.namelist() if n.split('/')[-1] == path.name)
             return io.StringIO(file.read(member).decode())
     except (zipfile.BadZipFile, ValueError) as error:
         raise tfds_archives.damaged(archive, error, where) from None

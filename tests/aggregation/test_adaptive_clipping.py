@@ -51,9 +51,7 @@ def test_step_follows_the_formula(make_plan):
     # Five records of m = 8: three below C = 0.5, two above, so (3 - 2) / 2 / 8 + 1/2.
     clips = run(quiet(make_plan('adaptive_gaussian')), [[0.1, 0.2, 0.3, 0.9, 2.0]])
     fraction = 0.5 + 0.5 / 8
-    np.testing.assert_allclose(
-        clips[1], 0.5 * math.exp(-0.2 * (fraction - 0.5)), rtol=1e-4
-    )
+    np.testing.assert_allclose(clips[1], 0.5 * math.exp(-0.2 * (fraction - 0.5)), rtol=1e-4)
 
 
 @pytest.mark.parametrize('quantile_', [0.2, 0.5, 0.8])

@@ -56,7 +56,9 @@ def privacy_process(tmp_path_factory):
     """
     process = subprocess.Popen(
         [sys.executable, '-c', DRIVER.format(bin=str(ROOT / 'bin'))],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         cwd=tmp_path_factory.mktemp('privacy'),
     )
 

@@ -68,19 +68,27 @@ def test_memory_of_child_processes_counts(measuring):
 
 @pytest.mark.parametrize(
     'value, target, expected',
-    [(0.95, 0.95, True), (0.94, 0.95, False), (1.0, '<1', True), (1.01, '<1', False),
-     (0, '<0', True), (1, '<0', False)],
+    [
+        (0.95, 0.95, True),
+        (0.94, 0.95, False),
+        (1.0, '<1', True),
+        (1.01, '<1', False),
+        (0, '<0', True),
+        (1, '<0', False),
+    ],
 )
 def test_targets_are_lower_bounds_or_upper_ones(benchmark, value, target, expected):
     assert benchmark._met(value, target) is expected
 
 
 def test_table_marks_what_is_missed_and_what_was_skipped(benchmark):
-    table = benchmark._table({
-        'throughput_vs_limit': {'value': 0.97, 'pairs': 5},
-        'startup_s': {'value': 4.5},
-        'throughput_vs_pfl': {'skipped': 'not installed'},
-    })
+    table = benchmark._table(
+        {
+            'throughput_vs_limit': {'value': 0.97, 'pairs': 5},
+            'startup_s': {'value': 4.5},
+            'throughput_vs_pfl': {'skipped': 'not installed'},
+        }
+    )
     _, met, missed, skipped = table.splitlines()
     assert '0.970' in met and '>= 0.95' in met and 'pairs 5' in met and 'MISSED' not in met
     assert '<= 4' in missed and missed.endswith('MISSED')
@@ -105,7 +113,9 @@ def test_every_group_has_a_program(benchmark):
 def run(*arguments, **environment):
     return subprocess.run(
         [sys.executable, str(ROOT / 'bin' / 'benchmark.py'), *arguments],
-        capture_output=True, text=True, env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
     )
 
 
@@ -119,7 +129,9 @@ def test_unknown_groups_are_one_line():
 
 
 def test_evaluation_for_real():
-    result = run('--only=evaluation', '--quick', '--json', DP_FEDEMB_BENCHMARK_EMBEDDINGS='3000')
+    result = run(
+        '--only=evaluation', '--quick', '--json', DP_FEDEMB_BENCHMARK_EMBEDDINGS='3000'
+    )
     assert result.returncode == 0, result.stderr[-2000:]
     figures = json.loads(result.stdout)['eval_pairs_per_s']
     assert 0 < figures['min'] <= figures['value'] <= figures['max']

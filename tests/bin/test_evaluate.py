@@ -23,9 +23,13 @@ from dp_fedemb import models
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPE = (16, 16, 1)
 TASK = [
-    '--task=synthetic', '--task_option=num_users=4', '--task_option=test_identities=30',
-    '--task_option=public_identities=0', '--task_option=image_size=16',
-    '--task_option=images_per_identity=8', '--task_option=identities_per_user=1',
+    '--task=synthetic',
+    '--task_option=num_users=4',
+    '--task_option=test_identities=30',
+    '--task_option=public_identities=0',
+    '--task_option=image_size=16',
+    '--task_option=images_per_identity=8',
+    '--task_option=identities_per_user=1',
 ]
 
 
@@ -52,7 +56,7 @@ def programs():
     sys.path.insert(0, str(ROOT / 'bin'))
     yield {name: _load(name) for name in ('evaluate', 'embed')}
     sys.path.remove(str(ROOT / 'bin'))
-    for name in ('evaluate', 'embed', 'flag_groups', 'common'):
+    for name in ('evaluate', 'embed', 'flags', 'flags.groups', 'flags.program'):
         sys.modules.pop(name, None)
 
 
@@ -62,7 +66,7 @@ def _load(name):
     own = flags.FlagValues()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flags, 'FLAGS', own)
-        for module in (name, 'flag_groups'):
+        for module in (name, 'flags.groups'):
             sys.modules.pop(module, None)
         for define in ('string', 'bool', 'integer', 'list', 'float', 'multi_string', 'enum'):
             original = getattr(flags, f'DEFINE_{define}')
@@ -83,7 +87,12 @@ def call(program, workspace, *arguments):
     for name in program.FLAGS:
         program.FLAGS[name].unparse()
     program.FLAGS(
-        [program.__name__, f'--model={workspace}/run', f'--cache_dir={workspace}/cache', *arguments]
+        [
+            program.__name__,
+            f'--model={workspace}/run',
+            f'--cache_dir={workspace}/cache',
+            *arguments,
+        ]
     )
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -94,26 +103,39 @@ def call(program, workspace, *arguments):
 def run(name, *arguments):
     return subprocess.run(
         [sys.executable, str(ROOT / 'bin' / f'{name}.py'), *arguments],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
 def test_report_as_users_make_it(workspace):
     output = workspace / 'report'
     done = run(
-        'evaluate', *TASK, f'--model={workspace}/run', f'--cache_dir={workspace}/cache',
-        '--plots', f'--output_dir={output}', '--fars=1e-1,1e-9', '--show_images',
+        'evaluate',
+        *TASK,
+        f'--model={workspace}/run',
+        f'--cache_dir={workspace}/cache',
+        '--plots',
+        f'--output_dir={output}',
+        '--fars=1e-1,1e-9',
+        '--show_images',
     )
     assert done.returncode == 0, done.stderr
     assert '840 genuine and 27,840 impostor pairs' in done.stdout
     assert 'not resolvable' in done.stdout and 'precision@1' in done.stdout
     assert {path.name for path in output.iterdir()} == {
-        'evaluation.json', 'report.html', 'roc.png', 'similarities.png', 'neighbours.png',
+        'evaluation.json',
+        'report.html',
+        'roc.png',
+        'similarities.png',
+        'neighbours.png',
         'training.png',
     }
     report = (output / 'report.html').read_text()
     assert 'PRIVACY STATEMENT &lt;of this run&gt;' in report
-    assert html_report.count('data:image/png;base64,') == 4
+    assert report.count('data:image/png;base64,') == 4
     assert 'src="http' not in report and '<script' not in report
     for name in ('roc', 'similarities', 'neighbours', 'training'):
         with Image.open(output / f'{name}.png') as picture:
@@ -126,8 +148,14 @@ def test_json_and_figures_agree(workspace, programs):
     import tasks
 
     values = json.loads(
-        call(programs['evaluate'], workspace, *TASK, '--json', '--metrics=verification,intervals',
-             '--fars=0.1,1e-9')
+        call(
+            programs['evaluate'],
+            workspace,
+            *TASK,
+            '--json',
+            '--metrics=verification,intervals',
+            '--fars=0.1,1e-9',
+        )
     )
     options = dict(text.split('=', 1)[1].split('=') for text in TASK[1:])
     task = tasks.build_task(
@@ -146,8 +174,12 @@ def test_json_and_figures_agree(workspace, programs):
 def test_report_without_a_statement_says_so(workspace, programs):
     path = workspace / 'alone'
     output = call(
-        programs['evaluate'], workspace, *TASK, f'--model={workspace}/run/saved_model',
-        '--metrics=verification', f'--output_dir={path}',
+        programs['evaluate'],
+        workspace,
+        *TASK,
+        f'--model={workspace}/run/saved_model',
+        '--metrics=verification',
+        f'--output_dir={path}',
     )
     assert [p.name for p in path.iterdir()] == ['evaluation.json'] and 'written to' in output
     from dp_fedemb.evaluation import html_report
@@ -198,7 +230,10 @@ def test_nothing_half_written(workspace, programs, monkeypatch):
     monkeypatch.setattr(html_report, 'build', fail)
     with pytest.raises(ValueError, match='disk full'):
         call(
-            programs['evaluate'], workspace, *TASK, '--plots',
+            programs['evaluate'],
+            workspace,
+            *TASK,
+            '--plots',
             f'--output_dir={workspace}/broken',
         )
     assert not list(workspace.glob('broken*'))
@@ -211,8 +246,11 @@ def pictures(tmp_path_factory):
     (path / 'deep').mkdir()
     rng = np.random.default_rng(0)
     for name, mode, size in (
-        ('a.png', 'L', (16, 16)), ('b.jpg', 'RGB', (40, 24)), ('deep/c.png', 'RGBA', (9, 9)),
-        ('deep/d.png', '1', (105, 105)), ('e.gif', 'P', (30, 31)),
+        ('a.png', 'L', (16, 16)),
+        ('b.jpg', 'RGB', (40, 24)),
+        ('deep/c.png', 'RGBA', (9, 9)),
+        ('deep/d.png', '1', (105, 105)),
+        ('e.gif', 'P', (30, 31)),
     ):
         pixels = rng.integers(0, 256, (size[1], size[0], 4), np.uint8)
         Image.fromarray(pixels, 'RGBA').convert('RGB').convert(mode).save(path / name)
@@ -225,7 +263,10 @@ def test_embeds_a_folder(workspace, programs, pictures):
 
     output = workspace / 'folder.npz'
     printed = call(
-        programs['embed'], workspace, f'--input={pictures}', f'--output={output}',
+        programs['embed'],
+        workspace,
+        f'--input={pictures}',
+        f'--output={output}',
         '--eval_batch_size=2',
     )
     assert '5 embeddings of 8 numbers' in printed
@@ -254,8 +295,12 @@ def test_broken_pictures(workspace, programs, tmp_path, capsys):
 def test_embeds_a_part_of_a_task(workspace):
     output = workspace / 'part.npz'
     done = run(
-        'embed', *TASK, f'--model={workspace}/run', f'--cache_dir={workspace}/cache',
-        '--part=train', f'--output={output}',
+        'embed',
+        *TASK,
+        f'--model={workspace}/run',
+        f'--cache_dir={workspace}/cache',
+        '--part=train',
+        f'--output={output}',
     )
     assert done.returncode == 0, done.stderr
     with np.load(output) as arrays:

@@ -9,9 +9,13 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TASK = [
-    '--task=synthetic', '--task_option=num_users=40', '--task_option=test_identities=60',
-    '--task_option=public_identities=60', '--task_option=image_size=16',
-    '--task_option=public_style=handwriting', '--embedding_dim=16',
+    '--task=synthetic',
+    '--task_option=num_users=40',
+    '--task_option=test_identities=60',
+    '--task_option=public_identities=60',
+    '--task_option=image_size=16',
+    '--task_option=public_style=handwriting',
+    '--embedding_dim=16',
 ]
 
 
@@ -23,10 +27,17 @@ def workspace(tmp_path_factory):
 def pretrain(workspace, *arguments):
     return subprocess.run(
         [
-            sys.executable, str(ROOT / 'bin' / 'pretrain.py'), *TASK, '--batch_size=32',
+            sys.executable,
+            str(ROOT / 'bin' / 'pretrain.py'),
+            *TASK,
+            '--batch_size=32',
             *arguments,
         ],
-        cwd=workspace, capture_output=True, text=True, timeout=300, check=False,
+        cwd=workspace,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
@@ -44,7 +55,11 @@ def test_writes_a_start_that_is_better_than_none(workspace, start):
     assert 'trained ' in start.stdout and 'recall@FAR=0.001' in start.stdout
     assert 'NOT PRIVATE' not in start.stdout
     assert {path.name for path in (workspace / 'start').iterdir()} == {
-        'config.json', 'metrics.csv', 'saved_model', 'privacy.json', 'privacy.txt',
+        'config.json',
+        'metrics.csv',
+        'saved_model',
+        'privacy.json',
+        'privacy.txt',
         'evaluation_test.json',
     }
     assert len((workspace / 'start' / 'metrics.csv').read_text().splitlines()) == 9
@@ -61,8 +76,14 @@ def test_again_says_that_it_is_finished(workspace, start):
 def test_baseline_from_a_start_says_loudly_that_it_is_not_private(workspace, start):
     del start
     run = pretrain(
-        workspace, '--output_dir=baseline', '--part=train', '--pretrained=start', '--epochs=1',
-        '--pretrained_partial', '--head=cosface', '--augmentation=glyph:shift=0.1',
+        workspace,
+        '--output_dir=baseline',
+        '--part=train',
+        '--pretrained=start',
+        '--epochs=1',
+        '--pretrained_partial',
+        '--head=cosface',
+        '--augmentation=glyph:shift=0.1',
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.count('NOT PRIVATE') >= 3

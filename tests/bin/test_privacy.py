@@ -6,25 +6,30 @@ import subprocess
 import sys
 import time
 
-from dp_fedemb import privacy
 import pytest
+
+from dp_fedemb import privacy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = str(ROOT / 'bin' / 'privacy.py')
 GOLDEN = [
-    '--num_users=3400', '--virtual_clients_per_round=32', '--users_per_virtual_client=8',
-    '--noise_multiplier=0.62', '--rounds=200',
+    '--num_users=3400',
+    '--virtual_clients_per_round=32',
+    '--users_per_virtual_client=8',
+    '--noise_multiplier=0.62',
+    '--rounds=200',
 ]
 
 # What a training program does with the flags: no default clip.
 PLAN_OF_FLAGS = """
-import json, common, privacy_flags
+import json
+from flags import plan_flags, program
 from absl import flags
-privacy_flags.define(rounds_default=100)
+plan_flags.define(rounds_default=100)
 def main(_):
-    plan = privacy_flags.plan(3400)
+    plan = plan_flags.plan(3400)
     print(json.dumps(plan.to_json() | {'epsilon': plan.epsilon()}))
-common.run(main)
+program.run(main)
 """
 
 
@@ -77,7 +82,9 @@ def test_starts_in_under_three_seconds_of_computing_and_without_tensorflow():
     )
     done = subprocess.run(
         [sys.executable, '-c', script, 'epsilon', *GOLDEN, '--json'],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     seconds, *modules = done.stderr.split()
     assert float(seconds) < 3
@@ -90,13 +97,15 @@ def test_help_answers_at_once():
     begin = time.monotonic()
     done = subprocess.run(
         [sys.executable, '-X', 'importtime', PROGRAM, '--help'],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert time.monotonic() - begin < 20
     assert 'dp_accounting' not in done.stderr
     for name in ('--num_users', '--solve_for', '--target_epsilon', '--noise_cohort_size'):
         assert name in done.stdout
-    for name in [*privacy.MECHANISMS, *privacy.SAMPLERS]:
+    for name in [*privacy.MECHANISMS, *privacy.SAMPLINGS]:
         assert name in done.stdout, f'{name} is missing from the help'
 
 
@@ -127,10 +136,18 @@ def test_clip_norm_does_not_matter(run):
 
 
 def test_tree_with_its_rho(run):
-    answer = json.loads(run(
-        'epsilon', '--json', '--num_users=4096', '--noise_multiplier=8', '--rounds=64',
-        '--mechanism=tree', '--restart_rounds=16', '--tree_completion',
-    ))
+    answer = json.loads(
+        run(
+            'epsilon',
+            '--json',
+            '--num_users=4096',
+            '--noise_multiplier=8',
+            '--rounds=64',
+            '--mechanism=tree',
+            '--restart_rounds=16',
+            '--tree_completion',
+        )
+    )
     assert answer['sampler'] == 'min_separation'
     assert answer['participation']['max_participations'] == 4
     # 5 nodes a tree and user, sensitivity 2C: 4 * 5 * 4 / (2 * 64).
@@ -163,9 +180,9 @@ def test_no_noise_is_not_private(run):
 )
 def test_calibrate_and_back(run, arguments, name):
     solve_for = name.removesuffix('_planned')
-    solved = json.loads(run(
-        'calibrate', '--json', '--target_epsilon=8', f'--solve_for={solve_for}', *arguments
-    ))
+    solved = json.loads(
+        run('calibrate', '--json', '--target_epsilon=8', f'--solve_for={solve_for}', *arguments)
+    )
     assert solved['solved_for'] == solve_for
     values = ('num_users', 'noise_multiplier', 'rounds_planned')
     again = [f'--{key.removesuffix("_planned")}={solved[key]}' for key in values]
@@ -179,16 +196,27 @@ def test_calibrate_and_back(run, arguments, name):
 def test_plan_draws_and_lists(run, tmp_path):
     path = tmp_path / 'plan.png'
     arguments = [
-        'plan', *GOLDEN, '--populations=3400,100000', '--cohorts=32,128', f'--output={path}'
+        'plan',
+        *GOLDEN,
+        '--populations=3400,100000',
+        '--cohorts=32,128',
+        f'--output={path}',
     ]
     text = run(*arguments)
     assert path.read_bytes()[:4] == b'\x89PNG'
     assert '104.95' in text and '100,000' in text and '2.48' in text
     # With a target, and in one object.
-    answer = json.loads(run(
-        'plan', *GOLDEN, '--populations=100000', '--cohorts=128,256', '--target_epsilon=18',
-        f'--output={path}', '--json',
-    ))
+    answer = json.loads(
+        run(
+            'plan',
+            *GOLDEN,
+            '--populations=100000',
+            '--cohorts=128,256',
+            '--target_epsilon=18',
+            f'--output={path}',
+            '--json',
+        )
+    )
     assert answer['points'][0]['epsilon_user'] == pytest.approx(0.635, abs=0.0005)
     needed = {r['virtual_clients_per_round']: r['num_users'] for r in answer['users_needed']}
     assert 3400 < needed[256] < needed[128] < 6046
@@ -264,11 +292,13 @@ def test_flags_without_privacy_are_no_privacy(flags_plan):
         (['--clip_norm=1', '--noise_multiplier=1'], 'gaussian', 'poisson'),
         (
             ['--clip_norm=1', '--noise_multiplier=1', '--mechanism=tree'],
-            'tree', 'min_separation',
+            'tree',
+            'min_separation',
         ),
         (
             ['--clip_norm=1', '--noise_multiplier=1', '--sampling=min_separation'],
-            'gaussian', 'min_separation',
+            'gaussian',
+            'min_separation',
         ),
     ],
 )
@@ -286,19 +316,34 @@ def test_target_epsilon_calibrates(flags_plan, mechanism):
 
 def test_options_reach_the_plan(flags_plan):
     plan = flags_plan(
-        '--clip_norm=1', '--noise_multiplier=5', '--mechanism=tree_adaptive',
-        '--restart_rounds=20', '--tree_completion', '--target_unclipped_quantile=0.8',
-        '--adaptive_clip_learning_rate=0.3', '--clipped_count_stddev=3', '--min_separation=4',
-        '--max_participations=9', '--delta=1e-5', '--noise_cohort_size=64',
+        '--clip_norm=1',
+        '--noise_multiplier=5',
+        '--mechanism=tree_adaptive',
+        '--restart_rounds=20',
+        '--tree_completion',
+        '--target_unclipped_quantile=0.8',
+        '--adaptive_clip_learning_rate=0.3',
+        '--clipped_count_stddev=3',
+        '--min_separation=4',
+        '--max_participations=9',
+        '--delta=1e-5',
+        '--noise_cohort_size=64',
     )
     assert plan['mechanism'] == {
-        'name': 'tree_adaptive', 'clip_norm': 1.0, 'noise_multiplier': 5.0,
-        'restart_rounds': 20, 'tree_completion': True, 'efficient': True,
-        'target_unclipped_quantile': 0.8, 'adaptive_clip_learning_rate': 0.3,
+        'name': 'tree_adaptive',
+        'clip_norm': 1.0,
+        'noise_multiplier': 5.0,
+        'restart_rounds': 20,
+        'tree_completion': True,
+        'efficient': True,
+        'target_unclipped_quantile': 0.8,
+        'adaptive_clip_learning_rate': 0.3,
         'clipped_count_stddev': 3.0,
     }
     assert plan['sampling'] == {
-        'name': 'min_separation', 'min_separation': 4, 'max_participations': 9,
+        'name': 'min_separation',
+        'min_separation': 4,
+        'max_participations': 9,
     }
     assert plan['delta'] == 1e-5 and plan['noise_cohort_size'] == 64
 

@@ -5,8 +5,9 @@ import json
 import pathlib
 import re
 
-from dp_fedemb import privacy
 import pytest
+
+from dp_fedemb import privacy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXT = (ROOT / 'docs' / 'privacy.md').read_text()
@@ -56,7 +57,7 @@ def test_worked_example_is_right():
 
 def test_tables_name_every_sampler_and_mechanism():
     for heading, names in (
-        ('Samplers', privacy.SAMPLERS),
+        ('Samplers', privacy.SAMPLINGS),
         ('Mechanisms', privacy.MECHANISMS),
     ):
         cells = ' '.join(row[0] for row in _rows(heading))

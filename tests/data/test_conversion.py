@@ -37,12 +37,13 @@ def convert(directory, examples, **options):
     conversion.convert(examples, directory, AS_IT_IS, len(examples), **options)
     return {
         path.name: store_lib.UserStore.open(path)
-        for path in directory.iterdir() if path.is_dir()
+        for path in directory.iterdir()
+        if path.is_dir()
     }
 
 
 def test_scattered_images_are_gathered_by_user(tmp_path):
-    store, = convert(tmp_path, map(example, range(200))).values()
+    (store,) = convert(tmp_path, map(example, range(200))).values()
     assert store.user_names == ['user0', 'user1', 'user2']
     assert (store.num_examples, store.num_identities) == (200, 5)
     numbers = store.images[:, 0, 0, 0].astype(int)
@@ -69,9 +70,9 @@ def test_sample_of_a_user_depends_on_the_seed_and_not_on_others(tmp_path):
     def kept(folder, seed, users):
         (tmp_path / folder).mkdir()
         examples = [example(n, user=f'u{n % users}', name=f'{n}') for n in range(0, 120, 2)]
-        store = convert(
-            tmp_path / folder, examples, max_examples_per_user=5, seed=seed
-        )['train']
+        store = convert(tmp_path / folder, examples, max_examples_per_user=5, seed=seed)[
+            'train'
+        ]
         return [name for name, user in zip(store.image_names, store.users) if user == 0]
 
     first = kept('a', 1, users=2)
@@ -160,7 +161,9 @@ def test_interrupted_conversion_is_repeated(tmp_path, how):
     root = pathlib.Path(__file__).parents[2]
     process = subprocess.Popen(
         [sys.executable, '-c', textwrap.dedent(PROGRAM), str(tmp_path)],
-        cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     try:
         assert process.stdout.readline() == b'halfway\n'

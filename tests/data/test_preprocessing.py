@@ -20,13 +20,19 @@ def encode(image, kind, **options):
 
 
 def convert(image, **options):
-    return preprocessing.Preprocessing(**{'image_size': 10, 'resampling': 'box', **options})(image)
+    return preprocessing.Preprocessing(**{'image_size': 10, 'resampling': 'box', **options})(
+        image
+    )
 
 
 def test_crop_keeps_the_middle():
     got = convert(WIDE)
-    np.testing.assert_array_equal(got, np.concatenate(
-        [np.tile([200, 0, 0], (10, 5, 1)), np.tile([0, 0, 200], (10, 5, 1))], axis=1))
+    np.testing.assert_array_equal(
+        got,
+        np.concatenate(
+            [np.tile([200, 0, 0], (10, 5, 1)), np.tile([0, 0, 200], (10, 5, 1))], axis=1
+        ),
+    )
     assert got.dtype == np.uint8
 
 
@@ -71,9 +77,18 @@ def test_invert_turns_bars_as_well():
 @pytest.mark.parametrize(
     'mode, level, expected',
     [
-        ('1', 1, 255), ('L', 90, 90), ('LA', (90, 255), 90), ('P', 90, 90),
-        ('RGB', (90, 90, 90), 90), ('RGBA', (90, 90, 90, 255), 90), ('CMYK', (0, 0, 0, 0), 255),
-        ('I;16', 90 * 257, 90), ('I;16', 257, 1), ('I', 90, 90), ('F', 90.0, 90), ('YCbCr', (90, 128, 128), 90),
+        ('1', 1, 255),
+        ('L', 90, 90),
+        ('LA', (90, 255), 90),
+        ('P', 90, 90),
+        ('RGB', (90, 90, 90), 90),
+        ('RGBA', (90, 90, 90, 255), 90),
+        ('CMYK', (0, 0, 0, 0), 255),
+        ('I;16', 90 * 257, 90),
+        ('I;16', 257, 1),
+        ('I', 90, 90),
+        ('F', 90.0, 90),
+        ('YCbCr', (90, 128, 128), 90),
     ],
 )
 def test_every_mode(mode, level, expected):
@@ -128,9 +143,11 @@ def test_broken_images_raise_what_conversion_skips(content):
 @pytest.mark.parametrize(
     'options, words',
     [
-        ({'image_size': 0}, 'image_size=0'), ({'channels': 2}, 'channels=2'),
+        ({'image_size': 0}, 'image_size=0'),
+        ({'channels': 2}, 'channels=2'),
         ({'fit': 'zoom'}, "fit='zoom': expected one of stretch, pad, crop"),
-        ({'resampling': 'x'}, "resampling='x'"), ({'centre': 0}, 'centre=0'),
+        ({'resampling': 'x'}, "resampling='x'"),
+        ({'centre': 0}, 'centre=0'),
     ],
 )
 def test_wrong_settings(options, words):

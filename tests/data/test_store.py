@@ -122,8 +122,16 @@ def lacking_meta(path):
 
 @pytest.mark.parametrize(
     'spoil',
-    [truncate_images, drop_images, drop_a_user, drop_an_identity, other_version,
-     other_counts, cut_meta, lacking_meta],
+    [
+        truncate_images,
+        drop_images,
+        drop_a_user,
+        drop_an_identity,
+        other_version,
+        other_counts,
+        cut_meta,
+        lacking_meta,
+    ],
 )
 def test_spoiled_store_is_refused_in_one_line(tmp_path, spoil):
     write_two_users(tmp_path / 'store')
@@ -188,7 +196,9 @@ def test_fingerprint_follows_the_content(tmp_path):
 
 
 def test_names_of_images(tmp_path):
-    with store_lib.UserStoreWriter(tmp_path / 'store', SHAPE, max_examples_per_user=2) as writer:
+    with store_lib.UserStoreWriter(
+        tmp_path / 'store', SHAPE, max_examples_per_user=2
+    ) as writer:
         writer.add_user(random_images(1), [0], 'alice', ['a.png'])
         writer.add_user(random_images(3), [0, 1, 2], 'bob', ['b\n0', 'b\udcff', 'b\r2'])
     store = store_lib.UserStore.open(tmp_path / 'store')

@@ -33,12 +33,17 @@ class Visits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self, count):
         for number in range(count):
-            yield number, {
-                'photo': {'pixels': np.full((5, 4 + number % 3, 3), number % 256, np.uint8)},
-                'place': number % 2,
-                'guide': {'name': f'guide {number % 4}'},
-                'tags': list(range(number % 3)),
-            }
+            yield (
+                number,
+                {
+                    'photo': {
+                        'pixels': np.full((5, 4 + number % 3, 3), number % 256, np.uint8)
+                    },
+                    'place': number % 2,
+                    'guide': {'name': f'guide {number % 4}'},
+                    'tags': list(range(number % 3)),
+                },
+            )
 
 
 @pytest.fixture(scope='module')
@@ -75,8 +80,13 @@ def test_slash_in_the_name_of_a_feature(tmp_path):
         name = 'dogs'
 
         def _info(self):
-            features = {'image/file': tfds.features.Text(), 'image/pixels': tfds.features.Image()}
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+            features = {
+                'image/file': tfds.features.Text(),
+                'image/pixels': tfds.features.Image(),
+            }
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
 
         def _generate_examples(self, count):
             pixels = np.zeros((4, 4, 3), np.uint8)
@@ -84,10 +94,10 @@ def test_slash_in_the_name_of_a_feature(tmp_path):
 
     made = Dogs(data_dir=str(tmp_path))
     made.download_and_prepare()
-    row, = tfds_users.read(made, 'train', 'image/pixels')
+    (row,) = tfds_users.read(made, 'train', 'image/pixels')
     assert isinstance(row['image/pixels'], bytes)
     key = tfds_users.key_function('image/file', made.info.features)
-    example, = tfds_users.examples([row], key, key, lambda *_: 'train', 'image/pixels')
+    (example,) = tfds_users.examples([row], key, key, lambda *_: 'train', 'image/pixels')
     assert example.user == 'rex/1.jpg' and example.image == row['image/pixels']
 
 
@@ -103,7 +113,11 @@ def test_parts_and_names(rows):
     )
     (one,) = made
     assert (one.part, one.user, one.identity, one.image, one.name) == (
-        'train', 'Ada', '1', b'0', 'row 0'
+        'train',
+        'Ada',
+        '1',
+        b'0',
+        'row 0',
     )
     called = tfds_users.examples(
         rows, 'guide/name', 'place', lambda *_: 'test', name=lambda row: str(row['place'])

@@ -11,14 +11,22 @@ CONFIGS = sorted((ROOT / 'tasks' / 'configs').glob('*.flags'))
 
 # Sizes only: the algorithm, sampler, mechanism and head are those of the file.
 SMALL = (
-    '--rounds=2', '--virtual_clients_per_round=2', '--users_per_virtual_client=2',
-    '--backbone=small_conv', '--embedding_dim=8', '--rounds_per_eval=0',
+    '--rounds=2',
+    '--virtual_clients_per_round=2',
+    '--users_per_virtual_client=2',
+    '--backbone=small_conv',
+    '--embedding_dim=8',
+    '--rounds_per_eval=0',
     '--client_parallelism=1',
 )
 SMALL_TASK = {
     'synthetic': (
-        'num_users=30', 'test_identities=10', 'public_identities=10', 'image_size=16',
-        'identities_per_user=2', 'images_per_identity=3',
+        'num_users=30',
+        'test_identities=10',
+        'public_identities=10',
+        'image_size=16',
+        'identities_per_user=2',
+        'images_per_identity=3',
     ),
     'omniglot': ('partial=true',),
     'emnist': ('partial=true',),

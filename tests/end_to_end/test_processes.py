@@ -12,8 +12,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def command(tiny, cache_dir, tmp_path):
     """Trains in `tmp_path`/run for longer than any test waits."""
     return [
-        sys.executable, ROOT / 'bin' / 'train.py', *tiny, '--rounds=100000',
-        f'--cache_dir={cache_dir}', f'--output_dir={tmp_path / "run"}',
+        sys.executable,
+        ROOT / 'bin' / 'train.py',
+        *tiny,
+        '--rounds=100000',
+        f'--cache_dir={cache_dir}',
+        f'--output_dir={tmp_path / "run"}',
     ]
 
 
@@ -36,7 +40,9 @@ def test_it_is_stopped(process_checks, command, tmp_path, ending, code):
         text = program.output(20)
         assert process_checks.wait_until(lambda: not program.workers(), 5)
         assert program.process.returncode == code and 'Traceback' not in text
-    rounds = [int(path.name.split('_')[1]) for path in (tmp_path / 'run' / 'checkpoints').iterdir()]
+    rounds = [
+        int(path.name.split('_')[1]) for path in (tmp_path / 'run' / 'checkpoints').iterdir()
+    ]
     assert max(rounds) >= 2
     assert (tmp_path / 'run' / 'saved_model' / 'saved_model.pb').exists()
 

@@ -20,8 +20,14 @@ def test_a_run_prints_recall_before_and_after_and_its_epsilon(tiny_run):
     directory, result = tiny_run
     statement = json.loads((directory / 'privacy.json').read_text())
     for text in (
-        'untrained', 'pretrained', 'trained', 'recall@FAR=0.001', 'recall@FAR=0.01',
-        f'epsilon = {statement["epsilon_user"]:.3f}', 'unit: one user', str(directory),
+        'untrained',
+        'pretrained',
+        'trained',
+        'recall@FAR=0.001',
+        'recall@FAR=0.01',
+        f'epsilon = {statement["epsilon_user"]:.3f}',
+        'unit: one user',
+        str(directory),
     ):
         assert text in result.stdout
     # The progress bar: round, rate, epsilon, time left.
@@ -34,8 +40,15 @@ def test_what_a_run_writes(tiny_run):
     directory, _ = tiny_run
     names = {path.name for path in directory.iterdir()}
     assert names == {
-        'config.json', 'metrics.csv', 'tensorboard', 'checkpoints', 'privacy.json',
-        'privacy.txt', 'saved_model', 'pretrained', 'evaluation.json',
+        'config.json',
+        'metrics.csv',
+        'tensorboard',
+        'checkpoints',
+        'privacy.json',
+        'privacy.txt',
+        'saved_model',
+        'pretrained',
+        'evaluation.json',
     }
     with open(directory / 'metrics.csv') as file:
         assert [int(row['round']) for row in csv.DictReader(file)] == [0, 1, 2, 3]
@@ -58,7 +71,11 @@ def test_the_same_command_again_says_that_it_is_finished(tiny_run, run_binary, t
     directory, _ = tiny_run
     before = {path: path.stat().st_mtime_ns for path in directory.rglob('*')}
     result = run_binary(
-        'train', *tiny, '--pretrained=public', '--pretrain_epochs=1', f'--output_dir={directory}'
+        'train',
+        *tiny,
+        '--pretrained=public',
+        '--pretrain_epochs=1',
+        f'--output_dir={directory}',
     )
     assert result.returncode == 0 and 'This run is finished: 3 rounds' in result.stdout
     assert {path: path.stat().st_mtime_ns for path in directory.rglob('*')} == before
@@ -95,8 +112,14 @@ def test_the_privacy_command_gives_the_epsilon_of_the_run(tiny_run, run_binary):
     directory, _ = tiny_run
     statement = json.loads((directory / 'privacy.json').read_text())
     result = run_binary(
-        'privacy', 'epsilon', '--num_users=120', '--virtual_clients_per_round=4',
-        '--users_per_virtual_client=3', '--noise_multiplier=0.8', '--rounds=3', '--json',
+        'privacy',
+        'epsilon',
+        '--num_users=120',
+        '--virtual_clients_per_round=4',
+        '--users_per_virtual_client=3',
+        '--noise_multiplier=0.8',
+        '--rounds=3',
+        '--json',
     )
     answer = json.loads(result.stdout)
     for name in ('epsilon_user', 'epsilon_virtual_client', 'delta', 'sensitivity_over_clip'):
@@ -106,7 +129,10 @@ def test_the_privacy_command_gives_the_epsilon_of_the_run(tiny_run, run_binary):
 def test_a_pretrained_start_with_other_shapes_is_refused(tiny_run, run_binary, tiny, tmp_path):
     directory, _ = tiny_run
     result = run_binary(
-        'train', *tiny, '--embedding_dim=16', f'--pretrained={directory}',
+        'train',
+        *tiny,
+        '--embedding_dim=16',
+        f'--pretrained={directory}',
         f'--output_dir={tmp_path / "run"}',
     )
     assert 'embeddings/kernel' in one_line_error(result)

@@ -20,12 +20,12 @@ from dp_fedemb import models
 from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
-from dp_fedemb.learning import client_config
 from dp_fedemb.engines import in_process
-from dp_fedemb.models import heads
 from dp_fedemb.engines import remote_engine
 from dp_fedemb.engines import remote_worker
 from dp_fedemb.engines import worker_process
+from dp_fedemb.learning import client_config
+from dp_fedemb.models import heads
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _SHAPE = (6, 6, 1)
@@ -135,7 +135,9 @@ def test_same_as_in_process(store, undisturbed):
     ],
     ids=['killed', 'silent'],
 )
-def test_round_is_finished_by_the_others(disturb, word, store, worker_pair, undisturbed, caplog):
+def test_round_is_finished_by_the_others(
+    disturb, word, store, worker_pair, undisturbed, caplog
+):
     start, outputs = undisturbed
     bad, good = worker_pair
     with connected(worker_pair, timeout_s=1.5) as remote:
@@ -205,7 +207,9 @@ def test_other_version_is_refused(monkeypatch):
         worker = worker_process.WorkerProcess(1)
     try:
         worker.wait_until_listening(30)
-        with pytest.raises(ValueError, match=f'{address(worker)} runs TFF 0.86.0, the driver 0.87'):
+        with pytest.raises(
+            ValueError, match=f'{address(worker)} runs TFF 0.86.0, the driver 0.87'
+        ):
             remote_worker.connect_all([address(worker)], 20.0)
     finally:
         worker.stop()
@@ -247,7 +251,9 @@ def test_store_that_a_worker_lacks_or_has_otherwise(store, worker_pair, tmp_path
         with pytest.raises(ValueError) as error:
             remote.check_store(copy)
         for worker in worker_pair:
-            assert f'worker {address(worker)} cannot read {copy.images_path}' in str(error.value)
+            assert f'worker {address(worker)} cannot read {copy.images_path}' in str(
+                error.value
+            )
         copy.images_path.write_bytes(bytes(store.images.size))
         with pytest.raises(ValueError, match='has another .* than the driver: copy the store'):
             remote.check_store(copy)
@@ -286,7 +292,13 @@ def test_cable_is_cut(store, worker_pair, undisturbed, other_host, process_check
     start, outputs = undisturbed
     namespace, host, cable = other_host
     command = [
-        'ip', 'netns', 'exec', namespace, sys.executable, _ROOT / 'bin/worker.py', '--cores=1',
+        'ip',
+        'netns',
+        'exec',
+        namespace,
+        sys.executable,
+        _ROOT / 'bin/worker.py',
+        '--cores=1',
     ]
     with process_checks.running(command) as program:
         program.wait_for_line('is ready')

@@ -12,11 +12,11 @@ from dp_fedemb import aggregation
 from dp_fedemb import models
 from dp_fedemb import privacy
 from dp_fedemb.data import virtual_clients
-from dp_fedemb.learning import client_config
 from dp_fedemb.engines import in_process
-from dp_fedemb.learning import process as process_lib
-from dp_fedemb.engines import tff_engine as engine_lib
 from dp_fedemb.engines import runtime as runtime_lib
+from dp_fedemb.engines import tff_engine as engine_lib
+from dp_fedemb.learning import client_config
+from dp_fedemb.learning import process as process_lib
 
 SHAPE, SEED, ROUNDS = (6, 6, 1), 5, 3
 PLAN = privacy.PrivacyPlan(
@@ -93,7 +93,9 @@ def test_same_as_in_process(engine, options, shards):
 def test_an_aggregator_of_ones_own_reads_the_same_store(tff_runtime, options, store, shards):
     del options['query']
     process = process_lib.build_dp_fedemb(
-        MODEL, CONFIG, model_aggregator=aggregation.build_aggregation_factory(PLAN, SEED),
+        MODEL,
+        CONFIG,
+        model_aggregator=aggregation.build_aggregation_factory(PLAN, SEED),
         **options,
     )
     sampler = PLAN.sampler(SEED)
@@ -164,7 +166,9 @@ def test_the_worker_does_not_keep_the_states_of_rounds_gone_by(path, tff_runtime
         'model_aggregator': aggregation.build_aggregation_factory,
     }[path]
     process = process_lib.build_dp_fedemb(
-        model, CONFIG, reader=virtual_clients.build_reader(store),
+        model,
+        CONFIG,
+        reader=virtual_clients.build_reader(store),
         **{path: build_part(PLAN, SEED)},
     )
     engine = engine_lib.TffEngine(process, tff_runtime, num_shards=2)

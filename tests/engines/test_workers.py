@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from dp_fedemb.runs import signals
 from dp_fedemb.engines import worker_process
+from dp_fedemb.runs import signals
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-_DRIVER = [sys.executable, _ROOT / 'tests/simulation/worker_driver.py']
+_DRIVER = [sys.executable, _ROOT / 'tests/engines/worker_driver.py']
 _WORKER = [sys.executable, _ROOT / 'bin/worker.py', '--cores=1']
 
 
@@ -57,7 +57,9 @@ def test_driver_that_is_told_to_stop(process_checks, ending, code):
 
 
 def test_driver_that_is_killed(process_checks):
-    returned, text = process_checks.check_nothing_left([*_DRIVER, 'wait'], 'SIGKILL', ready='ready')
+    returned, text = process_checks.check_nothing_left(
+        [*_DRIVER, 'wait'], 'SIGKILL', ready='ready'
+    )
     assert returned == -signal.SIGKILL and 'finally' not in text
 
 

@@ -9,8 +9,8 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from dp_fedemb.runs import signals
 from dp_fedemb.engines import worker_process
+from dp_fedemb.runs import signals
 
 
 def main(way: str) -> None:

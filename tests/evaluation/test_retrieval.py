@@ -95,8 +95,16 @@ def brute_force(embeddings, identities, depth=100):
 
 
 GRID = np.array(
-    [[1, 0, 0, 0], [0, 1, 0, 0], [0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0.5, -0.5],
-     [-0.5, -0.5, -0.5, -0.5], [0.5, 0.5, 0.5, -0.5], [-1, 0, 0, 0], [0, 0, 0, 0]],
+    [
+        [1, 0, 0, 0],
+        [0, 1, 0, 0],
+        [0.5, 0.5, 0.5, 0.5],
+        [0.5, -0.5, 0.5, -0.5],
+        [-0.5, -0.5, -0.5, -0.5],
+        [0.5, 0.5, 0.5, -0.5],
+        [-1, 0, 0, 0],
+        [0, 0, 0, 0],
+    ],
     np.float32,
 )
 
@@ -110,7 +118,10 @@ def test_equals_brute_force_with_ties(images):
     result = retrieval.retrieve(GRID[rows], identities, ks=(1, 3))
     expected = brute_force(GRID[rows], identities)
     found = (
-        result.recall_at[1], result.recall_at[3], result.r_precision, result.map_at_r,
+        result.recall_at[1],
+        result.recall_at[3],
+        result.r_precision,
+        result.map_at_r,
         result.map_at_100,
     )
     np.testing.assert_allclose(found, list(expected.values()), atol=1e-9)

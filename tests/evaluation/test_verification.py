@@ -11,7 +11,7 @@ from dp_fedemb.evaluation import verification
 
 def brute_force(embeddings, identities, far):
     """Recall, FAR and accepted pairs by trying every similarity as the threshold."""
-    scores = (embeddings.astype(np.float64) @ embeddings.T.astype(np.float64))
+    scores = embeddings.astype(np.float64) @ embeddings.T.astype(np.float64)
     scores = np.rint(scores / all_pairs.STEP).astype(int)
     first, second = np.triu_indices(len(scores), 1)
     same = np.asarray(identities)[first] == np.asarray(identities)[second]
@@ -30,8 +30,16 @@ def brute_force(embeddings, identities, far):
 
 # Entries of eighths and four of norm 1: products are exact, and many are equal.
 GRID = np.array(
-    [[1, 0, 0, 0], [0, 1, 0, 0], [0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0.5, -0.5],
-     [-0.5, -0.5, -0.5, -0.5], [0.5, 0.5, 0.5, -0.5], [-1, 0, 0, 0], [0, 0, 0, 0]],
+    [
+        [1, 0, 0, 0],
+        [0, 1, 0, 0],
+        [0.5, 0.5, 0.5, 0.5],
+        [0.5, -0.5, 0.5, -0.5],
+        [-0.5, -0.5, -0.5, -0.5],
+        [0.5, 0.5, 0.5, -0.5],
+        [-1, 0, 0, 0],
+        [0, 0, 0, 0],
+    ],
     np.float32,
 )
 
@@ -210,5 +218,7 @@ def test_import_does_not_load_tensorflow():
     import subprocess
     import sys
 
-    code = 'import sys, dp_fedemb.evaluation.verification; assert "tensorflow" not in sys.modules'
+    code = (
+        'import sys, dp_fedemb.evaluation.verification; assert "tensorflow" not in sys.modules'
+    )
     subprocess.run([sys.executable, '-c', code], check=True)

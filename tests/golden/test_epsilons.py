@@ -4,11 +4,12 @@ import importlib.util
 import math
 import pathlib
 
-from dp_fedemb import privacy
 import numpy as np
 import pytest
 from scipy import optimize
 from scipy import stats
+
+from dp_fedemb import privacy
 
 
 def _gaussian_plan(n, m, k, z, rounds, **options):
@@ -70,9 +71,7 @@ def test_replace_one_doubles_the_sensitivity_of_a_gaussian():
 
     The trap: dp-accounting 0.4.3 says 4.38 for both.
     """
-    everybody = _gaussian_plan(
-        32, 32, 1, 1.0, 1, sampling=privacy.FixedSize(), delta=1e-5
-    )
+    everybody = _gaussian_plan(32, 32, 1, 1.0, 1, sampling=privacy.FixedSize(), delta=1e-5)
     assert everybody.sensitivity_over_clip == 2
     assert everybody.epsilon() == pytest.approx(_gaussian_epsilon(0.5, 1e-5), rel=1e-4)
     assert everybody.epsilon() == pytest.approx(10.0, abs=0.01)
@@ -147,9 +146,7 @@ def test_single_tree_agrees_with_tensorflow_privacy(tree_accountant, epoch, roun
 
 
 @pytest.mark.parametrize('epoch, rounds', [(3, 12), (5, 23), (7, 40), (12, 50)])
-def test_odd_epochs_cost_at_most_what_tensorflow_privacy_says(
-    tree_accountant, epoch, rounds
-):
+def test_odd_epochs_cost_at_most_what_tensorflow_privacy_says(tree_accountant, epoch, rounds):
     ours = _tree_plan(2.0, rounds, users=4, epoch=epoch).zcdp_rho()
     theirs = tree_accountant.compute_zcdp_single_tree(
         2.0, rounds, math.ceil(rounds / epoch), epoch - 1

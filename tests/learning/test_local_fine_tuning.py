@@ -1,6 +1,7 @@
 """Local fine-tuning and the sum of a shard: what carries over, and what must not."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -174,7 +175,7 @@ def test_user_changes_the_sum_by_the_derived_sensitivity_at_most(
     for round_num in range(2):
         groups = [list(users) for users in plan.sampler(5).cohort(round_num).users]
         whole, _ = run_shard([merged(users, images, i) for i, users in enumerate(groups)])
-        for user in sum(groups, [])[:5]:
+        for user in list(itertools.chain.from_iterable(groups))[:5]:
             # Others keep their virtual clients. Alone (k = 1), a user takes its own along.
             rest = [
                 merged([other for other in users if other != user], images, index)

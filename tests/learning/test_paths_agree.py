@@ -12,8 +12,8 @@ import tensorflow_federated as tff
 
 from dp_fedemb import aggregation
 from dp_fedemb import privacy
-from dp_fedemb.learning import client_config
 from dp_fedemb.engines import in_process
+from dp_fedemb.learning import client_config
 from dp_fedemb.learning import local_fine_tuning
 from dp_fedemb.learning import process as process_lib
 
@@ -40,7 +40,14 @@ def numpy_weights(state):
 
 @pytest.mark.parametrize('mechanism', sorted(privacy.MECHANISMS))
 def test_same_weights_after_every_round(
-    mechanism, tff_runtime, small_model, small_weights, make_clients, make_plan, describe, read,
+    mechanism,
+    tff_runtime,
+    small_model,
+    small_weights,
+    make_clients,
+    make_plan,
+    describe,
+    read,
     read_sequence,
 ):
     plan = make_plan(mechanism)
@@ -49,14 +56,23 @@ def test_same_weights_after_every_round(
         small_model, CONFIG, query=query, server_optimizer=optimizer()
     )
     plain = process_lib.build_dp_fedemb(
-        small_model, CONFIG, server_optimizer=optimizer(),
+        small_model,
+        CONFIG,
+        server_optimizer=optimizer(),
         model_aggregator=aggregation.build_aggregation_factory(plan, SEED),
     )
     engine = in_process.InProcessEngine(
-        small_model, CONFIG, query=query, server_optimizer=optimizer(), reader=read, num_shards=2
+        small_model,
+        CONFIG,
+        query=query,
+        server_optimizer=optimizer(),
+        reader=read,
+        num_shards=2,
     )
-    states = {name: start(each, small_weights) for name, each in
-              (('sharded', sharded), ('plain', plain), ('engine', engine))}
+    states = {
+        name: start(each, small_weights)
+        for name, each in (('sharded', sharded), ('plain', plain), ('engine', engine))
+    }
     before = small_weights
     for round_num, sizes in enumerate(ROUNDS):
         clients = make_clients(sizes, round_num)
@@ -88,8 +104,11 @@ def test_same_weights_after_every_round(
 
 def run_engine(plan, small_model, small_weights, clients, describe, read, num_shards=1):
     engine = in_process.InProcessEngine(
-        small_model, CONFIG, query=aggregation.build_query(plan, SEED),
-        server_optimizer=tff.learning.optimizers.build_sgdm(1.0), reader=read,
+        small_model,
+        CONFIG,
+        query=aggregation.build_query(plan, SEED),
+        server_optimizer=tff.learning.optimizers.build_sgdm(1.0),
+        reader=read,
         num_shards=num_shards,
     )
     shards = [describe(clients[index::num_shards]) for index in range(num_shards)]
@@ -114,7 +133,9 @@ def test_neither_clip_nor_noise_is_plain_averaging(
 ):
     tuning = local_fine_tuning.LocalFineTuning(small_model, CONFIG)
     spec = local_fine_tuning.virtual_client_spec(small_model.image_shape)
-    update = tf.function(lambda client: tuning.update(theta, client, tf.constant(0.3))[0], [spec])
+    update = tf.function(
+        lambda client: tuning.update(theta, client, tf.constant(0.3))[0], [spec]
+    )
     theta = [tf.constant(weight) for weight in small_weights]
     mean = [np.zeros_like(weight) for weight in small_weights]
     for client in make_clients((5, 3, 0, 7)):
@@ -144,8 +165,12 @@ def test_engine_refuses_another_number_of_shards(
     small_model, small_weights, make_plan, describe, read
 ):
     engine = in_process.InProcessEngine(
-        small_model, CONFIG, query=aggregation.build_query(make_plan('none'), SEED),
-        server_optimizer=optimizer(), reader=read, num_shards=2,
+        small_model,
+        CONFIG,
+        query=aggregation.build_query(make_plan('none'), SEED),
+        server_optimizer=optimizer(),
+        reader=read,
+        num_shards=2,
     )
     with pytest.raises(ValueError, match='1 shards: expected 2'):
         engine.next(start(engine, small_weights), [describe([])])

@@ -13,16 +13,21 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb import aggregation
-from dp_fedemb.learning import client_config
 from dp_fedemb.engines import in_process
+from dp_fedemb.learning import client_config
 from dp_fedemb.learning import process as process_lib
 
 SIZES = (7, 4, 0, 9, 1, 6)
 CONFIGS = {
     'one epoch': client_config.ClientConfig(learning_rate=0.3, batch_size=4),
     'all options': client_config.ClientConfig(
-        learning_rate=0.2, head_lr_scale=5.0, head_only_steps=2, local_epochs=3,
-        batch_size=3, momentum=0.8, local_lr_schedule='cosine',
+        learning_rate=0.2,
+        head_lr_scale=5.0,
+        head_only_steps=2,
+        local_epochs=3,
+        batch_size=3,
+        momentum=0.8,
+        local_lr_schedule='cosine',
     ),
     'local schedule': client_config.ClientConfig(
         learning_rate=0.3, batch_size=4, local_epochs=2, local_lr_schedule='linear'
@@ -59,7 +64,12 @@ def gradients(backbone, head, images, labels):
     d_logits = (probabilities - np.eye(len(bias))[labels]) / len(labels)
     d_embeddings = d_logits @ kernel.T
     d_hidden = (d_embeddings @ w2.T) * (hidden > 0)
-    of_backbone = [x.T @ d_hidden, d_hidden.sum(0), active.T @ d_embeddings, d_embeddings.sum(0)]
+    of_backbone = [
+        x.T @ d_hidden,
+        d_hidden.sum(0),
+        active.T @ d_embeddings,
+        d_embeddings.sum(0),
+    ]
     return of_backbone, [embeddings.T @ d_logits, d_logits.sum(0)]
 
 
@@ -100,7 +110,9 @@ def local_update(theta, client, config, rate):
     return [start - end for start, end in zip(theta, backbone)]
 
 
-def reference_round(theta, clients, config, rate, clip_norm, virtual_clients, noise, server_rate):
+def reference_round(
+    theta, clients, config, rate, clip_norm, virtual_clients, noise, server_rate
+):
     """Algorithm 1, the server's part; `noise` is what is added to the mean."""
     total = [np.zeros(weight.shape) for weight in theta]
     for client in clients:
@@ -126,9 +138,14 @@ def noise_of_round(query, theta, round_num):
 def rounds_of_reference(theta, rounds, config, plan, query, schedule=lambda round_num: 1.0):
     for round_num, clients in enumerate(rounds):
         theta = reference_round(
-            theta, clients, config, config.learning_rate * schedule(round_num),
-            plan.mechanism.clip_norm, plan.virtual_clients_per_round,
-            noise_of_round(query, theta, round_num), server_rate=0.7,
+            theta,
+            clients,
+            config,
+            config.learning_rate * schedule(round_num),
+            plan.mechanism.clip_norm,
+            plan.virtual_clients_per_round,
+            noise_of_round(query, theta, round_num),
+            server_rate=0.7,
         )
     return theta
 
@@ -154,7 +171,11 @@ def test_rounds_match_the_reference(
     rounds = [make_clients(SIZES, seed) for seed in range(2)]
     halve = lambda round_num: 0.5**round_num
     engine = in_process.InProcessEngine(
-        small_model, config, query=query, reader=read, num_shards=1,
+        small_model,
+        config,
+        query=query,
+        reader=read,
+        num_shards=1,
         server_optimizer=tff.learning.optimizers.build_sgdm(0.7),
         learning_rate_schedule=lambda round_num: tf.pow(0.5, tf.cast(round_num, tf.float32)),
     )
@@ -174,7 +195,9 @@ def test_tff_process_matches_the_reference(
     plan, config = make_plan('gaussian'), CONFIGS['all options']
     query = aggregation.build_query(plan, 31)
     process = process_lib.build_dp_fedemb(
-        small_model, config, query=query,
+        small_model,
+        config,
+        query=query,
         server_optimizer=tff.learning.optimizers.build_sgdm(0.7),
     )
     state = start(process, small_weights)

@@ -29,7 +29,9 @@ def test_serving_is_the_backbone_scaled_to_unit_norm():
     raw = backbone(images().astype(np.float32) / 255).numpy()
     found = serving(tf.constant(images()))['embeddings']
     assert found.dtype == tf.float32
-    np.testing.assert_allclose(found, raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(
+        found, raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-5
+    )
 
 
 def test_serving_follows_its_weights_and_outlives_graphs(tmp_path):

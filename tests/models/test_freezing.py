@@ -31,7 +31,9 @@ def build(backbone, freeze):
 def test_lenet(freeze, frozen):
     model = build('lenet', freeze)
     assert names(model.non_trainable_variables) == frozen
-    kept = [name for name in names(build('lenet', '').trainable_variables) if name not in frozen]
+    kept = [
+        name for name in names(build('lenet', '').trainable_variables) if name not in frozen
+    ]
     assert names(model.trainable_variables) == kept
 
 
@@ -41,7 +43,9 @@ def test_conv_leaves_norms_biases_and_the_embedding(backbone):
     models.freeze(model, 'conv')
     trained = names(model.trainable_variables)
     assert {name.split('/')[1] for name in trained if 'embeddings' not in name} <= {
-        'gamma', 'beta', 'bias'
+        'gamma',
+        'beta',
+        'bias',
     }
     assert {'embeddings/kernel', 'embeddings/bias'} <= set(trained)
     assert all('kernel' in name for name in names(model.non_trainable_variables))
@@ -72,7 +76,9 @@ def test_clients_leave_frozen_weights_alone():
     delta, _ = fine_tuning.update(start, client, tf.constant(0.1))
     assert [part.shape for part in delta] == [weight.shape for weight in start]
     assert all(np.any(part) for part in delta)
-    for variable, value in zip(fine_tuning.backbone.non_trainable_variables, frozen, strict=True):
+    for variable, value in zip(
+        fine_tuning.backbone.non_trainable_variables, frozen, strict=True
+    ):
         np.testing.assert_array_equal(variable, value)
 
 
@@ -82,14 +88,19 @@ def test_a_nested_model_is_searched():
     outer = tf.keras.Model(images, tf.keras.layers.Dense(3, name='top')(inner(images)))
     models.freeze(outer, 'norm?')
     assert {name.split('/')[0] for name in names(outer.non_trainable_variables)} == {
-        'norm1', 'norm2', 'norm3'
+        'norm1',
+        'norm2',
+        'norm3',
     }
 
 
 @pytest.mark.parametrize(
     'freeze, message',
     [
-        ('convolution*', "freeze='convolution.*' matches no layer of lenet: .*conv1, conv2, emb"),
+        (
+            'convolution*',
+            "freeze='convolution.*' matches no layer of lenet: .*conv1, conv2, emb",
+        ),
         ('conv1,pool1', "freeze='pool1' matches no layer"),  # It has no weights.
         ('conv1,', "freeze='' matches no layer"),
         ('*', 'lenet: no trainable weights are left; freeze fewer layers'),

@@ -37,7 +37,8 @@ def test_weights_are_the_backbones_and_then_the_heads(model, full):
     trainable, frozen = full.initial_weights(0)
     backbone, backbone_frozen = model.initial_weights(0)
     assert [w.shape for w in trainable] == [w.shape for w in backbone] + [
-        (DIM, IDENTITIES), (IDENTITIES,)
+        (DIM, IDENTITIES),
+        (IDENTITIES,),
     ]
     assert [w.shape for w in frozen] == [w.shape for w in backbone_frozen]
     counts, of_backbone = full.weight_counts(), model.weight_counts()

@@ -42,8 +42,14 @@ def test_global_generators_are_left_alone(model):
     for call in (lambda: None, lambda: model.initial_weights(5)):
         tf.keras.utils.set_random_seed(1)
         call()
-        draws.append((random.random(), np.random.rand(), float(tf.random.uniform([])),
-                      float(tf.keras.initializers.RandomNormal()([]))))
+        draws.append(
+            (
+                random.random(),
+                np.random.rand(),
+                float(tf.random.uniform([])),
+                float(tf.keras.initializers.RandomNormal()([])),
+            )
+        )
     assert draws[0] == draws[1]
 
 

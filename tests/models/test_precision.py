@@ -21,9 +21,10 @@ def pair():
 
 
 def test_local_backbone_computes_in_bfloat16_on_float32_weights(pair):
-    local, serving = (build() for build in (
-        pair['bfloat16'].build_local_backbone, pair['bfloat16'].build_backbone
-    ))
+    local, serving = (
+        build()
+        for build in (pair['bfloat16'].build_local_backbone, pair['bfloat16'].build_backbone)
+    )
     assert local.compute_dtype == 'bfloat16' and serving.compute_dtype == 'float32'
     assert local(np.zeros((1, *SHAPE), np.float32)).dtype == tf.bfloat16
     for one, other in zip(local.weights, serving.weights, strict=True):
@@ -80,5 +81,7 @@ def test_every_kind_of_layer_has_a_bfloat16_gradient(backbone):
 
 
 def test_unknown_precision():
-    with pytest.raises(ValueError, match="precision='float16': expected one of float32, bfloat16"):
+    with pytest.raises(
+        ValueError, match="precision='float16': expected one of float32, bfloat16"
+    ):
         models.build_embedding_model('lenet', (28, 28, 1), precision='float16')

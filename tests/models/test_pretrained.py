@@ -71,7 +71,9 @@ def test_a_saved_model_of_a_frozen_backbone_loads_into_a_trained_one(tmp_path, r
 
 def test_another_embedding_size_is_refused_unless_partial(run_directory):
     other = model(embedding_dim=5)
-    with pytest.raises(ValueError, match=r'embeddings/kernel is \d+x8 there, \d+x5 here') as info:
+    with pytest.raises(
+        ValueError, match=r'embeddings/kernel is \d+x8 there, \d+x5 here'
+    ) as info:
         pretrained.load(run_directory, other)
     assert '--pretrained_partial' in str(info.value) and '\n' not in str(info.value)
     weights, report = pretrained.load(run_directory, other, partial=True, seed=3)
@@ -117,10 +119,13 @@ def test_unused_weights_are_reported_and_missing_ones_refused(tmp_path):
 
 
 def test_as_many_values_in_another_shape_do_not_match(tmp_path):
-    saved(tmp_path / 'turned', **{
-        'conv1/kernel': np.ones((1, 3, 3, 16), np.float32),
-        'conv1/bias': np.ones(16, np.float32),
-    })
+    saved(
+        tmp_path / 'turned',
+        **{
+            'conv1/kernel': np.ones((1, 3, 3, 16), np.float32),
+            'conv1/bias': np.ones(16, np.float32),
+        },
+    )
     _, report = pretrained.load(tmp_path / 'turned', model(), partial=True)
     assert report.matched == ('conv1/bias',)
     assert report.fresh['conv1/kernel'] == '1x3x3x16 there, 3x3x1x16 here'

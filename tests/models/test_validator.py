@@ -53,7 +53,11 @@ def adapted():
 @pytest.mark.parametrize(
     'build, name, advice',
     [
-        (lambda: tf.keras.layers.BatchNormalization(name='bn'), 'bn', 'dp_fedemb.models.GroupNorm'),
+        (
+            lambda: tf.keras.layers.BatchNormalization(name='bn'),
+            'bn',
+            'dp_fedemb.models.GroupNorm',
+        ),
         (lambda: Block(name='block'), 'block', 'dp_fedemb.models.GroupNorm'),
         (adapted, 'normalization', 'Normalization(mean=..., variance=...)'),
         (lambda: tf.keras.layers.Dropout(0.5, name='drop'), 'drop', 'the seed of the run'),

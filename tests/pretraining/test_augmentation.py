@@ -21,10 +21,13 @@ def center_of_mass(images):
     weights = np.asarray(images)[..., 0]
     grid = np.arange(weights.shape[1]) - (weights.shape[1] - 1) / 2
     total = weights.sum(axis=(1, 2))
-    return np.stack([
-        (weights.sum(axis=1) * grid).sum(axis=1) / total,
-        (weights.sum(axis=2) * grid).sum(axis=1) / total,
-    ], axis=1)
+    return np.stack(
+        [
+            (weights.sum(axis=1) * grid).sum(axis=1) / total,
+            (weights.sum(axis=2) * grid).sum(axis=1) / total,
+        ],
+        axis=1,
+    )
 
 
 def many(image, **strengths):

@@ -8,11 +8,11 @@ import pytest
 
 from dp_fedemb import data
 from dp_fedemb import models
-from dp_fedemb.pretraining import augmentation
-from dp_fedemb.pretraining import supervised
-from dp_fedemb.pretraining import pretrain
-from dp_fedemb.pretraining import training_loop
 from dp_fedemb.models import pretrained
+from dp_fedemb.pretraining import augmentation
+from dp_fedemb.pretraining import pretrain
+from dp_fedemb.pretraining import supervised
+from dp_fedemb.pretraining import training_loop
 
 SHAPE = (8, 8, 1)
 TRAINING = training_loop.TrainingConfig(epochs=1.5, batch_size=8)
@@ -74,9 +74,11 @@ def test_second_call_trains_nothing(made, model, store, monkeypatch):
     [
         ({'seed': 4}, 'seed=3, not 4'),
         (
-            {'config': dataclasses.replace(
-                CONFIG, training=dataclasses.replace(TRAINING, batch_size=4)
-            )},
+            {
+                'config': dataclasses.replace(
+                    CONFIG, training=dataclasses.replace(TRAINING, batch_size=4)
+                )
+            },
             'pretraining.training.batch_size=8, not 4',
         ),
         ({'initial': ([np.zeros(3)], [])}, 'initial=None'),
@@ -128,7 +130,9 @@ def test_methods_get_their_settings(model, store):
     )
     train = pretrain.METHODS['simclr'](config)
     assert train.keywords == {
-        'config': config.training, 'temperature': 0.3, 'projection_dim': 6
+        'config': config.training,
+        'temperature': 0.3,
+        'projection_dim': 6,
     }
     assert pretrain.METHODS['supervised'](CONFIG).func is supervised.train
 

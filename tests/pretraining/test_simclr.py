@@ -9,14 +9,17 @@ import tensorflow as tf
 from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb.data import synthetic
+from dp_fedemb.models import weight_values
 from dp_fedemb.pretraining import augmentation
 from dp_fedemb.pretraining import simclr
 from dp_fedemb.pretraining import training_loop
-from dp_fedemb.models import weight_values
 
 SIZE = 16
 CONFIG = training_loop.TrainingConfig(
-    epochs=12, batch_size=64, learning_rate=0.003, optimizer='adam',
+    epochs=12,
+    batch_size=64,
+    learning_rate=0.003,
+    optimizer='adam',
     augmentation=augmentation.parse('glyph'),
 )
 
@@ -36,7 +39,9 @@ def by_the_formula(first, second, temperature):
         return -np.log(np.exp(similarity(i, j) / temperature) / others)
 
     count = len(first)
-    return sum(pair(2 * k, 2 * k + 1) + pair(2 * k + 1, 2 * k) for k in range(count)) / (2 * count)
+    return sum(pair(2 * k, 2 * k + 1) + pair(2 * k + 1, 2 * k) for k in range(count)) / (
+        2 * count
+    )
 
 
 @pytest.mark.parametrize('temperature', [0.1, 0.5, 2.0])

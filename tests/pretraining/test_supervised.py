@@ -9,10 +9,10 @@ import tensorflow as tf
 from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb.data import synthetic
+from dp_fedemb.models import weight_values
 from dp_fedemb.pretraining import augmentation
 from dp_fedemb.pretraining import supervised
 from dp_fedemb.pretraining import training_loop
-from dp_fedemb.models import weight_values
 
 SIZE = 16
 CONFIG = training_loop.TrainingConfig(epochs=8, batch_size=32, learning_rate=0.05)
@@ -25,7 +25,10 @@ def small_model(**options):
 
 def drawn_store(directory, name, num_users):
     part = synthetic.Part(
-        name, num_users, images_per_identity=8, image_size=SIZE,
+        name,
+        num_users,
+        images_per_identity=8,
+        image_size=SIZE,
         style=dataclasses.replace(synthetic.STYLES['print'], rotation=0.2, shift=0.05),
     )
     with data.UserStoreWriter(directory / name, (SIZE, SIZE, 1)) as writer:
@@ -112,7 +115,10 @@ def test_one_step_of_sgd_is_the_gradient(train_store):
     """The pieces that run side by side make one batch; the head has its own rate."""
     model = small_model()
     config = training_loop.TrainingConfig(
-        epochs=33 / train_store.num_examples, batch_size=33, learning_rate=0.1, momentum=0.0,
+        epochs=33 / train_store.num_examples,
+        batch_size=33,
+        learning_rate=0.1,
+        momentum=0.0,
         head_lr_scale=10.0,
     )
     start = model.initial_weights(2)
@@ -162,8 +168,9 @@ def test_augmentation_reaches_the_images(train_store):
         objective = supervised._Classification(small_model(), 80, config, 1)
         seen = []
         objective.loss(
-            lambda images: seen.append(images) or tf.zeros([len(images), 16]),
-            np.float32(train_store.images[:8]) / 255, train_store.identities[:8],
+            lambda images, seen=seen: seen.append(images) or tf.zeros([len(images), 16]),
+            np.float32(train_store.images[:8]) / 255,
+            train_store.identities[:8],
             tf.constant([1, 2], tf.int64),
         )
         changed = np.abs(seen[0] - np.float32(train_store.images[:8]) / 255).max()

@@ -4,13 +4,14 @@ import math
 import time
 
 import dp_accounting
-from dp_fedemb import privacy
-from dp_fedemb.privacy import accounting
 import numpy as np
 import pytest
 from scipy import integrate
 from scipy import signal
 from scipy import stats
+
+from dp_fedemb import privacy
+from dp_fedemb.privacy import accounting
 
 RATIO, Q = 0.9, 0.15
 
@@ -38,8 +39,9 @@ def _hockey_stick(epsilon, p, q):
 
 
 def _mixture(ratio, q, *shifts):
-    return lambda x: (1 - q) * stats.norm.pdf(x, 0, ratio) + q * np.mean(
-        [stats.norm.pdf(x, shift, ratio) for shift in shifts]
+    return lambda x: (
+        (1 - q) * stats.norm.pdf(x, 0, ratio)
+        + q * np.mean([stats.norm.pdf(x, shift, ratio) for shift in shifts])
     )
 
 
@@ -187,8 +189,12 @@ def test_unknown_accountant_is_refused():
 def test_epsilon_of_every_round_is_cheap(make_plan, mechanism, sampling):
     """It is asked for in every round, for both units: 50 ms of computing at most."""
     plan = make_plan(
-        mechanism, num_users=3400, virtual_clients_per_round=32,
-        users_per_virtual_client=8, rounds=200, sampling=sampling,
+        mechanism,
+        num_users=3400,
+        virtual_clients_per_round=32,
+        users_per_virtual_client=8,
+        rounds=200,
+        sampling=sampling,
     )
     plan.epsilon(1)
     rounds = range(150, 160)

@@ -2,9 +2,10 @@
 
 import dataclasses
 
+import pytest
+
 from dp_fedemb import privacy
 from dp_fedemb.privacy import calibration
-import pytest
 
 SETTINGS = {
     'poisson': ('gaussian', privacy.Poisson()),

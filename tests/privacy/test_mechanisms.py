@@ -2,9 +2,10 @@
 
 import math
 
+import pytest
+
 from dp_fedemb import privacy
 from dp_fedemb.privacy import sensitivity
-import pytest
 
 ADAPTIVE = privacy.AdaptiveGaussian(1.0, 1.2, clipped_count_stddev=2.0)
 CHANGES = (sensitivity.REMOVED, sensitivity.EMPTIED, sensitivity.REPLACED)

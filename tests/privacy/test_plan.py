@@ -5,10 +5,11 @@ import json
 import math
 
 import dp_accounting
-from dp_fedemb import privacy
 import hypothesis
 from hypothesis import strategies as st
 import pytest
+
+from dp_fedemb import privacy
 
 RELATIONS = dp_accounting.NeighboringRelation
 
@@ -141,8 +142,15 @@ LOWERS = {'noise_multiplier': (0.6, 6.0), 'delta': (1e-8, 1e-5), 'num_users': (1
 GRID = 1 + 1e-3
 
 
-def _plan(sampling, rounds=60, virtual_clients_per_round=16, noise_multiplier=1.0,
-          delta=1e-6, num_users=3000, users_per_virtual_client=4):
+def _plan(
+    sampling,
+    rounds=60,
+    virtual_clients_per_round=16,
+    noise_multiplier=1.0,
+    delta=1e-6,
+    num_users=3000,
+    users_per_virtual_client=4,
+):
     return privacy.PrivacyPlan(
         num_users=num_users,
         virtual_clients_per_round=virtual_clients_per_round,
@@ -179,8 +187,11 @@ def test_epsilon_moves_strictly_over_a_large_step(sampling):
 
 @hypothesis.settings(max_examples=20, deadline=None, derandomize=True)
 @hypothesis.given(
-    rounds=st.integers(1, 80), more=st.integers(0, 40), separation=st.integers(1, 7),
-    z=st.floats(1.0, 5.0), name=st.sampled_from(['tree', 'tree_adaptive', 'gaussian']),
+    rounds=st.integers(1, 80),
+    more=st.integers(0, 40),
+    separation=st.integers(1, 7),
+    z=st.floats(1.0, 5.0),
+    name=st.sampled_from(['tree', 'tree_adaptive', 'gaussian']),
 )
 def test_rho_of_schedules_is_monotone(rounds, more, separation, z, name):
     mechanism = {
@@ -191,7 +202,11 @@ def test_rho_of_schedules_is_monotone(rounds, more, separation, z, name):
 
     def rho(separation, rounds, factor=1.0):
         return privacy.PrivacyPlan(
-            200, 7, 4, rounds, mechanism.for_cohort(7).scaled(factor),
+            200,
+            7,
+            4,
+            rounds,
+            mechanism.for_cohort(7).scaled(factor),
             privacy.MinSeparation(min_separation=separation),
         ).zcdp_rho()
 

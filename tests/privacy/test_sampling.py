@@ -2,10 +2,11 @@
 
 import math
 
-from dp_fedemb import privacy
 import numpy as np
 import pytest
 from scipy import stats
+
+from dp_fedemb import privacy
 
 N, M, K = 120, 6, 4  # q = 0.2
 ROUNDS = 1500
@@ -160,9 +161,7 @@ def test_observed_finds_a_broken_promise():
     seen = privacy.Sampler(Eager(), privacy.Population(N, M, K), 1).observed(8)
     assert seen.min_separation == 1
     # And a statement made of it is refused.
-    plan = privacy.PrivacyPlan(
-        N, M, K, 8, privacy.Tree(1.0, 2.0), privacy.MinSeparation()
-    )
+    plan = privacy.PrivacyPlan(N, M, K, 8, privacy.Tree(1.0, 2.0), privacy.MinSeparation())
     with pytest.raises(ValueError, match='the cohorts are not those of this plan'):
         plan.statement(observed=seen)
     good = plan.sampler(1).observed(8)

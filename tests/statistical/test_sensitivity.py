@@ -18,9 +18,9 @@ import tensorflow as tf
 
 from dp_fedemb import aggregation
 from dp_fedemb import privacy
+from dp_fedemb import randomness
 from dp_fedemb.aggregation import quantile
 from dp_fedemb.aggregation import sum_query
-from dp_fedemb import randomness
 from dp_fedemb.privacy.sampling import base
 
 CLIP_NORM = 0.5
@@ -91,7 +91,8 @@ def absent_user(everybody, user):
 def cheap_update(data_of_users):
     """A virtual client's update: unrelated vectors for different sets of data.
 
-    Their norms are from far below the clip to far above it, some not finite, and zero for nobody.
+    Their norms are from far below the clip to far above it, some not finite, and zero for
+    nobody.
     """
     present = sorted(data for data in data_of_users if data is not ABSENT)
     if not present:
@@ -189,9 +190,10 @@ def test_user_moves_the_sums_no_more_than_accounted(
 
 def worst_move(plan, trials=40):
     """The greatest change over seeds and users, in units of C."""
-    return max(
-        check_sensitivity(plan, seed, 0, seed % plan.num_users) for seed in range(trials)
-    ) / CLIP_NORM
+    return (
+        max(check_sensitivity(plan, seed, 0, seed % plan.num_users) for seed in range(trials))
+        / CLIP_NORM
+    )
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,8 @@ sum_query_clip = sum_query.clip_record
 
 
 @pytest.mark.parametrize(
-    'sampling, name, k', [(POISSON, 'gaussian', 1), (FIXED, 'gaussian', 2), (SEPARATED, 'tree', 2)]
+    'sampling, name, k',
+    [(POISSON, 'gaussian', 1), (FIXED, 'gaussian', 2), (SEPARATED, 'tree', 2)],
 )
 def test_mutation_clip_per_layer(sampling, name, k, monkeypatch):
     monkeypatch.setattr(sum_query, 'clip_record', clip_per_layer)

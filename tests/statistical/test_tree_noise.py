@@ -14,7 +14,8 @@ import tensorflow as tf
 from dp_fedemb import aggregation
 from dp_fedemb import privacy
 from dp_fedemb.aggregation import sum_query
-from dp_fedemb.privacy import tree_cost
+from dp_fedemb.privacy import participation as participation_lib
+from dp_fedemb.privacy.mechanisms import tree_nodes
 
 COORDINATES = 6000
 ROUNDS = 19
@@ -22,7 +23,13 @@ ROUNDS = 19
 TREES = [
     privacy.Tree(0.5, 1.5, restart_rounds, completion, efficient)
     for restart_rounds, completion in (
-        (None, False), (8, False), (6, False), (6, True), (11, True), (8, True), (1, True),
+        (None, False),
+        (8, False),
+        (6, False),
+        (6, True),
+        (11, True),
+        (8, True),
+        (1, True),
     )
     for efficient in (True, False)
 ]
@@ -151,7 +158,7 @@ def test_accounted_cost_covers_what_is_released(tree, epoch):
     u; the squared sensitivity over the noise is u' S^-1 u. The accountant counts visits
     to nodes, which must not be less.
     """
-    participation = tree_cost.Participation(epoch)
+    participation = participation_lib.ParticipationSchedule(epoch)
     generator = np.random.default_rng(0)
     for rounds in (5, 6, 8, 12, ROUNDS):
         precision = np.linalg.inv(expected_covariance(tree, rounds))
@@ -161,7 +168,7 @@ def test_accounted_cost_covers_what_is_released(tree, epoch):
             signs = generator.choice([-1.0, 1.0], [20, len(mine)])
             signs[0] = 1.0
             exact = max(exact, np.einsum('si,ij,sj->s', signs, mine, signs).max())
-        accounted = tree_cost.squared_visits(
+        accounted = tree_nodes.squared_visits(
             participation, rounds, tree.restart_rounds, tree.tree_completion
         )
         assert exact <= accounted * (1 + 1e-9)

@@ -87,9 +87,7 @@ def emnist(directory, writers=12, compressed=False):
                         'pixels': tf.train.Feature(
                             float_list=tf.train.FloatList(value=pixels.ravel())
                         ),
-                        'label': tf.train.Feature(
-                            int64_list=tf.train.Int64List(value=[label])
-                        ),
+                        'label': tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
                     }
                     proto = tf.train.Example(features=tf.train.Features(feature=feature))
                     database.execute(
@@ -148,7 +146,12 @@ def landmarks(directory):
             # Photos that the list does not name are in the archives, too.
             for image in [row[1] for row in rows[shard::2]] + [f'{shard}f']:
                 _add(archive, f'{image[0]}/{image[1]}/{image[2:3]}/{image}.jpg', _photo(image))
-    return {'partial': 'true', 'test_users': '0.3', 'test_identities': '0.4', 'image_size': '16'}
+    return {
+        'partial': 'true',
+        'test_users': '0.3',
+        'test_identities': '0.4',
+        'image_size': '16',
+    }
 
 
 def inaturalist(directory):
@@ -163,7 +166,12 @@ def inaturalist(directory):
     with tarfile.open(directory / 'train_val_images.tar.gz', 'w:gz') as archive:
         for _, image, label in rows:
             _add(archive, f'train_val_images/Aves/Species {label}/{image}.jpg', _photo(image))
-    return {'partial': 'true', 'test_users': '0.3', 'test_identities': '0.4', 'image_size': '16'}
+    return {
+        'partial': 'true',
+        'test_users': '0.3',
+        'test_identities': '0.4',
+        'image_size': '16',
+    }
 
 
 def _add(archive, name, content):
@@ -235,21 +243,31 @@ def tfds(directory):
             return tfds_lib.core.DatasetInfo(builder=self, features=features)
 
         def _split_generators(self, dl_manager):
-            return {'train': self._generate_examples(0, 40), 'test': self._generate_examples(40, 50)}
+            return {
+                'train': self._generate_examples(0, 40),
+                'test': self._generate_examples(40, 50),
+            }
 
         def _generate_examples(self, start, stop):
             for number in range(start, stop):
                 painter = number % 10
-                yield number, {
-                    'image': picture(number, 20 + painter, 24),
-                    'painter': {'id': painter, 'name': f'painter {painter}'},
-                    'style': number % 3,
-                }
+                yield (
+                    number,
+                    {
+                        'image': picture(number, 20 + painter, 24),
+                        'painter': {'id': painter, 'name': f'painter {painter}'},
+                        'style': number % 3,
+                    },
+                )
 
     Paintings(data_dir=str(directory)).download_and_prepare()
     return {
-        'dataset': 'paintings', 'user': 'painter/name', 'identity': 'style',
-        'image_size': '16', 'test_users': '0.3', 'test_identities': '0.4',
+        'dataset': 'paintings',
+        'user': 'painter/name',
+        'identity': 'style',
+        'image_size': '16',
+        'test_users': '0.3',
+        'test_identities': '0.4',
     }
 
 
@@ -269,6 +287,10 @@ def synthetic(directory):
     """Nothing: this task draws its images."""
     del directory
     return {
-        'num_users': '30', 'image_size': '12', 'images_per_identity': '3',
-        'identities_per_user': '2', 'test_identities': '10', 'public_identities': '5',
+        'num_users': '30',
+        'image_size': '12',
+        'images_per_identity': '3',
+        'identities_per_user': '2',
+        'test_identities': '10',
+        'public_identities': '5',
     }

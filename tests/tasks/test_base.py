@@ -48,7 +48,7 @@ def test_every_task_can_be_imported():
     for name, module in tasks.TASKS.items():
         imported = importlib.import_module(module)
         assert callable(imported.build) and dataclasses.is_dataclass(imported.Options)
-        assert imported.NAME == name
+        assert name == imported.NAME
 
 
 def test_max_examples_per_user_is_checked():

@@ -38,7 +38,9 @@ def test_task_says_what_it_found_and_what_to_train(name, built):
     task, _ = built(name)
     assert task.default_backbone in models.BACKBONES
     summary = task.summary()
-    assert summary.startswith(f'{name}: ') and f'train: {task.train.num_users:,} users' in summary
+    assert (
+        summary.startswith(f'{name}: ') and f'train: {task.train.num_users:,} users' in summary
+    )
     for fact in task.expected_facts:
         assert str(fact) in summary
     left_out = sum(fact.found for fact in task.expected_facts if fact.what == 'images') - sum(

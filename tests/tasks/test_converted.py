@@ -60,14 +60,16 @@ def test_what_is_left_out_is_counted():
         {'a': 'train', 'b': 'test', 'c': 'train'}, {'x': 'train', 'y': 'test', 'z': 'test'}
     )
     counts = {('a', 'x'): 5, ('a', 'y'): 2, ('b', 'y'): 4, ('b', 'x'): 1, ('c', 'z'): 1}
-    note, = division.notes(counts)
+    (note,) = division.notes(counts)
     assert note.startswith('4 of 13 images are left out')
     assert note.endswith('so no image is left of 1 users')
     assert division.part('d', 'x') is None and division.part('a', 'w') is None
 
 
 def test_a_single_shared_identity():
-    counts = {(f'u{n}', f'i{n}'): 1 for n in range(10)} | {(f'u{n}', 'all'): 1 for n in range(10)}
+    counts = {(f'u{n}', f'i{n}'): 1 for n in range(10)} | {
+        (f'u{n}', 'all'): 1 for n in range(10)
+    }
     division = converted.divide(counts, OPTIONS, seed=0)
     assert division.identities['all'] == 'train'
     with pytest.raises(ValueError, match='1 names: too few'):

@@ -9,9 +9,7 @@ from tasks.shared import digiface_files
 
 def build(data_dir, cache_dir, **options):
     options = {'partial': 'true', 'test_users': '0.2', **options}
-    config = tasks.TaskConfig(
-        data_dir=str(data_dir), cache_dir=str(cache_dir), options=options
-    )
+    config = tasks.TaskConfig(data_dir=str(data_dir), cache_dir=str(cache_dir), options=options)
     return tasks.build_task('digiface', config)
 
 
@@ -53,12 +51,15 @@ def test_subjects_are_users_and_pixels_are_those_of_the_archive(task, official):
 def test_public_subjects(data_dir, tmp_path):
     task = build(data_dir, tmp_path, public_users='0.3', validation_users='0')
     assert {part: store.num_users for part, store in task.stores.items()} == {
-        'train': 5, 'public': 3, 'test': 2
+        'train': 5,
+        'public': 3,
+        'test': 2,
     }
 
 
 def test_through_tfds(data_dir, task, tmp_path):
     import tensorflow_datasets as tfds
+
     from tasks.shared import digiface_tfds
 
     builder = digiface_tfds.Digiface1m(config='subjects72', data_dir=str(tmp_path))

@@ -12,9 +12,7 @@ from tasks import emnist
 
 def build(data_dir, cache_dir, **options):
     options = {'partial': 'true', 'test_users': '0.25', **options}
-    config = tasks.TaskConfig(
-        data_dir=str(data_dir), cache_dir=str(cache_dir), options=options
-    )
+    config = tasks.TaskConfig(data_dir=str(data_dir), cache_dir=str(cache_dir), options=options)
     return tasks.build_task('emnist', config)
 
 
@@ -51,20 +49,26 @@ def test_what_tff_reads_is_what_is_stored(official, task, tmp_path):
     import tensorflow_federated as tff
 
     official.emnist(tmp_path, writers=8)
-    halves = tff.simulation.datasets.emnist.load_data(only_digits=False, cache_dir=str(tmp_path))
+    halves = tff.simulation.datasets.emnist.load_data(
+        only_digits=False, cache_dir=str(tmp_path)
+    )
     for store, classes in ((task.train, range(36)), (task.test, range(36, 62))):
         for user in (0, store.num_users - 1):
             writer = store.user_names[user]
             expected = sorted(
-                (emnist.CLASSES[example['label']],
-                 (255 - np.rint(example['pixels'] * 255).astype(np.uint8)).tobytes())
+                (
+                    emnist.CLASSES[example['label']],
+                    (255 - np.rint(example['pixels'] * 255).astype(np.uint8)).tobytes(),
+                )
                 for half in halves
                 for example in half.create_tf_dataset_for_client(writer).as_numpy_iterator()
                 if example['label'] in classes
             )
             rows = range(store.user_splits[user], store.user_splits[user + 1])
-            got = [(store.identity_names[store.identities[r]], store.images[r].tobytes())
-                   for r in rows]
+            got = [
+                (store.identity_names[store.identities[r]], store.images[r].tobytes())
+                for r in rows
+            ]
             assert sorted(got) == expected
 
 
@@ -89,7 +93,11 @@ def test_ink_is_bright(task):
 
 def test_validation_has_writers_and_classes_of_its_own(data_dir, tmp_path):
     task = build(data_dir, tmp_path, validation_users='0.25', validation_classes='6')
-    assert [task.stores[part].num_users for part in ('train', 'validation', 'test')] == [4, 2, 2]
+    assert [task.stores[part].num_users for part in ('train', 'validation', 'test')] == [
+        4,
+        2,
+        2,
+    ]
     assert [task.stores[part].num_identities for part in ('train', 'validation')] == [30, 6]
 
 

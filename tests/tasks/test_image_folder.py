@@ -11,7 +11,9 @@ import tasks
 
 def build(data_dir, cache_dir, **options):
     config = tasks.TaskConfig(
-        data_dir=str(data_dir), cache_dir=str(cache_dir), options={'image_size': '16', **options}
+        data_dir=str(data_dir),
+        cache_dir=str(cache_dir),
+        options={'image_size': '16', **options},
     )
     return tasks.build_task('image_folder', config)
 
@@ -63,16 +65,27 @@ def test_folder_of_people(people, tmp_path):
 
 
 def test_split_file(people, tmp_path):
-    lines = ['# tested people', 'test person1', 'train person2', 'train person9', '',
-             'public person3']
+    lines = [
+        '# tested people',
+        'test person1',
+        'train person2',
+        'train person9',
+        '',
+        'public person3',
+    ]
     (tmp_path / 'split.txt').write_text('\n'.join(lines))
     task = build(people, tmp_path / 'cache', split_file=str(tmp_path / 'split.txt'))
     assert {part: store.user_names for part, store in task.stores.items()} == {
-        'train': ['person2', 'person9'], 'test': ['person1'], 'public': ['person3']
+        'train': ['person2', 'person9'],
+        'test': ['person1'],
+        'public': ['person3'],
     }
     assert any('6 users are not in' in note for note in task.notes)
-    for line, words in [('test person99', r'split.txt:7'), ('tset person1', 'one of train'),
-                        ('train person1', 'is in test already')]:
+    for line, words in [
+        ('test person99', r'split.txt:7'),
+        ('tset person1', 'one of train'),
+        ('train person1', 'is in test already'),
+    ]:
         (tmp_path / 'split.txt').write_text('\n'.join([*lines, line]))
         with pytest.raises(ValueError, match=words):
             build(people, tmp_path / 'cache', split_file=str(tmp_path / 'split.txt'))
@@ -105,7 +118,9 @@ def test_broken_images_are_listed_up_to_the_limit(people, tmp_path):
 
 def test_mixed_layouts_are_refused(people, official, tmp_path):
     (people / 'zoe' / 'holidays').mkdir(parents=True)
-    (people / 'zoe' / 'holidays' / '1.png').write_bytes(official.encode(official.picture(1, 9, 9)))
+    (people / 'zoe' / 'holidays' / '1.png').write_bytes(
+        official.encode(official.picture(1, 9, 9))
+    )
     with pytest.raises(ValueError, match='holidays/1.png: 2 folder.* deep.*one layout'):
         build(people, tmp_path / 'cache')
     Image.new('L', (9, 9)).save(people / 'loose.png')

@@ -10,9 +10,7 @@ from tasks.shared import tfds_archives
 
 def build(data_dir, cache_dir, **options):
     options = {'partial': 'true', 'image_size': '16', **options}
-    config = tasks.TaskConfig(
-        data_dir=str(data_dir), cache_dir=str(cache_dir), options=options
-    )
+    config = tasks.TaskConfig(data_dir=str(data_dir), cache_dir=str(cache_dir), options=options)
     return tasks.build_task('lfw', config)
 
 
@@ -34,17 +32,26 @@ def test_people_of_the_protocol_are_tested_and_others_train(task):
     assert task.test.num_examples == 3 + 2 + 2 + 1
     facts = {fact.what: (fact.found, fact.published) for fact in task.expected_facts}
     assert facts == {
-        'images': (13, 13_233), 'people': (6, 5_749), 'pairs': (4, 6_000), 'folds': (2, 10)
+        'images': (13, 13_233),
+        'people': (6, 5_749),
+        'pairs': (4, 6_000),
+        'folds': (2, 10),
     }
 
 
 def test_pairs_are_rows_of_the_test_store(task):
     rows = np.array(task.test.image_names)
     assert rows[task.pairs.first].tolist() == [
-        'Ann_Ash/0001', 'Bo/0002', 'Cy_de_Coe/0001', 'Ann_Ash/0002'
+        'Ann_Ash/0001',
+        'Bo/0002',
+        'Cy_de_Coe/0001',
+        'Ann_Ash/0002',
     ]
     assert rows[task.pairs.second].tolist() == [
-        'Ann_Ash/0003', 'Di_Dow/0001', 'Cy_de_Coe/0002', 'Bo/0001'
+        'Ann_Ash/0003',
+        'Di_Dow/0001',
+        'Cy_de_Coe/0002',
+        'Bo/0001',
     ]
     assert task.pairs.same.tolist() == [True, False, True, False]
     assert task.pairs.fold.tolist() == [0, 0, 1, 1]
@@ -91,9 +98,7 @@ def test_damaged_archive(data_dir, tmp_path):
 def test_through_tfds(data_dir, tmp_path):
     builder = tfds_archives.builder_from_archives('lfw', data_dir, tmp_path, 'here')
     assert builder.info.splits['train'].num_examples == 13
-    task = build(
-        tmp_path, tmp_path / 'cache', protocol='all_pairs', test_users='0.4'
-    )
+    task = build(tmp_path, tmp_path / 'cache', protocol='all_pairs', test_users='0.4')
     assert task.pairs is None
     assert (task.train.num_users, task.test.num_users) == (4, 2)
     assert task.train.num_examples + task.test.num_examples == 13

@@ -33,9 +33,7 @@ def cache_dir(built):
 
 def build(data_dir, cache_dir, **options):
     options = {'partial': 'true', **options}
-    config = tasks.TaskConfig(
-        data_dir=str(data_dir), cache_dir=str(cache_dir), options=options
-    )
+    config = tasks.TaskConfig(data_dir=str(data_dir), cache_dir=str(cache_dir), options=options)
     return tasks.build_task('omniglot', config)
 
 
@@ -75,14 +73,17 @@ def test_whole_alphabets_for_validation_and_pretraining(archives, cache_dir):
         for part, store in task.stores.items()
     }
     assert {part: len(names) for part, names in alphabets.items()} == {
-        'train': 25, 'validation': 2, 'public': 3, 'test': 20
+        'train': 25,
+        'validation': 2,
+        'public': 3,
+        'test': 20,
     }
     assert len(set().union(*alphabets.values())) == 50
 
 
 def test_a_prepared_tfds_directory_gives_the_same(archives, cache_dir, tmp_path):
     first = build(archives, cache_dir)
-    prepared, = (cache_dir / 'tfds').iterdir()
+    (prepared,) = (cache_dir / 'tfds').iterdir()
     again = build(prepared, tmp_path)
     assert again.train.images_path.read_bytes() == first.train.images_path.read_bytes()
     with pytest.raises(ValueError, match='has no drawers.*archives=DIR'):
@@ -124,8 +125,11 @@ def test_damaged_archive_leaves_nothing(archives, tmp_path, spoil):
     message = str(error.value)
     assert f'{path}: damaged' in message and 'fetch it again' in message
     assert '\n' not in message
-    assert not [p for p in (tmp_path / 'cache').rglob('*') if p.name != 'fingerprints.json'
-                and p.is_file()]
+    assert not [
+        p
+        for p in (tmp_path / 'cache').rglob('*')
+        if p.name != 'fingerprints.json' and p.is_file()
+    ]
 
 
 @needs_real

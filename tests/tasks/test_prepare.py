@@ -16,15 +16,17 @@ def prepare(*flags):
 def test_it_converts_and_says_what_it_found(official, tmp_path):
     official.image_folder(tmp_path / 'photos')
     flags = [
-        '--task=image_folder', f'--data_dir={tmp_path / "photos"}',
-        f'--cache_dir={tmp_path / "cache"}', '--task_option=image_size=16',
+        '--task=image_folder',
+        f'--data_dir={tmp_path / "photos"}',
+        f'--cache_dir={tmp_path / "cache"}',
+        '--task_option=image_size=16',
         '--max_examples_per_user=3',
     ]
     first = prepare(*flags)
     assert first.returncode == 0, first.stderr
     assert 'image_folder: photos, user = first folder' in first.stdout
     assert 'found: 12 users' in first.stdout and 'held more than the limit' in first.stdout
-    folder, = (tmp_path / 'cache' / 'image_folder').iterdir()
+    (folder,) = (tmp_path / 'cache' / 'image_folder').iterdir()
     assert str(folder / 'train') in first.stdout
     assert 'converting image_folder' in first.stderr
     again = prepare(*flags)

@@ -23,7 +23,9 @@ def test_all_parts_are_opened(tmp_path):
         write(tmp_path / part, names)
     task = build(tmp_path, default_backbone='lenet')
     assert {part: store.user_names for part, store in task.stores.items()} == {
-        'train': ['a', 'b', 'c'], 'test': ['d', 'e'], 'public': ['f']
+        'train': ['a', 'b', 'c'],
+        'test': ['d', 'e'],
+        'public': ['f'],
     }
     assert task.train.path == tmp_path / 'train' and task.default_backbone == 'lenet'
 

@@ -7,8 +7,12 @@ import tasks
 from tasks import synthetic
 
 SMALL = {
-    'num_users': '30', 'image_size': '12', 'images_per_identity': '3',
-    'identities_per_user': '2', 'test_identities': '10', 'public_identities': '5',
+    'num_users': '30',
+    'image_size': '12',
+    'images_per_identity': '3',
+    'identities_per_user': '2',
+    'test_identities': '10',
+    'public_identities': '5',
     'validation_identities': '4',
 }
 
@@ -24,7 +28,9 @@ def test_sizes_and_disjoint_parts(tmp_path):
     task = build(tmp_path)
     sizes = {n: (s.num_users, s.num_identities, s.num_examples) for n, s in task.stores.items()}
     assert sizes == {
-        'train': (30, 60, 180), 'validation': (4, 4, 12), 'test': (10, 10, 30),
+        'train': (30, 60, 180),
+        'validation': (4, 4, 12),
+        'test': (10, 10, 30),
         'public': (5, 5, 15),
     }
     for names in ('user_names', 'identity_names'):

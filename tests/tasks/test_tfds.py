@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tasks
-from tasks.shared import base
 from tasks import tfds as tfds_task
+from tasks.shared import base
 
 
 @pytest.fixture(scope='module')
@@ -17,8 +17,11 @@ def data_dir(official, tmp_path_factory):
 
 def config(data_dir, cache_dir, **options):
     options = {
-        'dataset': 'paintings', 'user': 'painter/name', 'image_size': '16',
-        'test_users': '0.3', **options,
+        'dataset': 'paintings',
+        'user': 'painter/name',
+        'image_size': '16',
+        'test_users': '0.3',
+        **options,
     }
     return tasks.TaskConfig(data_dir=str(data_dir), cache_dir=str(cache_dir), options=options)
 
@@ -39,8 +42,14 @@ def test_user_is_the_identity_by_default(data_dir, tmp_path, official):
 def test_nested_features_splits_and_class_labels(data_dir, tmp_path):
     task = tasks.build_task(
         'tfds',
-        config(data_dir, tmp_path, user='painter/id', identity='style', split='train+test',
-               test_identities='0.3'),
+        config(
+            data_dir,
+            tmp_path,
+            user='painter/id',
+            identity='style',
+            split='train+test',
+            test_identities='0.3',
+        ),
     )
     names = set(task.train.identity_names) | set(task.test.identity_names)
     assert names <= {'cubism', 'fauvism', 'pop'} and len(task.test.identity_names) == 1

@@ -14,12 +14,13 @@ import tasks
 
 def build(name, data_dir, cache_dir, **options):
     options = {
-        'partial': 'true', 'test_users': '0.3', 'test_identities': '0.4', 'image_size': '16',
+        'partial': 'true',
+        'test_users': '0.3',
+        'test_identities': '0.4',
+        'image_size': '16',
         **options,
     }
-    config = tasks.TaskConfig(
-        data_dir=str(data_dir), cache_dir=str(cache_dir), options=options
-    )
+    config = tasks.TaskConfig(data_dir=str(data_dir), cache_dir=str(cache_dir), options=options)
     return tasks.build_task(name, config)
 
 
@@ -57,7 +58,8 @@ def test_users_and_classes_are_those_of_the_list(collection, official):
     part_of_user = {u: part for part, s in task.stores.items() for u in s.user_names}
     part_of_class = {i: part for part, s in task.stores.items() for i in s.identity_names}
     belong = [
-        image for image, (user, label) in rows.items()
+        image
+        for image, (user, label) in rows.items()
         if user in part_of_user and part_of_user[user] == part_of_class.get(label)
     ]
     assert sorted(row[0] for row in found) == sorted(belong)
@@ -123,7 +125,7 @@ def test_photos_that_are_missing_stop_it_beyond_a_limit(official, tmp_path):
     with pytest.raises(ValueError, match='1 broken image.*is in the list, but not among'):
         build('landmarks', tmp_path, tmp_path / 'cache')
     task = build('landmarks', tmp_path, tmp_path / 'cache', max_broken='30')
-    skipped, = (note for note in task.notes if 'broken' in note)
+    (skipped,) = (note for note in task.notes if 'broken' in note)
     assert not set(names) & {name for part in contents(task).values() for name, *_ in part}
     assert skipped.split()[0] in {str(count) for count in range(1, 31)}
 

@@ -33,9 +33,15 @@ class LeNet(nn.Sequential):
 
     def __init__(self, num_labels):
         super().__init__(
-            nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(64 * 7 * 7, 128), nn.Linear(128, num_labels),
+            nn.Conv2d(1, 32, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(64 * 7 * 7, 128),
+            nn.Linear(128, num_labels),
         )
 
     def loss(self, images, labels):
@@ -66,10 +72,12 @@ def main(threads, clients, examples, num_labels):
     generator = np.random.default_rng(0)
     shape = (examples, 1, 28, 28)
     users = [
-        PyTorchTensorDataset((
-            torch.from_numpy(generator.integers(0, 256, shape, np.uint8)),
-            torch.from_numpy(generator.integers(0, num_labels, examples)),
-        ))
+        PyTorchTensorDataset(
+            (
+                torch.from_numpy(generator.integers(0, 256, shape, np.uint8)),
+                torch.from_numpy(generator.integers(0, num_labels, examples)),
+            )
+        )
         for _ in range(POPULATION)
     ]
     data = FederatedDataset(users.__getitem__, get_user_sampler('random', range(POPULATION)))
@@ -80,14 +88,14 @@ def main(threads, clients, examples, num_labels):
     noise = CentrallyAppliedPrivacyMechanism(GaussianMechanism(1.0, 0.5))
     FederatedAveraging().run(
         NNAlgorithmParams(
-            central_num_iterations=10**6, evaluation_frequency=10**6,
-            train_cohort_size=clients, val_cohort_size=0,
+            central_num_iterations=10**6,
+            evaluation_frequency=10**6,
+            train_cohort_size=clients,
+            val_cohort_size=0,
         ),
         SimulatedBackend(training_data=data, val_data=data, postprocessors=[noise]),
         model,
-        NNTrainHyperParams(
-            local_num_epochs=1, local_learning_rate=1e-3, local_batch_size=32
-        ),
+        NNTrainHyperParams(local_num_epochs=1, local_learning_rate=1e-3, local_batch_size=32),
         callbacks=[OnRequest(clients * examples)],
     )
 

@@ -113,7 +113,7 @@ def _kernels(path: str) -> Iterator[tuple[str, np.ndarray]]:
     if not h5py.is_hdf5(path):
         raise ValueError(f'{path} is not an HDF5 file: expected Keras weights, *.h5')
     with h5py.File(path, 'r') as file:
-        root = file['model_weights'] if 'model_weights' in file else file
+        root = file.get('model_weights', file)
         if 'layer_names' not in root.attrs:
             raise ValueError(f'{path} holds no Keras weights: it has no layer_names')
         for layer in map(_text, root.attrs['layer_names']):
@@ -132,6 +132,4 @@ def _our_name(published: str) -> str:
     if published in ('Conv1', 'Conv_1'):
         return {'Conv1': 'stem_conv', 'Conv_1': 'last_conv'}[published]
     published = re.sub(r'^expanded_conv_', 'block_0_', published)
-    return re.sub(
-        r'^block_(\d+)_(expand|depthwise|project)$', r'block\1_\2_conv', published
-    )
+    return re.sub(r'^block_(\d+)_(expand|depthwise|project)$', r'block\1_\2_conv', published)

@@ -47,7 +47,10 @@ def build(
             stride = first_stride
         for index in range(num_blocks):
             x = _inverted_residual(
-                x, expansion, _filters(filters * alpha), stride if index == 0 else 1,
+                x,
+                expansion,
+                _filters(filters * alpha),
+                stride if index == 0 else 1,
                 f'block{block}',
             )
             block += 1

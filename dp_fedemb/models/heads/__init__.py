@@ -4,8 +4,8 @@ import dataclasses
 from typing import Optional
 
 from dp_fedemb import validate
-from dp_fedemb.models.heads import base
 from dp_fedemb.models.heads import arcface
+from dp_fedemb.models.heads import base
 from dp_fedemb.models.heads import cosface
 from dp_fedemb.models.heads import linear
 from dp_fedemb.models.heads import normalized
@@ -40,5 +40,7 @@ def build_head(
     given = {option: value for option, value in options.items() if value is not None}
     for option, value in given.items():
         if option not in known:
-            raise ValueError(f'head_{option}={value!r}: head {name} has no {option}; leave it out')
+            raise ValueError(
+                f'head_{option}={value!r}: head {name} has no {option}; leave it out'
+            )
     return HEADS[name](**given)

@@ -43,13 +43,13 @@ class AdaptiveGaussian(base.Mechanism):
         super().__post_init__()
         base.require_noise_and_clip(self)
         check_quantile_fields(self)
-        if self.clipped_count_stddev is not None:
-            if self.noise_multiplier >= 2 * self.clipped_count_stddev:
-                raise ValueError(
-                    f'clipped_count_stddev={self.clipped_count_stddev} with noise_multiplier='
-                    f'{self.noise_multiplier}: the count alone would cost more than z allows;'
-                    f' expected more than {self.noise_multiplier / 2:g}'
-                )
+        sigma_b = self.clipped_count_stddev
+        if sigma_b is not None and self.noise_multiplier >= 2 * sigma_b:
+            raise ValueError(
+                f'clipped_count_stddev={self.clipped_count_stddev} with noise_multiplier='
+                f'{self.noise_multiplier}: the count alone would cost more than z allows;'
+                f' expected more than {self.noise_multiplier / 2:g}'
+            )
 
     @property
     def sum_noise_multiplier(self) -> float:

@@ -9,8 +9,8 @@ import math
 from typing import ClassVar
 
 from dp_fedemb import validate
+from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity
-from dp_fedemb.privacy import tree_cost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Mechanism:
     def squared_sensitivity(
         self,
         change: sensitivity.RecordChange,
-        participation: tree_cost.Participation,
+        participation: participation_lib.ParticipationSchedule,
         rounds: int,
     ) -> float:
         """Squared sensitivity of all rounds together, over the noise's variance.

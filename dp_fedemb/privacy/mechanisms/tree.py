@@ -4,8 +4,8 @@ import dataclasses
 from typing import Optional
 
 from dp_fedemb import validate
-from dp_fedemb.privacy import tree_cost
 from dp_fedemb.privacy.mechanisms import base
+from dp_fedemb.privacy.mechanisms import tree_nodes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Tree(base.Mechanism):
             )
 
     def squared_sensitivity(self, change, participation, rounds):
-        visits = tree_cost.squared_visits(
+        visits = tree_nodes.squared_visits(
             participation, rounds, self.restart_rounds, self.tree_completion
         )
         return visits * (change.update / self.noise_multiplier) ** 2

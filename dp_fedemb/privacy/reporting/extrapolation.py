@@ -7,9 +7,9 @@ same utility, and its epsilon falls with M and with the population. `scaled` is 
 deployment; `noise_cohort_size` of a plan trains with its noise.
 """
 
-import dataclasses
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Optional
+import dataclasses
+from typing import Optional, TYPE_CHECKING
 
 from dp_fedemb.privacy import calibration
 

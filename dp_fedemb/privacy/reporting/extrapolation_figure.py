@@ -1,7 +1,7 @@
 """Draws epsilon against population and cohort at a constant noise-to-signal ratio."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Optional
+from typing import Optional, TYPE_CHECKING
 
 import matplotlib
 from matplotlib import figure as figure_lib

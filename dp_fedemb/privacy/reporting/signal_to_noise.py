@@ -41,9 +41,7 @@ def largest(plan: 'plan_lib.PrivacyPlan', noised_weights: int) -> float:
     return math.inf if noise == 0 else plan.mechanism.clip_norm / noise
 
 
-def measured(
-    plan: 'plan_lib.PrivacyPlan', noised_weights: int, signal_norm: float
-) -> float:
+def measured(plan: 'plan_lib.PrivacyPlan', noised_weights: int, signal_norm: float) -> float:
     """Returns the ratio for the norm of a round's raw mean: private, as its input is.
 
     Args:
@@ -56,9 +54,7 @@ def measured(
     return math.inf if noise == 0 else signal_norm / noise
 
 
-def required_cohort(
-    plan: 'plan_lib.PrivacyPlan', noised_weights: int, target: float
-) -> int:
+def required_cohort(plan: 'plan_lib.PrivacyPlan', noised_weights: int, target: float) -> int:
     """Returns the fewest virtual clients a round with `largest` at least `target`.
 
     At the plan's noise multiplier: either train with so many, or simulate the deployment
@@ -69,9 +65,7 @@ def required_cohort(
     """
     validate.positive(noised_weights=noised_weights, target=target)
     if not plan.private:
-        raise ValueError(
-            f'mechanism={plan.mechanism.name}: without noise every cohort will do'
-        )
+        raise ValueError(f'mechanism={plan.mechanism.name}: without noise every cohort will do')
     cohort = target * plan.mechanism.sum_noise_multiplier * math.sqrt(noised_weights)
     # Against rounding up a whole number that floats made slightly larger.
     return max(1, math.ceil(cohort * (1 - 1e-12)))

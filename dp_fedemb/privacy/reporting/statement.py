@@ -8,7 +8,7 @@ hold, and how to verify it.
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional, TYPE_CHECKING
 
 from dp_fedemb.privacy import accounting
 from dp_fedemb.privacy.reporting import statement_text
@@ -25,9 +25,7 @@ DATA_ACCESSES = (
     "all reading of the training users' images by the rounds of this run: local fine-tuning,"
     ' clipping, and the counts that an adaptive clip norm follows'
 )
-RELEASED = (
-    'backbone weights of every round (SavedModel) and what is computed from them',
-)
+RELEASED = ('backbone weights of every round (SavedModel) and what is computed from them',)
 # Not released: what is here would undo the guarantee.
 SECRETS = (
     'the seed, from which cohorts, heads and noise follow',

@@ -15,4 +15,4 @@ MinSeparation = min_separation.MinSeparation
 Poisson = poisson.Poisson
 
 # Name (as in --sampling) -> class.
-SAMPLERS = {cls.name: cls for cls in (Poisson, FixedSize, MinSeparation)}
+SAMPLINGS = {cls.name: cls for cls in (Poisson, FixedSize, MinSeparation)}

@@ -158,9 +158,7 @@ class Sampler:
         times = np.zeros(self.population.num_users, np.int64)
         separation = None
         for round_num in range(rounds):
-            users = np.concatenate(
-                [np.zeros(0, np.int64), *self.cohort(round_num).users]
-            )
+            users = np.concatenate([np.zeros(0, np.int64), *self.cohort(round_num).users])
             again = users[last[users] >= 0]
             if len(again):
                 least = int(round_num - last[again].max())

@@ -40,9 +40,7 @@ class FixedSize(base.Sampling):
         # into groups of k is a uniformly random grouping.
         users = generator.permutation(population.num_users)[: population.users_per_round]
         return base.Cohort(
-            tuple(
-                np.split(users.astype(np.int64), population.virtual_clients_per_round)
-            )
+            tuple(np.split(users.astype(np.int64), population.virtual_clients_per_round))
         )
 
     def record_change(self, population):

@@ -7,10 +7,10 @@ from typing import Optional
 import dp_accounting
 import numpy as np
 
-from dp_fedemb import validate
 from dp_fedemb import randomness
+from dp_fedemb import validate
+from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity
-from dp_fedemb.privacy import tree_cost
 from dp_fedemb.privacy.sampling import base
 
 
@@ -57,11 +57,13 @@ class MinSeparation(base.Sampling):
         if self.max_participations is not None:
             validate.positive(max_participations=self.max_participations)
 
-    def participation(self, population: base.Population) -> tree_cost.Participation:
+    def participation(
+        self, population: base.Population
+    ) -> participation_lib.ParticipationSchedule:
         """The rounds that users can take part in."""
         epoch = math.ceil(population.num_users / population.users_per_round)
         separation = epoch if self.min_separation is None else self.min_separation
-        return tree_cost.Participation(epoch, epoch - separation + 1)
+        return participation_lib.ParticipationSchedule(epoch, epoch - separation + 1)
 
     def check(self, population, mechanism, rounds):
         del mechanism  # Any: nothing here relies on independent rounds.
@@ -113,9 +115,7 @@ class MinSeparation(base.Sampling):
         return sensitivity.REPLACED
 
     def event(self, population, mechanism, change, rounds):
-        squared = mechanism.squared_sensitivity(
-            change, self.participation(population), rounds
-        )
+        squared = mechanism.squared_sensitivity(change, self.participation(population), rounds)
         return dp_accounting.GaussianDpEvent(squared**-0.5)
 
     def _round_users(self, population, seed, round_num):

@@ -58,7 +58,5 @@ class Poisson(base.Sampling):
 
     def event(self, population, mechanism, change, rounds):
         gaussian = dp_accounting.GaussianDpEvent(mechanism.noise_over_sensitivity(change))
-        sampled = dp_accounting.PoissonSampledDpEvent(
-            population.sampling_probability, gaussian
-        )
+        sampled = dp_accounting.PoissonSampledDpEvent(population.sampling_probability, gaussian)
         return dp_accounting.SelfComposedDpEvent(sampled, rounds)

@@ -61,7 +61,13 @@ def test_mobilenet_v2_layer_by_layer(built):
     """Sandler et al., table 2, summed block by block."""
     total, channels = 9 * 3 * 32 + 2 * 32, 32
     for expansion, filters, blocks in (
-        (1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)
+        (1, 16, 1),
+        (6, 24, 2),
+        (6, 32, 3),
+        (6, 64, 4),
+        (6, 96, 3),
+        (6, 160, 3),
+        (6, 320, 1),
     ):
         for _ in range(blocks):
             wide = expansion * channels
@@ -127,7 +133,7 @@ def test_one_local_step(built, name):
     assert not still
 
 
-_LOADER = '''
+_LOADER = """
 import sys
 import numpy as np
 import tensorflow as tf
@@ -136,7 +142,7 @@ for directory in sys.argv[2:]:
     embed = tf.saved_model.load(directory).signatures['serving_default']
     images = np.load(sys.argv[1])
     np.save(directory + '/found.npy', embed(images=tf.constant(images))['embeddings'].numpy())
-'''
+"""
 
 
 def test_exports_work_without_this_package(built, tmp_path):

@@ -2,12 +2,13 @@
 
 import dataclasses
 
-from dp_fedemb import privacy
-from dp_fedemb.privacy.reporting import extrapolation
-from dp_fedemb.privacy.reporting import extrapolation_figure
 import numpy as np
 from PIL import Image
 import pytest
+
+from dp_fedemb import privacy
+from dp_fedemb.privacy.reporting import extrapolation
+from dp_fedemb.privacy.reporting import extrapolation_figure
 
 
 @pytest.fixture(scope='module')
@@ -31,7 +32,10 @@ def test_points_keep_the_noise_to_signal_ratio(plan, points):
 def test_points_are_what_their_own_plans_cost(plan, points):
     for point in points:
         own = privacy.PrivacyPlan(
-            point.num_users, point.virtual_clients_per_round, 2, 16,
+            point.num_users,
+            point.virtual_clients_per_round,
+            2,
+            16,
             privacy.Gaussian(0.5, point.noise_multiplier),
         )
         assert point.epsilon_user == own.epsilon()

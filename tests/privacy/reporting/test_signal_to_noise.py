@@ -3,9 +3,10 @@
 import dataclasses
 import math
 
-from dp_fedemb.privacy.reporting import signal_to_noise
 import numpy as np
 import pytest
+
+from dp_fedemb.privacy.reporting import signal_to_noise
 
 WEIGHTS = 47_000
 

@@ -2,8 +2,9 @@
 
 import json
 
-from dp_fedemb import privacy
 import pytest
+
+from dp_fedemb import privacy
 
 SEED = 123456789123456789
 GUARANTEE = ('epsilon_user', 'epsilon_user_rdp', 'epsilon_virtual_client', 'delta', 'rho')

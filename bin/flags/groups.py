@@ -84,7 +84,9 @@ def model(of_task, freeze: str | None = None):
 def define_training() -> None:
     """Defines the flags of `training`."""
     flags.DEFINE_enum(
-        'algorithm', 'fedemb', ['fedemb', 'fedavg'],
+        'algorithm',
+        'fedemb',
+        ['fedemb', 'fedavg'],
         'fedemb: local heads, backbone aggregated. fedavg: baseline with one head over all'
         ' identities, aggregated and noised with the backbone.',
     )
@@ -93,7 +95,8 @@ def define_training() -> None:
         'client_lr_schedule', 'constant', 'Over rounds: constant, linear, cosine or step.'
     )
     flags.DEFINE_string(
-        'local_lr_schedule', 'constant',
+        'local_lr_schedule',
+        'constant',
         "Over a virtual client's local steps, times that over rounds; the same names.",
     )
     flags.DEFINE_float('client_momentum', 0.0, 'Of local steps.')
@@ -108,11 +111,14 @@ def define_training() -> None:
     )
     flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.')
     flags.DEFINE_bool(
-        'raw_metrics', False,
+        'raw_metrics',
+        False,
         'Write training loss and update norms WITHOUT noise, outside the guarantee.',
     )
     flags.DEFINE_enum(
-        'engine', None, ['tff', 'in_process'],
+        'engine',
+        None,
+        ['tff', 'in_process'],
         "TFF's runtime, or plain TensorFlow in this process, which can use a GPU. By default"
         ' tff, or in_process where a GPU is visible.',
     )

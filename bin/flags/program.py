@@ -9,7 +9,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
@@ -31,7 +31,7 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     # Not `app.run`: TensorFlow, imported after it, counts devices at once, before it has
     # turned on TF 2 behaviour, and Keras then builds graphs of TF 1.
     flags.DEFINE_bool('debug', False, 'Show the whole trace of an error.')
-    _show_in_help('flag_groups', 'privacy_flags', 'pretraining_flags')
+    _show_in_help('flags.groups', 'flags.plan_flags', 'flags.pretraining_flags')
     app.define_help_flags()
     arguments = app.parse_flags_with_usage(sys.argv)[1:]
     logging.use_absl_handler()

@@ -6,55 +6,25 @@ over nodes of the squared number of participations, maximised over the patterns 
 the sampler can produce. Nodes that are never completed are never released.
 """
 
-import dataclasses
 import functools
 from typing import Optional
 
 import numpy as np
 
-from dp_fedemb import validate
-
-
-@dataclasses.dataclass(frozen=True)
-class Participation:
-    """Rounds in which the users of an epoch schedule can take part.
-
-    Epochs of `epoch` rounds consist of windows of `window` rounds (the last one may
-    be shorter). A user belongs to one window and takes part in exactly one of its
-    rounds in every epoch. With `window` = 1 the user's rounds are fixed (cyclic).
-    Nothing here depends on data.
-    """
-
-    epoch: int
-    window: int = 1
-
-    def __post_init__(self):
-        validate.positive(epoch=self.epoch, window=self.window)
-        if self.window > self.epoch:
-            raise ValueError(
-                f'window={self.window}: expected at most epoch={self.epoch} rounds'
-            )
-
-    @property
-    def min_separation(self) -> int:
-        """Least difference between the numbers of two rounds of the same user."""
-        return self.epoch - self.window + 1
-
-    def most(self, rounds: int) -> int:
-        """Returns the most rounds out of the first `rounds` that a user is in."""
-        return -(-rounds // self.epoch)
+from dp_fedemb.privacy import participation as participation_lib
 
 
 @functools.lru_cache(maxsize=4096)
 def squared_visits(
-    participation: Participation,
+    participation: participation_lib.ParticipationSchedule,
     rounds: int,
     restart_rounds: Optional[int] = None,
     complete: bool = False,
 ) -> float:
     """Returns the greatest sum over nodes of squared participations of one user.
 
-    >>> squared_visits(Participation(epoch=2), rounds=4)  # 2 leaves, 2 pairs, 1 root
+    >>> schedule = participation_lib.ParticipationSchedule(epoch=2)
+    >>> squared_visits(schedule, rounds=4)  # 2 leaves, 2 pairs, 1 root
     8.0
 
     Exact for cyclic participation. Where users move inside windows it is an upper

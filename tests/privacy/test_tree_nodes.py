@@ -2,10 +2,12 @@
 
 import itertools
 
-from dp_fedemb import privacy
-from dp_fedemb.privacy import tree_cost
 import numpy as np
 import pytest
+
+from dp_fedemb import privacy
+from dp_fedemb.privacy import participation as participation_lib
+from dp_fedemb.privacy.mechanisms import tree_nodes
 
 
 def _nodes(rounds, restart, complete):
@@ -45,9 +47,9 @@ def _patterns(schedule, rounds):
 @pytest.mark.parametrize('rounds', [1, 6, 13, 16])
 @pytest.mark.parametrize('epoch', [1, 3, 4, 7])
 def test_cyclic_participation_is_exact(epoch, rounds, restart, complete):
-    schedule = tree_cost.Participation(epoch)
+    schedule = participation_lib.ParticipationSchedule(epoch)
     expected = _worst(_patterns(schedule, rounds), rounds, restart, complete)
-    assert tree_cost.squared_visits(schedule, rounds, restart, complete) == expected
+    assert tree_nodes.squared_visits(schedule, rounds, restart, complete) == expected
 
 
 @pytest.mark.parametrize('restart, complete', [(None, False), (5, False), (5, True)])
@@ -56,25 +58,29 @@ def test_cyclic_participation_is_exact(epoch, rounds, restart, complete):
 def test_windows_are_an_upper_bound_and_not_a_loose_one(
     epoch, window, rounds, restart, complete
 ):
-    schedule = tree_cost.Participation(epoch, window)
+    schedule = participation_lib.ParticipationSchedule(epoch, window)
     exact = _worst(_patterns(schedule, rounds), rounds, restart, complete)
-    bound = tree_cost.squared_visits(schedule, rounds, restart, complete)
+    bound = tree_nodes.squared_visits(schedule, rounds, restart, complete)
     assert exact <= bound <= 1.5 * exact
 
 
 @pytest.mark.parametrize('restart, complete', [(None, False), (6, False), (6, True)])
 @pytest.mark.parametrize('window', [1, 3])
 def test_cost_never_falls_with_rounds(window, restart, complete):
-    schedule = tree_cost.Participation(5, window)
-    costs = [tree_cost.squared_visits(schedule, t, restart, complete) for t in range(40)]
+    schedule = participation_lib.ParticipationSchedule(5, window)
+    costs = [tree_nodes.squared_visits(schedule, t, restart, complete) for t in range(40)]
     assert costs[0] == 0 and costs == sorted(costs)
 
 
 def test_bound_covers_what_the_real_sampler_does(make_plan):
     """Every user's own rounds, of drawn cohorts, in every node."""
     plan = make_plan(
-        'tree', num_users=60, virtual_clients_per_round=4, users_per_virtual_client=2,
-        rounds=37, sampling=privacy.MinSeparation(min_separation=4),
+        'tree',
+        num_users=60,
+        virtual_clients_per_round=4,
+        users_per_virtual_client=2,
+        rounds=37,
+        sampling=privacy.MinSeparation(min_separation=4),
     )
     sampler = plan.sampler(3)
     members = np.zeros((37, 60))
@@ -83,12 +89,10 @@ def test_bound_covers_what_the_real_sampler_does(make_plan):
     mechanism = plan.mechanism
     nodes = _nodes(37, mechanism.restart_rounds, mechanism.tree_completion)
     visits = sum(members[node].sum(axis=0) ** 2 for node in nodes)
-    bound = tree_cost.squared_visits(
-        plan.sampling.participation(plan.population), 37, 3, True
-    )
+    bound = tree_nodes.squared_visits(plan.sampling.participation(plan.population), 37, 3, True)
     assert 0.6 * bound < visits.max() <= bound
 
 
 def test_window_longer_than_the_epoch_is_refused():
     with pytest.raises(ValueError, match='window=4: expected at most epoch=3'):
-        tree_cost.Participation(3, 4)
+        participation_lib.ParticipationSchedule(3, 4)

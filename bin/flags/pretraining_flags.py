@@ -12,7 +12,9 @@ def define(prefix: str = '') -> None:
         prefix: of their names, where others have the plain ones.
     """
     flags.DEFINE_enum(
-        f'{prefix}method', 'supervised', ['supervised', 'simclr'],
+        f'{prefix}method',
+        'supervised',
+        ['supervised', 'simclr'],
         'supervised: softmax over the identities. simclr: without identities.',
     )
     flags.DEFINE_float(f'{prefix}epochs', 10.0, 'Passes over the images.')
@@ -30,7 +32,8 @@ def define(prefix: str = '') -> None:
         f'{prefix}warmup', 0.0, 'Fraction of the steps in which the rate rises from 0.'
     )
     flags.DEFINE_string(
-        f'{prefix}augmentation', None,
+        f'{prefix}augmentation',
+        None,
         'none, glyph or photo, with changes after a colon: "glyph:rotation=0.1,shift=0.05".'
         ' Fields: rotation, scale, shear, shift, brightness, contrast, flip, fill. By default'
         ' none; with simclr, glyph for images of one channel and photo for others.',
@@ -56,8 +59,14 @@ def config(channels: int, prefix: str = ''):
         simclr = 'glyph' if channels == 1 else 'photo'
         changes = simclr if value('method') == 'simclr' else 'none'
     same = (
-        'epochs', 'batch_size', 'optimizer', 'learning_rate', 'head_lr_scale', 'momentum',
-        'schedule', 'warmup',
+        'epochs',
+        'batch_size',
+        'optimizer',
+        'learning_rate',
+        'head_lr_scale',
+        'momentum',
+        'schedule',
+        'warmup',
     )
     return pretrain.PretrainingConfig(
         method=value('method'),
@@ -90,5 +99,8 @@ def pretrain_public(of_task, unfrozen_model, directory, prefix: str = 'pretrain_
             ' makes one, or give a SavedModel'
         )
     pretrain.pretrain_once(
-        directory, unfrozen_model, of_task.public, config(of_task.public.image_shape[-1], prefix)
+        directory,
+        unfrozen_model,
+        of_task.public,
+        config(of_task.public.image_shape[-1], prefix),
     )

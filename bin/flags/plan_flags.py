@@ -60,8 +60,7 @@ def define(rounds_default: int, clip_norm_default: float | None = None) -> None:
     flags.DEFINE_string(
         'sampling',
         None,
-        'poisson, fixed_size or min_separation. By default poisson, for trees'
-        ' min_separation.',
+        'poisson, fixed_size or min_separation. By default poisson, for trees min_separation.',
     )
     flags.DEFINE_integer(
         'noise_cohort_size',
@@ -191,8 +190,8 @@ def _sampling(mechanism):
     if name is None:
         # The only sampler whose participation the noise of trees can be accounted for.
         name = 'poisson' if mechanism.independent_rounds else 'min_separation'
-    chosen = _choose('sampling', privacy.SAMPLERS, name)
-    return chosen(**_options(chosen, privacy.SAMPLERS, _SAMPLING_OPTIONS))
+    chosen = _choose('sampling', privacy.SAMPLINGS, name)
+    return chosen(**_options(chosen, privacy.SAMPLINGS, _SAMPLING_OPTIONS))
 
 
 def _choose(name, choices, value):
