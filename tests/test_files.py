@@ -1,0 +1,94 @@
+"""Files and directories appear whole, keep their permissions, and survive other writers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dp_fedemb import files
+
+WRITER = """
+import sys, time
+from dp_fedemb import files
+with files.appearing_directory(sys.argv[1]) as draft:
+    (draft / 'half').write_text('half')
+    print('writing', flush=True)
+    time.sleep(60)
+"""
+
+
+def test_text_and_permissions(tmp_path):
+    path = tmp_path / 'secret'
+    files.write_text(path, 'old')
+    files.write_text(path, 'neu\udcff', mode=0o600)
+    assert path.read_bytes() == b'neu\xff'
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ['secret']
+
+
+def test_secret_is_never_readable_by_others(tmp_path):
+    with files.appearing_file(tmp_path / 'secret', mode=0o600) as draft:
+        assert draft.stat().st_mode & 0o777 == 0o600
+
+
+def test_error_leaves_what_was_there(tmp_path):
+    files.write_text(tmp_path / 'a', 'kept')
+    with pytest.raises(KeyError), files.appearing_file(tmp_path / 'a') as draft:
+        draft.write_text('half')
+        raise KeyError
+    with pytest.raises(KeyError), files.appearing_directory(tmp_path / 'd') as draft:
+        (draft / 'half').write_text('half')
+        raise KeyError
+    assert os.listdir(tmp_path) == ['a']
+    assert (tmp_path / 'a').read_text() == 'kept'
+
+
+@pytest.mark.parametrize('exchange', [True, False])
+def test_directory_is_replaced(tmp_path, monkeypatch, exchange):
+    if not exchange:
+
+        class NoExchange:
+            def renameat2(self, *_):
+                return -1
+
+        monkeypatch.setattr(files, '_LIBC', NoExchange())
+    for content in ('1', '2'):
+        with files.appearing_directory(tmp_path / 'd', replace=True) as draft:
+            (draft / content).write_text(content)
+    assert os.listdir(tmp_path) == ['d'] and os.listdir(tmp_path / 'd') == ['2']
+
+
+def test_directory_that_exists_is_refused(tmp_path):
+    (tmp_path / 'd').mkdir()
+    with pytest.raises(FileExistsError, match='exists already'):
+        with files.appearing_directory(tmp_path / 'd'):
+            raise AssertionError('not reached')
+
+
+def test_the_faster_of_two_writers_wins(tmp_path):
+    with pytest.raises(FileExistsError, match='another process'):
+        with files.appearing_directory(tmp_path / 'd') as draft:
+            (draft / 'slow').touch()
+            with files.appearing_directory(tmp_path / 'd') as other:
+                (other / 'fast').touch()
+    assert os.listdir(tmp_path / 'd') == ['fast']
+    assert os.listdir(tmp_path) == ['d']
+
+
+def test_drafts_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
+    path = tmp_path / 'd'
+    writer = subprocess.Popen(
+        [sys.executable, '-c', WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout.readline() == 'writing\n'
+    assert files.remove_abandoned(path) == []
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    # The lock goes with the process, perhaps a moment after it.
+    deadline = time.monotonic() + 10
+    while not (removed := files.remove_abandoned(path)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(removed) == 1 and os.listdir(tmp_path) == []
