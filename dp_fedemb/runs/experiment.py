@@ -23,7 +23,7 @@ from dp_fedemb.engines import remote_engine
 from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.engines import runtime as runtime_lib
 from dp_fedemb.runs import settings as settings_lib
-from dp_fedemb.runs import program
+from dp_fedemb.runs import program as program_lib
 
 # Makes (trainable, non_trainable) start weights of the backbone.
 _Start = Callable[[], tuple[list, list]]
@@ -78,7 +78,7 @@ class Experiment:
         Raises:
             ValueError: for another seed than that of the run to go on with.
         """
-        known_seed = program.checkpointed_seed(directory)
+        known_seed = program_lib.checkpointed_seed(directory)
         if known_seed is not None and seed not in (None, known_seed):
             raise ValueError(
                 f'seed: the run in {str(directory.path)!r} began with another one; leave it out'
@@ -120,7 +120,7 @@ class Experiment:
         }
         query = aggregation.build_query(self.plan, seed)
         with self._engine(trained, query) as engine:
-            program = program.TrainingProgram(
+            program = program_lib.TrainingProgram(
                 engine,
                 self.plan,
                 self.train,

@@ -2,13 +2,13 @@
 
 import pytest
 
-from dp_fedemb.runs import directory
+from dp_fedemb.runs import directory as directory_lib
 
 CONFIG = {'task': 'synthetic', 'plan': {'rounds': 5, 'mechanism': {'clip_norm': 1.0}}}
 
 
 def begun(tmp_path, config=CONFIG):
-    directory = directory.RunDirectory(tmp_path / 'run')
+    directory = directory_lib.RunDirectory(tmp_path / 'run')
     directory.begin(config)
     return directory
 
@@ -58,7 +58,7 @@ def test_foreign_directories_are_left_alone(tmp_path):
     assert [path.name for path in (tmp_path / 'run').iterdir()] == ['thesis.tex']
     (tmp_path / 'file').write_text('')
     with pytest.raises(NotADirectoryError, match='is a file'):
-        directory.RunDirectory(tmp_path / 'file').begin(CONFIG)
+        directory_lib.RunDirectory(tmp_path / 'file').begin(CONFIG)
 
 
 def test_broken_configuration(tmp_path):
@@ -69,7 +69,7 @@ def test_broken_configuration(tmp_path):
 
 
 def test_check_writes_nothing(tmp_path):
-    directory.RunDirectory(tmp_path / 'run').check(CONFIG)
+    directory_lib.RunDirectory(tmp_path / 'run').check(CONFIG)
     assert not list(tmp_path.iterdir())
 
 

@@ -17,9 +17,9 @@ from dp_fedemb import privacy
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import client_config
 from dp_fedemb.engines import in_process
-from dp_fedemb.runs import directory
+from dp_fedemb.runs import directory as directory_lib
 from dp_fedemb.runs import settings
-from dp_fedemb.runs import program
+from dp_fedemb.runs import program as program_lib
 
 SEED = 2**100 + 7
 ROUNDS = 5
@@ -90,7 +90,7 @@ class Stopping:
 def program(store, path, plan=None, seed=SEED, stop_before=None, raw_metrics=False, **options):
     """A program in `path`; with `stop_before`, its engine fails in that round."""
     plan = plan or make_plan()
-    directory = directory.RunDirectory(path)
+    directory = directory_lib.RunDirectory(path)
     directory.begin({'plan': plan.to_json()})
     engine = Stopping(engine_of(store, plan, seed, raw_metrics), stop_before)
 
@@ -105,7 +105,7 @@ def program(store, path, plan=None, seed=SEED, stop_before=None, raw_metrics=Fal
 
     schedule = settings.TrainingSchedule(ROUNDS, rounds_per_eval=2, rounds_per_checkpoint=2)
     return (
-        program.TrainingProgram(
+        program_lib.TrainingProgram(
             engine, plan, store, seed, schedule, directory, evaluate, export, **options
         ),
         directory,
@@ -163,7 +163,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(
         run.run(start())
     saved = [int(path.name.split('_')[1]) for path in directory.checkpoints.iterdir()]
     assert max(saved) == stop_before // 2 * 2
-    assert program.checkpointed_seed(directory) == SEED
+    assert program_lib.checkpointed_seed(directory) == SEED
     run, directory = program(store, tmp_path / 'run')
     # The start weights count only where there is no checkpoint.
     zeros = [np.zeros_like(weight) for weight in start().trainable]
@@ -237,8 +237,8 @@ def test_plan_of_another_population(store, tmp_path):
 
 @pytest.mark.parametrize('seed', [0, 1, 2**31, 2**32, 2**100 + 7])
 def test_seeds_survive_a_checkpoint(seed):
-    words = program._seed_to_words(seed)
-    assert words.dtype == np.int64 and program._seed_from_words(words) == seed
+    words = program_lib._seed_to_words(seed)
+    assert words.dtype == np.int64 and program_lib._seed_from_words(words) == seed
 
 
 def test_labels_are_local_or_those_of_the_population(store):
@@ -262,7 +262,7 @@ def test_a_profiled_run_prints_a_table_and_releases_the_same(
         others['checkpoint']()
         return {'whole round': 1.5, **{name: 0.0 for name in others}}
 
-    monkeypatch.setattr(program.profiling, 'profile_round', profile_round)
+    monkeypatch.setattr(program_lib.profiling, 'profile_round', profile_round)
     run, directory = program(store, tmp_path / 'run', profile=True)
     weights = run.run(start())
     assert len(calls) == 1
