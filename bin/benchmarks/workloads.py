@@ -17,7 +17,6 @@ from dp_fedemb import privacy
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import tff_engine as engine_lib
 from dp_fedemb.learning import client_config
-from dp_fedemb.learning import process
 from dp_fedemb.models import embedding_model
 
 SEED = 1
@@ -69,14 +68,14 @@ def build_plan(
 
 def build_engine(model, config, plan, store, local_runtime) -> engine_lib.TffEngine:
     """The engine that bin/train.py uses on a CPU; needs an entered `LocalRuntime`."""
-    learning_process = process.build_dp_fedemb(
+    return engine_lib.TffEngine(
+        local_runtime,
         model,
         config,
         query=aggregation.build_query(plan, SEED),
         server_optimizer=tff.learning.optimizers.build_sgdm(1.0, 0.9),
         reader=virtual_clients.build_reader(store),
     )
-    return engine_lib.TffEngine(learning_process, local_runtime)
 
 
 class Rounds:

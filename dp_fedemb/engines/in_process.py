@@ -1,10 +1,13 @@
 """The same rounds without TFF's runtime: for GPUs and for debugging."""
 
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import Any
 
 import tensorflow as tf
 
+from dp_fedemb.data import virtual_clients
+from dp_fedemb.engines import engine
 from dp_fedemb.engines import server_rounds
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import shard_work
@@ -19,7 +22,7 @@ class InProcessEngine(server_rounds.ServerRounds):
         model: embedding_model.EmbeddingModel,
         config: client_config.ClientConfig,
         *,
-        reader,
+        reader: Callable[..., virtual_clients.Shard],
         num_shards: int = 1,
         **options: Any,
     ):
@@ -38,8 +41,10 @@ class InProcessEngine(server_rounds.ServerRounds):
         self._functions = [_function(work, reader) for work in works]
         self._pool = futures.ThreadPoolExecutor(num_shards)
 
-    def _partial_sums(self, weights, params, rate, shards):
-        def run(function, shard):
+    def _sum(
+        self, weights: Any, params: Any, rate: tf.Tensor, shards: Sequence[engine.Descriptor]
+    ) -> Any:
+        def run(function: Any, shard: engine.Descriptor) -> Any:
             shard = {name: tf.convert_to_tensor(value) for name, value in shard.items()}
             # Traced once, whatever the sizes of the first shard are.
             specs = {
@@ -49,10 +54,10 @@ class InProcessEngine(server_rounds.ServerRounds):
             traced = function.get_concrete_function(weights, params, rate, specs)
             return traced(weights, params, rate, shard)
 
-        return list(self._pool.map(run, self._functions, shards))
+        return self._added(list(self._pool.map(run, self._functions, shards)))
 
 
-def _function(work, reader):
+def _function(work: shard_work.ShardWork, reader: Callable[..., virtual_clients.Shard]) -> Any:
     return tf.function(
         lambda weights, params, rate, shard: work.run(weights, params, rate, reader(shard))
     )

@@ -9,9 +9,10 @@ the round's result does not depend on who survives.
 """
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import threading
-from typing import Any
+from types import TracebackType
+from typing import Any, Optional
 
 from absl import logging
 import numpy as np
@@ -20,10 +21,12 @@ import tensorflow_federated as tff
 
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
+from dp_fedemb.engines import engine
+from dp_fedemb.engines import executor
 from dp_fedemb.engines import remote_worker
 from dp_fedemb.engines import server_rounds
+from dp_fedemb.engines import shard_computation
 from dp_fedemb.learning import client_config
-from dp_fedemb.learning import shard_work
 from dp_fedemb.models import embedding_model
 
 # Rows whose images are compared with the driver's own.
@@ -58,7 +61,12 @@ class RemoteRuntime:
         self.workers = remote_worker.connect_all(self._addresses, self._timeout_s)
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
         for worker in self.workers:
             worker.close()
 
@@ -73,12 +81,14 @@ class RemoteRuntime:
         expected = store.images[rows]
 
         @tff.tensorflow.computation
-        def images_of_rows():
+        def images_of_rows() -> tuple[tf.Tensor]:
             return (tf.gather(virtual_clients.map_images(store), rows),)
 
-        def check(worker):
+        def check(worker: remote_worker.RemoteWorker) -> None:
             try:
-                images = worker.call(worker.create_function(images_of_rows), [])[0]
+                images = worker.executor.call(
+                    worker.executor.create_function(images_of_rows), []
+                )[0]
             except remote_worker.WorkerLostError:
                 raise
             except RuntimeError as error:
@@ -127,17 +137,19 @@ class RemoteEngine(server_rounds.ServerRounds):
         super().__init__(model, config, **options)
         remote.check_store(store)
         self._remote = remote
-        computation, self._result_structure = self._shard_computation(store)
+        reader = virtual_clients.build_reader(store)
+        self._work = shard_computation.build(
+            model, config, self._query, reader, self._raw_metrics
+        )
         self._functions = {
-            worker: worker.create_function(computation) for worker in remote.workers
+            worker: worker.executor.create_function(self._work.run) for worker in remote.workers
         }
 
-    def _partial_sums(self, weights, params, rate, shards):
-        public = [np.asarray(leaf) for leaf in tf.nest.flatten((weights, params, rate))]
-        flat_shards = [
-            [np.asarray(shard[name]) for name in virtual_clients.SHARD_SPEC] for shard in shards
-        ]
-        work = _Round(public, flat_shards)
+    def _sum(
+        self, weights: Any, params: Any, rate: tf.Tensor, shards: Sequence[engine.Descriptor]
+    ) -> Any:
+        public = shard_computation.flatten_public(weights, params, rate)
+        work = _Round(public, [shard_computation.flatten_shard(shard) for shard in shards])
         threads = []
         for worker in self._remote.workers:
             if worker.lost is None:
@@ -147,51 +159,27 @@ class RemoteEngine(server_rounds.ServerRounds):
         if len(work.results) < len(shards):
             reasons = '; '.join(f'worker {w.address} {w.lost}' for w in lost)
             raise RuntimeError(f'no worker is left to finish the round: {reasons}')
-        return [
-            tf.nest.pack_sequence_as(self._result_structure, work.results[index])
-            for index in range(len(shards))
-        ]
-
-    def _shard_computation(self, store):
-        """The TFF computation from (public values, shard descriptor) to a partial sum."""
-        backbone = self._model.build_backbone()
-        weights = tff.learning.models.ModelWeights(
-            list(backbone.trainable_variables), list(backbone.non_trainable_variables)
+        return self._added(
+            [self._work.pack(work.results[index]) for index in range(len(shards))]
         )
-        params = self._query.derive_sample_params(self._query.initial_global_state())
-        public = (weights, params, tf.constant(0.0))
-        read = virtual_clients.build_reader(store)
-        structures = []
-
-        @tff.tensorflow.computation(
-            tff.StructType([_tensor_type(leaf) for leaf in tf.nest.flatten(public)]),
-            tff.StructType([_tensor_type(s) for s in virtual_clients.SHARD_SPEC.values()]),
-        )
-        def run_shard(flat_public, flat_shard):
-            weights, params, rate = tf.nest.pack_sequence_as(public, list(flat_public))
-            shard = collections.OrderedDict(zip(virtual_clients.SHARD_SPEC, flat_shard))
-            work = shard_work.ShardWork(self._model, self._config, self._query)
-            result = work.run(weights, params, rate, read(shard))
-            structures.append(tf.nest.map_structure(lambda _: 0, result))
-            return tuple(tf.nest.flatten(result))
-
-        return run_shard, structures[-1]
 
 
 class _Round:
     """Deals shards out to workers until all are done or nobody is left."""
 
-    def __init__(self, public, shards):
+    def __init__(self, public: executor.Arrays, shards: Sequence[executor.Arrays]):
         self._public = public
         self._shards = shards
         self._waiting = collections.deque(range(len(shards)))
         self._changed = threading.Condition()
-        self._error = None
-        self.results = {}
+        self._error: Optional[Exception] = None
+        self.results: dict[int, list[Any]] = {}
 
-    def start(self, worker, function):
+    def start(
+        self, worker: remote_worker.RemoteWorker, function: executor.Value
+    ) -> list[threading.Thread]:
         """Returns the started threads, one per core of the worker."""
-        sent = _Once(lambda: worker.create_tensors(self._public))
+        sent = _Once(lambda: worker.executor.create_tensors(self._public))
         run = lambda: self._serve(worker, function, sent)
         threads = [threading.Thread(target=run, daemon=True) for _ in range(worker.cores)]
         sent.users = len(threads)
@@ -199,19 +187,21 @@ class _Round:
             thread.start()
         return threads
 
-    def wait(self, threads):
+    def wait(self, threads: Sequence[threading.Thread]) -> None:
         """Waits for the threads; a signal's exception passes through here."""
         for thread in threads:
             thread.join()
         if self._error is not None:
             raise self._error
 
-    def _serve(self, worker, function, sent):
+    def _serve(
+        self, worker: remote_worker.RemoteWorker, function: executor.Value, sent: '_Once'
+    ) -> None:
         try:
             while (index := self._next()) is not None:
                 try:
-                    shard = worker.create_tensors(self._shards[index])
-                    result = worker.call(function, [sent.get(), shard])
+                    shard = worker.executor.create_tensors(self._shards[index])
+                    result = worker.executor.call(function, [sent.get(), shard])
                     shard.free()
                 except Exception as error:  # Whatever it is, nobody may wait for ever.
                     self._give_back(index, error)
@@ -222,7 +212,7 @@ class _Round:
         finally:
             sent.release()
 
-    def _next(self):
+    def _next(self) -> Optional[int]:
         """Returns the index of a shard to do, None when there is nothing left."""
         with self._changed:
             while not self._waiting:
@@ -232,7 +222,7 @@ class _Round:
                 self._changed.wait()
             return None if self._error is not None else self._waiting.popleft()
 
-    def _give_back(self, index, error):
+    def _give_back(self, index: int, error: Exception) -> None:
         with self._changed:
             self._waiting.append(index)
             if isinstance(error, remote_worker.WorkerLostError):
@@ -245,24 +235,20 @@ class _Round:
 class _Once:
     """A value that the first of several threads sends and the last one frees."""
 
-    def __init__(self, send):
+    def __init__(self, send: Callable[[], executor.Value]):
         self._send = send
         self._lock = threading.Lock()
-        self._value = None
+        self._value: Optional[executor.Value] = None
         self.users = 0
 
-    def get(self):
+    def get(self) -> executor.Value:
         with self._lock:
             if self._value is None:
                 self._value = self._send()
             return self._value
 
-    def release(self):
+    def release(self) -> None:
         with self._lock:
             self.users -= 1
             if self.users == 0 and self._value is not None:
                 self._value.free()
-
-
-def _tensor_type(spec):
-    return tff.TensorType(spec.dtype.as_numpy_dtype, spec.shape)

@@ -1,58 +1,32 @@
-"""A `bin/worker.py` on some host, as seen from the driver.
-
-Speaks TFF's executor protocol (tensorflow_federated/proto/v0/executor.proto) itself
-instead of through `tff.framework.RemoteExecutor`: here every call has a deadline or can
-be cut off, a computation is sent once and not every round, and an error names the
-worker. What is sent are placement-free TensorFlow computations on flat structures.
-"""
+"""A `bin/worker.py` on some host, as seen from the driver: its version, signs of life."""
 
 import collections
-from collections.abc import Sequence
-import contextlib
+from collections.abc import Callable, Sequence
 import json
 import threading
-from typing import Any, Optional
 
 import grpc
-import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
-from tensorflow_federated.proto.v0 import computation_pb2
 from tensorflow_federated.proto.v0 import executor_pb2
-from tensorflow_federated.proto.v0 import executor_pb2_grpc
 
-from dp_fedemb.engines import runtime
+from dp_fedemb.engines import connection
+from dp_fedemb.engines import executor as executor_lib
 from dp_fedemb.engines import worker_process
 
 _PROBE_INTERVAL_S = 1.0
-# The answers that say that the worker, or what it held for us, is no more.
-_LOST = (
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    # It was started anew and knows nothing of what was sent before.
-    grpc.StatusCode.FAILED_PRECONDITION,
-)
+WorkerLostError = connection.WorkerLostError
 
 
-class WorkerLostError(RuntimeError):
-    """A worker does not answer any more; its share can be done by another one."""
+class RemoteWorker(connection.Connection):
+    """The connection to one worker; its methods may be called from several threads.
 
+    Attributes:
+        cores: computations that it runs at the same time.
+        executor: of placement-free computations, once connected.
+    """
 
-class Value:
-    """A value that a worker holds for us, until `free`."""
-
-    def __init__(self, worker: 'RemoteWorker', reference: executor_pb2.ValueRef):
-        self.reference = reference
-        self._worker = worker
-
-    def free(self) -> None:
-        """Lets the worker forget it."""
-        self._worker.dispose(self.reference)
-
-
-class RemoteWorker:
-    """The connection to one worker; its methods may be called from several threads."""
+    executor: executor_lib.Executor
 
     def __init__(self, address: str, timeout_s: float):
         """Starts to connect; `connect` waits for it.
@@ -67,14 +41,8 @@ class RemoteWorker:
         host, colon, port = address.rpartition(':')
         if not (host and colon and port.isdecimal()):
             raise ValueError(f'worker {address!r}: expected host:port')
-        self.address = address
+        super().__init__(address, timeout_s)
         self.cores = 0
-        self.lost: Optional[str] = None
-        self._timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(address, runtime.CHANNEL_OPTIONS)
-        self._stub = executor_pb2_grpc.ExecutorGroupStub(self._channel)
-        self._executor = None
-        self._closed = threading.Event()
 
     def connect(self) -> None:
         """Waits for the worker, checks its version and starts to watch it.
@@ -88,21 +56,18 @@ class RemoteWorker:
         except grpc.FutureTimeoutError:
             self._lose(f'did not answer within {self._timeout_s:g} s')
             raise WorkerLostError(f'worker {self.address} {self.lost}') from None
-        clients = executor_pb2.Cardinality(
-            placement=computation_pb2.Placement(uri=tff.CLIENTS.uri), cardinality=0
-        )
-        response = self._ask(
-            self._stub.GetExecutor, executor_pb2.GetExecutorRequest(cardinalities=[clients])
-        )
-        self._executor = response.executor
+        self._deadline_s = self._timeout_s
+        self.executor = executor_lib.Executor(self)
         self._check_introduction()
+        # From here on `_watch` cuts calls off if the worker falls silent.
+        self._deadline_s = None
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def _check_introduction(self):
+    def _check_introduction(self) -> None:
         remedy = f'start it with bin/worker.py of TFF {worker_process.tff_version()}'
         try:
-            function = self.create_function(_command_line)
-            words = self.call(function, [])[0].decode(errors='replace').split('\0')
+            function = self.executor.create_function(_command_line)
+            words = self.executor.call(function, [])[0].decode(errors='replace').split('\0')
             function.free()
         except RuntimeError as error:
             if isinstance(error, WorkerLostError):
@@ -120,94 +85,7 @@ class RemoteWorker:
             )
         self.cores = int(introduction['cores'])
 
-    def create_function(self, computation: tff.Computation) -> Value:
-        """Sends a computation of one flat structure of tensors, or of nothing."""
-        compiled = tff.backends.native.desugar_and_transform_to_native(computation)
-        message, _ = tff.framework.serialize_value(compiled, computation.type_signature)
-        return self._create(
-            executor_pb2.CreateValueRequest(executor=self._executor, value=message)
-        )
-
-    def create_tensors(self, arrays: Sequence[np.ndarray]) -> Value:
-        """Sends a flat structure of tensors."""
-        request = executor_pb2.CreateValueRequest(executor=self._executor)
-        for array in map(np.asarray, arrays):
-            _write(array, request.value.struct.element.add().value)
-        return self._create(request)
-
-    def call(self, function: Value, arguments: Sequence[Value]) -> list[Any]:
-        """Returns the flat results of a function of a tuple of flat structures.
-
-        Raises:
-            WorkerLostError: if the worker ends or falls silent meanwhile.
-            RuntimeError: if the computation fails.
-        """
-        held = []
-        try:
-            argument = None
-            if arguments:
-                elements = [
-                    executor_pb2.CreateStructRequest.Element(value_ref=value.reference)
-                    for value in arguments
-                ]
-                request = executor_pb2.CreateStructRequest(
-                    executor=self._executor, element=elements
-                )
-                argument = self._ask(self._stub.CreateStruct, request).value_ref
-                held.append(argument)
-            request = executor_pb2.CreateCallRequest(
-                executor=self._executor,
-                function_ref=function.reference,
-                argument_ref=argument,
-            )
-            result = self._ask(self._stub.CreateCall, request).value_ref
-            held.append(result)
-            request = executor_pb2.ComputeRequest(executor=self._executor, value_ref=result)
-            answer = self._ask(self._stub.Compute, request)
-        finally:
-            self.dispose(*held)
-        return [
-            tff.framework.deserialize_value(e.value)[0] for e in answer.value.struct.element
-        ]
-
-    def dispose(self, *references: executor_pb2.ValueRef) -> None:
-        """Lets the worker forget values; no error if it is gone itself."""
-        request = executor_pb2.DisposeRequest(executor=self._executor, value_ref=references)
-        if references and not self._closed.is_set():
-            with contextlib.suppress(grpc.RpcError, ValueError):
-                self._stub.Dispose(request, timeout=self._timeout_s)
-
-    def close(self) -> None:
-        """Ends the connection; calls that wait for an answer fail at once."""
-        self._closed.set()
-        self._channel.close()
-
-    def _create(self, request):
-        return Value(self, self._ask(self._stub.CreateValue, request).value_ref)
-
-    def _ask(self, rpc, request):
-        """Calls without a deadline: `_watch` cuts it off if the worker falls silent."""
-        if self._closed.is_set():
-            raise WorkerLostError(f'worker {self.address} {self.lost or "is closed"}')
-        try:
-            timeout = None if self.cores else self._timeout_s
-            return rpc(request, timeout=timeout)
-        except grpc.RpcError as error:
-            text = ' '.join((error.details() or '').split())
-            if error.code() not in _LOST:
-                raise RuntimeError(f'worker {self.address}: {text}') from error
-            self._lose(f'was lost ({error.code().name}: {text})')
-        except ValueError as error:
-            # What gRPC raises for a channel that is closed in this moment.
-            self._lose(f'was lost ({error})')
-        raise WorkerLostError(f'worker {self.address} {self.lost}')
-
-    def _lose(self, reason):
-        if not self._closed.is_set():
-            self.lost = self.lost or reason
-        self.close()
-
-    def _watch(self):
+    def _watch(self) -> None:
         """Asks for a sign of life while the worker computes.
 
         A dead host or cut cable answers nothing at all, and a stopped process leaves
@@ -221,31 +99,14 @@ class RemoteWorker:
             except grpc.RpcError as error:
                 if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                     self._lose(f'did not answer for {self._timeout_s:g} s')
-                elif error.code() in _LOST:
+                elif error.code() in connection.LOST:
                     self._lose(f'was lost ({error.code().name})')
             except ValueError:
                 return
 
 
-def _write(array, message):
-    """Fills in an executor_pb2.Value in place.
-
-    As TFF does it, but that copies a tensor once for every message around it: a
-    ResNet-50 took seconds.
-    """
-    # Also the representation of scalars, and of the type of others.
-    scalar = array if array.ndim == 0 else np.zeros([], array.dtype)
-    proto, _ = tff.framework.serialize_value(scalar[()], tff.TensorType(array.dtype.type))
-    if array.ndim == 0:
-        message.CopyFrom(proto)
-        return
-    message.array.dtype = proto.array.dtype
-    message.array.shape.dim.extend(array.shape)
-    message.array.content = array.tobytes()
-
-
 @tff.tensorflow.computation
-def _command_line():
+def _command_line() -> tuple[tf.Tensor]:
     # Its own arguments, as the kernel shows them to the worker itself.
     lines = tf.data.TextLineDataset('/proc/self/cmdline')
     return (lines.reduce(tf.constant(''), lambda text, line: text + line),)
@@ -272,11 +133,13 @@ def connect_all(addresses: Sequence[str], timeout_s: float) -> list[RemoteWorker
     return workers
 
 
-def run_on_each(workers: Sequence[RemoteWorker], do) -> list[Exception]:
+def run_on_each(
+    workers: Sequence[RemoteWorker], do: Callable[[RemoteWorker], None]
+) -> list[Exception]:
     """Calls `do(worker)` for all at the same time; returns what they raised."""
-    errors = []
+    errors: list[Exception] = []
 
-    def run(worker):
+    def run(worker: RemoteWorker) -> None:
         try:
             do(worker)
         except (RuntimeError, ValueError) as error:

@@ -1,25 +1,16 @@
 """TFF's local runtime on a worker of our own; see `worker_process`."""
 
 import atexit
+from collections.abc import Mapping
 import functools
-from typing import Optional
+from types import TracebackType
+from typing import Any, Optional
 
-import grpc
 import tensorflow_federated as tff
-from tensorflow_federated.proto.v0 import executor_pb2_grpc
 
+from dp_fedemb.engines import connection as connection_lib
+from dp_fedemb.engines import executor
 from dp_fedemb.engines import worker_process
-
-# Protocol buffers end at 2 GiB.
-_MAX_MESSAGE_BYTES = 2**31 - 1
-CHANNEL_OPTIONS = [
-    ('grpc.max_receive_message_length', _MAX_MESSAGE_BYTES),
-    ('grpc.max_send_message_length', _MAX_MESSAGE_BYTES),
-    # Shorter than the default's second, doubled with every attempt.
-    ('grpc.initial_reconnect_backoff_ms', 100),
-    # Never through a proxy of the environment.
-    ('grpc.enable_http_proxy', 0),
-]
 
 default_parallelism = worker_process.available_cores
 
@@ -51,91 +42,43 @@ class LocalRuntime:
         self.client_parallelism = client_parallelism or default_parallelism()
         self._intra_op_threads = intra_op_threads
         self._timeout_s = timeout_s
-        self._worker = None
+        self._worker: Optional[worker_process.WorkerProcess] = None
 
     @property
     def worker_pids(self) -> list[int]:
         """Process numbers of the workers that this runtime owns."""
         return [self._worker.pid] if self._worker else []
 
-    def create_executor(self, num_clients: int) -> tff.framework.RemoteExecutor:
+    def create_executor(self, num_clients: int) -> executor.Executor:
         """Returns an executor on the worker for so many clients; enter before."""
-        return _executor(self._stub, {tff.CLIENTS: num_clients})
+        return executor.Executor(self._connection, num_clients)
 
     def __enter__(self) -> 'LocalRuntime':
         worker = worker_process.WorkerProcess(self.client_parallelism, self._intra_op_threads)
         try:
             worker.wait_until_listening(self._timeout_s)
-            self._channel = grpc.insecure_channel(f'localhost:{worker.port}', CHANNEL_OPTIONS)
-            self._stub = _WorkerStub(self._channel, worker)
+            self._connection = connection_lib.Connection(
+                f'localhost:{worker.port}', self._timeout_s, worker
+            )
             self._previous = tff.framework.get_context_stack().current
-            tff.framework.set_default_context(_sync_context(self._stub))
+            tff.framework.set_default_context(_sync_context(self._connection))
         except BaseException:
             worker.stop()
             raise
         self._worker = worker
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
         worker, self._worker = self._worker, None
         tff.framework.set_default_context(self._previous)
         # The worker first: what still waits for its answer then fails instead of hanging.
         worker.stop()
-        self._channel.close()
-
-
-class _WorkerStub(tff.framework.RemoteExecutorStub):
-    """TFF's own stub, but a worker that died is an error and not tried again for ever."""
-
-    def __init__(self, channel, worker):
-        self._stub = executor_pb2_grpc.ExecutorGroupStub(channel)
-        self._worker = worker
-
-    def get_executor(self, request):
-        return self._ask(self._stub.GetExecutor, request)
-
-    def create_value(self, request):
-        return self._ask(self._stub.CreateValue, request)
-
-    def create_struct(self, request):
-        return self._ask(self._stub.CreateStruct, request)
-
-    def create_selection(self, request):
-        return self._ask(self._stub.CreateSelection, request)
-
-    def create_call(self, request):
-        return self._ask(self._stub.CreateCall, request)
-
-    def compute(self, request):
-        return self._ask(self._stub.Compute, request)
-
-    def dispose(self, request):
-        return self._forget(self._stub.Dispose, request)
-
-    def dispose_executor(self, request):
-        return self._forget(self._stub.DisposeExecutor, request)
-
-    @property
-    def is_ready(self):
-        return self._worker.poll() is None
-
-    def _ask(self, rpc, request):
-        try:
-            return rpc(request)
-        except grpc.RpcError as error:
-            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-                self._worker.check_alive(patience_s=1.0)
-            raise
-        except ValueError as error:
-            # What gRPC raises for a closed channel.
-            raise RuntimeError('the runtime was left') from error
-
-    def _forget(self, rpc, request):
-        # Called by the garbage collector too, perhaps after the end of the worker.
-        try:
-            return rpc(request)
-        except (grpc.RpcError, ValueError):
-            return None
+        self._connection.close()
 
 
 class _KeepingExecutor(tff.framework.RemoteExecutor):
@@ -144,11 +87,11 @@ class _KeepingExecutor(tff.framework.RemoteExecutor):
     TFF serializes and sends it, and the worker takes it apart, in every round.
     """
 
-    def __init__(self, *arguments, **options):
+    def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
-        self._kept = {}
+        self._kept: dict[int, Any] = {}
 
-    async def create_value(self, value, type_spec=None):
+    async def create_value(self, value: Any, type_spec: Any = None) -> Any:
         if not isinstance(value, tff.framework.ConcreteComputation):
             return await super().create_value(value, type_spec)
         # The computation is held too, so that its id stays its own.
@@ -156,22 +99,26 @@ class _KeepingExecutor(tff.framework.RemoteExecutor):
             self._kept[id(value)] = value, await super().create_value(value, type_spec)
         return self._kept[id(value)][1]
 
-    def close(self):
+    def close(self) -> None:
         self._kept.clear()
         super().close()
 
 
-def _executor(stub, cardinalities):
+def _executor(
+    connection: Optional[connection_lib.Connection], cardinalities: Mapping[Any, int]
+) -> _KeepingExecutor:
     # Values are freed one by one: a batch of states and updates is memory.
-    executor = _KeepingExecutor(stub, dispose_batch_size=1)
-    executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
-    return executor
+    created = _KeepingExecutor(connection, dispose_batch_size=1)
+    created.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
+    return created
 
 
-def _sync_context(stub):
+def _sync_context(
+    connection: Optional[connection_lib.Connection],
+) -> tff.framework.SyncExecutionContext:
     return tff.framework.SyncExecutionContext(
         executor_fn=tff.framework.ResourceManagingExecutorFactory(
-            functools.partial(_executor, stub)
+            functools.partial(_executor, connection)
         ),
         compiler_fn=tff.backends.native.desugar_and_transform_to_native,
         transform_args=tff.tensorflow.transform_args,
@@ -180,7 +127,7 @@ def _sync_context(stub):
 
 
 @atexit.register
-def _drop_stock_context():
+def _drop_stock_context() -> None:
     # TFF's own default context would print an AttributeError when it is torn down after
     # the modules that it needs.
     tff.framework.set_default_context(_sync_context(None))

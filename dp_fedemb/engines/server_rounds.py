@@ -1,18 +1,20 @@
-"""The server's half of a round as plain TensorFlow, without TFF's runtime.
+"""The server's half of a round, on the driver, whatever runs the shards.
 
-Built from the same functions as the TFF process (the query, the server optimizer),
-with the same state, so both give the same result. Where the shards run, in threads of
-this process or on other machines, is the subclass's affair.
+Built from the same functions as the process of `learning.build_dp_fedemb` (the query,
+the server optimizer), with the same state, so both give the same result. Where the
+shards run, on TFF's worker, in threads or on other machines, is the subclass's affair.
 """
 
 import abc
 import collections
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
+from dp_fedemb.engines import engine
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import schedules
 from dp_fedemb.models import embedding_model
@@ -53,10 +55,19 @@ class ServerRounds(abc.ABC):
             config.learning_rate * learning_rate_schedule(round_num), tf.float32
         )
         self._server = tf.function(self._server_step)
+        self._add = tf.function(
+            lambda partials: tf.nest.map_structure(lambda *parts: tf.add_n(parts), *partials)
+        )
 
     @abc.abstractmethod
-    def _partial_sums(self, weights: Any, params: Any, rate: tf.Tensor, shards: list) -> list:
-        """Returns what `ShardWork.run` returns, one entry per shard and in their order."""
+    def _sum(
+        self, weights: Any, params: Any, rate: tf.Tensor, shards: Sequence[engine.Descriptor]
+    ) -> Any:
+        """Returns what `ShardWork.run` returns, summed over the shards."""
+
+    def _added(self, partials: Sequence[Any]) -> Any:
+        """Returns the sum of partial sums, in their order."""
+        return self._add(list(partials))
 
     def initialize(self) -> Any:
         """Returns the state before the first round."""
@@ -81,14 +92,16 @@ class ServerRounds(abc.ABC):
         )
 
     def send(self, state: Any) -> Any:
-        """Returns the state, which is here already (see `engines.tff_engine`)."""
+        """Returns the state, which is here already."""
         return state
 
     def fetch(self, state: Any) -> Any:
         """Returns the state, which is here already."""
         return state
 
-    def next(self, state: Any, shards: list) -> tff.learning.templates.LearningProcessOutput:
+    def next(
+        self, state: Any, shards: Sequence[engine.Descriptor]
+    ) -> tff.learning.templates.LearningProcessOutput:
         """Runs one round.
 
         Args:
@@ -108,9 +121,9 @@ class ServerRounds(abc.ABC):
         )
         params = self._query.derive_sample_params(state.aggregator)
         rate = self._rate_at(state.client_work)
-        partials = self._partial_sums(weights, params, rate, shards)
-        trainable, query_state, optimizer_state, non_finite, measurements = self._server(
-            partials, state.aggregator, state.finalizer, weights.trainable
+        total, measurements = self._sum(weights, params, rate, shards)
+        trainable, query_state, optimizer_state, non_finite = self._server(
+            total, state.aggregator, state.finalizer, weights.trainable
         )
         new_state = tff.learning.templates.LearningAlgorithmState(
             global_model_weights=tff.learning.models.ModelWeights(
@@ -128,8 +141,10 @@ class ServerRounds(abc.ABC):
         )
         return tff.learning.templates.LearningProcessOutput(new_state, metrics)
 
-    def _server_step(self, partials, query_state, optimizer_state, weights):
-        total, measurements = tf.nest.map_structure(lambda *parts: tf.add_n(parts), *partials)
+    def _server_step(
+        self, total: Any, query_state: Any, optimizer_state: Any, weights: Any
+    ) -> tuple[Any, Any, Any, tf.Tensor]:
+        """Returns the new weights and states, and whether the update was not finite."""
         update, new_query_state, _ = self._query.get_noised_result(total, query_state)
         new_state, new_weights = self._optimizer.next(optimizer_state, weights, update)
         reject, rejected = tff.learning.templates.reject_non_finite_update(
@@ -141,5 +156,4 @@ class ServerRounds(abc.ABC):
             new_query_state,
             tf.nest.map_structure(keep, optimizer_state, new_state),
             rejected['update_non_finite'],
-            measurements,
         )

@@ -1,136 +1,89 @@
-"""Rounds through TFF, with the interface that the in-process engine has too."""
+"""The clients' half of a round as a TFF computation, on the worker of a `LocalRuntime`."""
 
-import asyncio
-import collections
+from collections.abc import Callable, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from dp_fedemb.data import virtual_clients
+from dp_fedemb.engines import engine
 from dp_fedemb.engines import runtime as runtime_lib
+from dp_fedemb.engines import server_rounds
+from dp_fedemb.engines import shard_computation
+from dp_fedemb.learning import client_config
+from dp_fedemb.models import embedding_model
 
 
-class KeptState:
-    """A state that the worker keeps until nobody refers to it any more."""
+class TffEngine(server_rounds.ServerRounds):
+    """Runs the rounds of `build_dp_fedemb`, a TFF client for every shard.
 
-    def __init__(self, value):
-        self.value = value
-
-
-class TffEngine:
-    """Runs a `build_dp_fedemb` process on a `LocalRuntime`, which keeps the state.
-
-    Calling the process would take the state apart and send it to the driver and back in
-    every round: with the 24.6 million weights of a ResNet-50 that was 8 s. Here only
-    descriptors (row numbers, labels, seeds) go to the worker and metrics come back.
+    The worker broadcasts the weights, maps the shards and sums over the clients; the
+    server's half is the driver's, which alone knows the key of the noise.
     """
 
     def __init__(
         self,
-        process: tff.learning.templates.LearningProcess,
         runtime: runtime_lib.LocalRuntime,
-        num_shards: int | None = None,
+        model: embedding_model.EmbeddingModel,
+        config: client_config.ClientConfig,
+        *,
+        reader: Callable[..., virtual_clients.Shard],
+        num_shards: Optional[int] = None,
+        **options: Any,
     ):
-        """Wraps a process.
+        """Sends the clients' computation to the worker.
 
         Args:
-            process: built with `query`, so that a client is a shard, and with `reader`.
             runtime: entered already.
+            model: as in `build_dp_fedemb`.
+            config: as in `build_dp_fedemb`.
+            reader: as in `build_dp_fedemb`.
             num_shards: shards per round; one for each client that the runtime runs at
                 the same time by default.
+            **options: of `ServerRounds`.
         """
-        self.num_shards = num_shards or runtime.client_parallelism
-        self._process = process
-        self._executor = runtime.create_executor(self.num_shards)
-        self._next_fn = tff.backends.native.desugar_and_transform_to_native(
-            _with_new_state(process.next)
+        num_shards = num_shards or runtime.client_parallelism
+        super().__init__(model, config, num_shards=num_shards, **options)
+        self._work = shard_computation.build(
+            model, config, self._query, reader, self._raw_metrics
         )
+        computation = build_sum_over_shards(self._work)
+        self._public_type, self._shards_type = computation.type_signature.parameter
+        self._executor = runtime.create_executor(num_shards)
+        self._function = self._executor.create_function(computation)
         # The driver's main thread must stay free to be interrupted.
         self._pool = futures.ThreadPoolExecutor(1)
 
-    def initialize(self) -> Any:
-        """Returns the state before the first round, NumPy leaves."""
-        return self._process.initialize()
+    def _sum(
+        self, weights: Any, params: Any, rate: tf.Tensor, shards: Sequence[engine.Descriptor]
+    ) -> Any:
+        public = shard_computation.flatten_public(weights, params, rate)
+        flat_shards = [shard_computation.flatten_shard(shard) for shard in shards]
 
-    def set_model_weights(self, state: Any, weights: tff.learning.models.ModelWeights) -> Any:
-        """Returns the state with other weights; `state` as `fetch` returns it."""
-        return self._process.set_model_weights(state, weights)
+        def run() -> list[Any]:
+            at_server = self._executor.create_at_server(public, self._public_type)
+            at_clients = self._executor.create_at_clients(flat_shards, self._shards_type)
+            try:
+                return self._executor.call(self._function, [at_server, at_clients])
+            finally:
+                at_server.free()
+                at_clients.free()
 
-    def next(self, state: Any, shards: list) -> tff.learning.templates.LearningProcessOutput:
-        """Runs one round.
+        return self._work.pack(self._pool.submit(run).result())
 
-        Args:
-            state: as returned by `initialize`, `fetch` or the round before.
-            shards: `num_shards` descriptors.
 
-        Returns:
-            The state, which the worker keeps (`fetch` brings it), and the metrics.
-        """
-        return self._wait(self._next(state, shards))
+def build_sum_over_shards(work: shard_computation.ShardComputation) -> tff.Computation:
+    """Returns the federated computation (public@SERVER, {shard}@CLIENTS) -> sum@SERVER."""
 
-    def send(self, state: Any) -> Any:
-        """Returns the state on the worker; `next` does this with any other."""
-        return self._wait(self._send(state))
-
-    def fetch(self, state: Any) -> Any:
-        """Returns the state with NumPy leaves, from the worker if it is there."""
-        if not isinstance(state, KeptState):
-            return state
-        return self._wait(
-            _computed(state.value, self._process.next.type_signature.parameter[0])
+    @tff.federated_computation(
+        tff.FederatedType(work.public_type, tff.SERVER),
+        tff.FederatedType(work.shard_type, tff.CLIENTS),
+    )
+    def sum_over_shards(public: tff.Value, shards: tff.Value) -> tff.Value:
+        return tff.federated_sum(
+            tff.federated_map(work.run, (tff.federated_broadcast(public), shards))
         )
 
-    def _wait(self, coroutine):
-        return self._pool.submit(asyncio.run, coroutine).result()
-
-    async def _send(self, state):
-        if isinstance(state, KeptState):
-            return state
-        state_type = self._process.next.type_signature.parameter[0]
-        state = tff.tensorflow.transform_args(state)
-        return KeptState(await self._executor.create_value(state, state_type))
-
-    async def _next(self, state, shards):
-        signature = self._process.next.type_signature
-        data_type = signature.parameter[1]
-        # The executor sends a computation once and keeps it.
-        function = await self._executor.create_value(self._next_fn)
-        state = (await self._send(state)).value
-        data = await self._executor.create_value(shards, data_type)
-        argument = await self._executor.create_struct(
-            collections.OrderedDict(state=state, data=data)
-        )
-        output = await self._executor.create_call(function, argument)
-        new_state = KeptState(await self._executor.create_selection(output, 0))
-        metrics = await self._executor.create_selection(output, 1)
-        return tff.learning.templates.LearningProcessOutput(
-            new_state, await _computed(metrics, signature.result.metrics)
-        )
-
-
-def _with_new_state(next_fn):
-    """The same round, but no part of its state is that of the state before.
-
-    Processes pass parts through, and a worker that keeps a state then keeps the one
-    before it, and so all of them.
-    """
-    state_type, data_type = next_fn.type_signature.parameter
-
-    @tff.tensorflow.computation(state_type.member)
-    def made_anew(state):
-        return tf.nest.map_structure(tf.identity, state)
-
-    @tff.federated_computation(state_type, data_type)
-    def next_with_new_state(state, data):
-        output = next_fn(state, data)
-        return tff.learning.templates.LearningProcessOutput(
-            tff.federated_map(made_anew, output.state), output.metrics
-        )
-
-    return next_with_new_state
-
-
-async def _computed(value, type_spec):
-    # With the containers of the process, which the worker does not know of.
-    return tff.types.type_to_py_container(await value.compute(), type_spec)
+    return sum_over_shards

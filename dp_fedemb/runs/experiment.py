@@ -13,7 +13,6 @@ from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import in_process
-from dp_fedemb.learning import process as process_lib
 from dp_fedemb.learning import schedules
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import full_model
@@ -173,10 +172,9 @@ class Experiment:
             )
         else:
             with runtime_lib.LocalRuntime(parallelism, settings.intra_op_threads) as runtime:
-                process = process_lib.build_dp_fedemb(
-                    model, settings.client, reader=reader, **options
+                yield engine_lib.TffEngine(
+                    runtime, model, settings.client, reader=reader, **options
                 )
-                yield engine_lib.TffEngine(process, runtime)
 
 
 def _default_engine():

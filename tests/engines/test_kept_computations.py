@@ -3,19 +3,20 @@
 import numpy as np
 import tensorflow_federated as tff
 
+from dp_fedemb.engines import connection
 from dp_fedemb.engines import runtime
 
 
 def test_a_computation_is_sent_once_and_each_argument_every_time(monkeypatch):
     sent = []
-    ask = runtime._WorkerStub._ask
+    ask = connection.Connection._ask
 
-    def counted(stub, rpc, request):
+    def counted(self, rpc, request):
         if type(request).__name__ == 'CreateValueRequest':
             sent.append(request.value.WhichOneof('value'))
-        return ask(stub, rpc, request)
+        return ask(self, rpc, request)
 
-    monkeypatch.setattr(runtime._WorkerStub, '_ask', counted)
+    monkeypatch.setattr(connection.Connection, '_ask', counted)
 
     @tff.tensorflow.computation(np.int32)
     def increase(x):

@@ -182,7 +182,7 @@ def test_error_of_a_computation_names_the_worker(worker_pair):
     with connected(worker_pair) as remote:
         worker = remote.workers[0]
         with pytest.raises(RuntimeError, match=f'worker {worker.address}: .*/no/such/file'):
-            worker.call(worker.create_function(fail), [])
+            worker.executor.call(worker.executor.create_function(fail), [])
         assert worker.lost is None
 
 

@@ -1,5 +1,6 @@
-"""TFF's rounds with the state kept on the worker: the same rounds, and little crosses."""
+"""Rounds on TFF's worker: the same as elsewhere, and little crosses."""
 
+import collections
 import os
 import pathlib
 
@@ -12,8 +13,8 @@ from dp_fedemb import aggregation
 from dp_fedemb import models
 from dp_fedemb import privacy
 from dp_fedemb.data import virtual_clients
+from dp_fedemb.engines import connection
 from dp_fedemb.engines import in_process
-from dp_fedemb.engines import runtime as runtime_lib
 from dp_fedemb.engines import tff_engine as engine_lib
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import process as process_lib
@@ -63,8 +64,7 @@ def options(store):
 
 @pytest.fixture
 def engine(tff_runtime, options):
-    process = process_lib.build_dp_fedemb(MODEL, CONFIG, **options)
-    return engine_lib.TffEngine(process, tff_runtime, num_shards=2)
+    return engine_lib.TffEngine(tff_runtime, MODEL, CONFIG, num_shards=2, **options)
 
 
 def leaves(state):
@@ -90,7 +90,78 @@ def test_same_as_in_process(engine, options, shards):
             np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
 
 
-def test_an_aggregator_of_ones_own_reads_the_same_store(tff_runtime, options, store, shards):
+def test_a_fetched_state_goes_on_in_the_same_way(engine, shards):
+    kept, fetched = run(engine, shards), run(engine, shards, change=engine.fetch)
+    for one, two in zip(leaves(kept), leaves(fetched), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_round_may_be_run_again(engine, shards):
+    # What is kept is not used up, so a profile or a retry begins from the same state.
+    state = engine.send(engine.initialize())
+    first, second = (engine.fetch(engine.next(state, shards[0]).state) for _ in range(2))
+    for one, two in zip(leaves(first), leaves(second), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_round_sends_weights_and_descriptors_and_brings_the_sum(engine, shards, monkeypatch):
+    state = engine.next(engine.initialize(), shards[0]).state
+    asked = collections.Counter()
+    original = connection.Connection._ask
+
+    def counted(self, rpc, request):
+        response = original(self, rpc, request)
+        asked[type(request).__name__] += 1
+        asked['sent'] += request.ByteSize()
+        asked['brought'] += response.ByteSize()
+        return response
+
+    monkeypatch.setattr(connection.Connection, '_ask', counted)
+    engine.next(state, shards[1])
+    model_size = 4 * sum(np.size(weight) for weight in MODEL.initial_weights(SEED)[0])
+    # Neither the computation again, nor an image, nor the optimizer's momentum.
+    assert asked['CreateValueRequest'] == 2
+    assert model_size < asked['sent'] < model_size + 6_000
+    assert model_size < asked['brought'] < model_size + 6_000
+
+
+def test_the_worker_keeps_nothing_of_rounds_gone_by(tff_runtime, options):
+    layers = tf.keras.layers
+    build = lambda: tf.keras.Sequential(
+        [tf.keras.Input(SHAPE), layers.Flatten(), layers.Dense(8_000)]
+    )
+    model = models.EmbeddingModel(build, SHAPE, 8_000, models.HEADS['linear']())
+    engine = engine_lib.TffEngine(tff_runtime, model, CONFIG, num_shards=2, **options)
+    state, nobody = engine.initialize(), [virtual_clients.empty_shard()] * 2
+    [pid] = tff_runtime.worker_pids
+    resident = {}
+    for number in range(1, 41):
+        state = engine.next(state, nobody).state
+        if number in (10, 40):
+            pages = pathlib.Path(f'/proc/{pid}/statm').read_text().split()[1]
+            resident[number] = int(pages) * os.sysconf('SC_PAGESIZE') / 2**20
+    # The weights are 1.1 MiB, and each of 30 would come with its partial sums.
+    assert resident[40] - resident[10] < 15
+
+
+def test_same_as_the_learning_process(engine, options, shards):
+    """Which TFF's own context runs, its state going to and fro."""
+    process = process_lib.build_dp_fedemb(MODEL, CONFIG, **options)
+    for found, expected in zip(run(engine, shards), run(Called(process), shards), strict=True):
+        tf.nest.assert_same_structure(found, expected)
+        for one, two in zip(leaves(found), leaves(expected), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+class Called:
+    """A process where an engine is expected."""
+
+    def __init__(self, process):
+        self.initialize, self.next = process.initialize, process.next
+        self.set_model_weights, self.fetch = process.set_model_weights, lambda state: state
+
+
+def test_an_aggregator_of_ones_own_reads_the_same_store(engine, options, store, shards):
     del options['query']
     process = process_lib.build_dp_fedemb(
         MODEL,
@@ -106,79 +177,10 @@ def test_an_aggregator_of_ones_own_reads_the_same_store(tff_runtime, options, st
         )
         for number in range(ROUNDS)
     ]
-    engine = engine_lib.TffEngine(process, tff_runtime, num_shards=len(single[0]))
-    sharded = in_process.InProcessEngine(
-        MODEL, CONFIG, num_shards=2, query=aggregation.build_query(PLAN, SEED), **options
-    )
-    for found, expected in zip(run(engine, single), run(sharded, shards), strict=True):
+    for found, expected in zip(run(Called(process), single), run(engine, shards), strict=True):
         for one, two in zip(
             found.global_model_weights.trainable,
             expected.global_model_weights.trainable,
             strict=True,
         ):
             np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
-
-
-def test_a_fetched_state_goes_on_in_the_same_way(engine, shards):
-    kept, fetched = run(engine, shards), run(engine, shards, change=engine.fetch)
-    for one, two in zip(leaves(kept), leaves(fetched), strict=True):
-        np.testing.assert_array_equal(one, two)
-
-
-def test_a_round_may_be_run_again(engine, shards):
-    # What is kept is not used up, so a profile or a retry begins from the same state.
-    state = engine.send(engine.initialize())
-    first, second = (engine.fetch(engine.next(state, shards[0]).state) for _ in range(2))
-    for one, two in zip(leaves(first), leaves(second), strict=True):
-        np.testing.assert_array_equal(one, two)
-
-
-def test_a_round_sends_descriptors_and_brings_metrics(engine, shards, monkeypatch):
-    state = engine.next(engine.initialize(), shards[0]).state
-    sizes = []
-    original = runtime_lib._WorkerStub._ask
-
-    def counted(stub, rpc, request):
-        response = original(stub, rpc, request)
-        sizes.extend([request.ByteSize(), response.ByteSize()])
-        return response
-
-    monkeypatch.setattr(runtime_lib._WorkerStub, '_ask', counted)
-    output = engine.next(state, shards[1])
-    assert isinstance(output.state, engine_lib.KeptState)
-    model_size = 4 * sum(np.size(weight) for weight in MODEL.initial_weights(SEED)[0])
-    # Numbers of rows, labels and keys of a few users; no weight.
-    assert 0 < sum(sizes) < 6_000 < model_size
-    fetched_before = len(sizes)
-    engine.fetch(output.state)
-    assert sum(sizes[fetched_before:]) > 2 * model_size
-
-
-@pytest.mark.parametrize('path', ['query', 'model_aggregator'])
-def test_the_worker_does_not_keep_the_states_of_rounds_gone_by(path, tff_runtime, store):
-    layers = tf.keras.layers
-    build = lambda: tf.keras.Sequential(
-        [tf.keras.Input(SHAPE), layers.Flatten(), layers.Dense(8_000)]
-    )
-    model = models.EmbeddingModel(build, SHAPE, 8_000, models.HEADS['linear']())
-    build_part = {
-        'query': aggregation.build_query,
-        'model_aggregator': aggregation.build_aggregation_factory,
-    }[path]
-    process = process_lib.build_dp_fedemb(
-        model,
-        CONFIG,
-        reader=virtual_clients.build_reader(store),
-        **{path: build_part(PLAN, SEED)},
-    )
-    engine = engine_lib.TffEngine(process, tff_runtime, num_shards=2)
-    state, nobody = engine.initialize(), [virtual_clients.empty_shard()] * 2
-    [pid] = tff_runtime.worker_pids
-    resident = {}
-    for number in range(1, 41):
-        state = engine.next(state, nobody).state
-        if number in (10, 40):
-            pages = pathlib.Path(f'/proc/{pid}/statm').read_text().split()[1]
-            resident[number] = int(pages) * os.sysconf('SC_PAGESIZE') / 2**20
-    # One state is 1.1 MiB, and each of 30 would come with its partial sums.
-    assert resident[40] - resident[10] < 15
