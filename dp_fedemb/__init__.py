@@ -34,6 +34,7 @@ _NAMES = {
     'LocalRuntime': 'dp_fedemb.engines.runtime',
     'PartialAggregationFactory': 'dp_fedemb.aggregation.partial',
     'PrivacyPlan': 'dp_fedemb.privacy',
+    'PrivateRun': 'dp_fedemb.privacy',
     'ServingModel': 'dp_fedemb.models',
     'UserStore': 'dp_fedemb.data',
     'UserStoreWriter': 'dp_fedemb.data',

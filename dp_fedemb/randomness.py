@@ -37,6 +37,11 @@ def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=_words(seed, purpose, indices)[:2]))
 
 
+def key(seed: int, purpose: str, *indices: int) -> bytes:
+    """Returns 32 bytes, a key of its own for the same arguments; see `generator`."""
+    return _words(seed, purpose, indices).tobytes()
+
+
 def tf_seed(seed: int, purpose: str, *indices: int) -> np.ndarray:
     """Returns int64 [2], a key for TensorFlow's stateless generators."""
     return _words(seed, purpose, indices)[:2].view(np.int64).copy()

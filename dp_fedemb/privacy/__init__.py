@@ -13,6 +13,7 @@ from dp_fedemb.privacy.mechanisms import NoPrivacy
 from dp_fedemb.privacy.mechanisms import Tree
 from dp_fedemb.privacy.mechanisms import TreeAdaptive
 from dp_fedemb.privacy.plan import PrivacyPlan
+from dp_fedemb.privacy.private_run import PrivateRun
 from dp_fedemb.privacy.reporting.statement_text import headline as statement_headline
 from dp_fedemb.privacy.reporting.statement_text import text as statement_text
 from dp_fedemb.privacy.sampling import Cohort
