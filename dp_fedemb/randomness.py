@@ -16,11 +16,16 @@ def new_secret_seed() -> int:
     return secrets.randbits(128)
 
 
-def _words(seed: int, purpose: str, indices: tuple[int, ...]) -> np.ndarray:
+def key(seed: int, purpose: str, *indices: int) -> bytes:
+    """Returns 32 bytes that only one purpose with these indices has.
+
+    Raises:
+        ValueError: for a negative seed.
+    """
     if seed < 0:
         raise ValueError(f'seed={seed}: expected an integer of at least 0')
     text = '/'.join([str(seed), purpose, *map(str, indices)])
-    return np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint64)
+    return hashlib.sha256(text.encode()).digest()
 
 
 def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
@@ -34,14 +39,10 @@ def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
     Raises:
         ValueError: for a negative seed.
     """
-    return np.random.Generator(np.random.Philox(key=_words(seed, purpose, indices)[:2]))
-
-
-def key(seed: int, purpose: str, *indices: int) -> bytes:
-    """Returns 32 bytes, a key of its own for the same arguments; see `generator`."""
-    return _words(seed, purpose, indices).tobytes()
+    words = np.frombuffer(key(seed, purpose, *indices), np.uint64)
+    return np.random.Generator(np.random.Philox(key=words[:2]))
 
 
 def tf_seed(seed: int, purpose: str, *indices: int) -> np.ndarray:
     """Returns int64 [2], a key for TensorFlow's stateless generators."""
-    return _words(seed, purpose, indices)[:2].view(np.int64).copy()
+    return np.frombuffer(key(seed, purpose, *indices), np.int64)[:2].copy()

@@ -1,77 +1,138 @@
-"""A plan and a secret seed as one object, which everything secret of a run comes from.
+"""The private run: a plan and the secret seed, one object that draws everything.
 
-Whoever samples, noises, starts heads or weights asks the run, so that no path can
-sample by one plan or seed and noise by another.
+Whoever samples by one plan or seed and noises by another has no guarantee. So the
+cohort, the noise, the heads and the weights of a run all come from here.
 """
 
-import dataclasses
-from typing import Optional
+import numbers
+from typing import Any, NoReturn, Optional
 
 import numpy as np
 
 from dp_fedemb import randomness
+from dp_fedemb import validate
 from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import sampling
 
 
-@dataclasses.dataclass(frozen=True)
 class PrivateRun:
-    """One run of a plan: its cohorts, and the keys of its noise, heads and weights.
+    """Hands out a run's cohorts and keys; the seed is in no text of it.
 
-    Holds no state: a run that goes on at round t gets what one that was never
-    interrupted gets there.
+    Frozen, and a function of plan, seed and round: a run that goes on after a crash
+    gets the same as one that was never interrupted.
 
-    Attributes:
-        plan: what is sampled, clipped, noised and accounted.
-        secret_seed: at least 0; whoever knows it can subtract the noise. Not in the
-            run's `repr`.
+    >>> from dp_fedemb import privacy
+    >>> plan = privacy.PrivacyPlan(
+    ...     num_users=40, virtual_clients_per_round=2, users_per_virtual_client=2,
+    ...     rounds=3, mechanism=privacy.Gaussian(clip_norm=1.0, noise_multiplier=2.0))
+    >>> run = PrivateRun.start(plan)
+    >>> len(run.cohort(0).users), run.head_keys(0, count=2).shape
+    (2, (2, 2))
     """
 
-    plan: plan_lib.PrivacyPlan
-    secret_seed: int = dataclasses.field(repr=False)
+    __slots__ = ('_plan', '_secret_seed')
 
-    def __post_init__(self):
-        if not isinstance(self.secret_seed, int) or self.secret_seed < 0:
-            raise ValueError('secret_seed: expected an integer of at least 0')
+    def __init__(self, plan: plan_lib.PrivacyPlan, secret_seed: int) -> None:
+        """Makes the run of a known seed; `start` draws one.
+
+        Args:
+            plan: what is sampled, clipped and noised.
+            secret_seed: an integer of at least 0.
+
+        Raises:
+            ValueError: for another seed; the message does not name it.
+        """
+        if not isinstance(secret_seed, numbers.Integral) or secret_seed < 0:
+            raise ValueError(
+                'secret_seed: expected an integer of at least 0; leave it out to get one from'
+                ' the operating system'
+            )
+        object.__setattr__(self, '_plan', plan)
+        object.__setattr__(self, '_secret_seed', int(secret_seed))
 
     @classmethod
     def start(
         cls, plan: plan_lib.PrivacyPlan, secret_seed: Optional[int] = None
     ) -> 'PrivateRun':
-        """Returns a run whose seed is from the operating system unless it is given."""
+        """Returns the run of a seed; by default of a new one from the operating system."""
         if secret_seed is None:
             secret_seed = randomness.new_secret_seed()
         return cls(plan, secret_seed)
 
-    def cohort(self, round_num: int) -> sampling.Cohort:
-        """Returns the users of a round, from 0, by virtual client."""
-        plan = self.plan
-        return plan.sampling.cohort(plan.population, self.secret_seed, round_num)
+    @property
+    def plan(self) -> plan_lib.PrivacyPlan:
+        """What is sampled, clipped and noised."""
+        return self._plan
 
-    def observed(self, rounds: int) -> sampling.Observed:
-        """Draws the cohorts of the first `rounds` rounds and measures participation."""
-        return self.plan.sampler(self.secret_seed).observed(rounds)
-
-    def noise_key(self, *indices: int) -> bytes:
-        """Returns the 32 bytes of a key for noise drawn by the driver.
-
-        Args:
-            *indices: what is drawn: the round, the attempt, a node of a tree and the
-                like; other indices, independent noise.
-        """
-        return randomness.key(self.secret_seed, 'noise', *indices)
-
-    def tf_noise_key(self) -> np.ndarray:
-        """Returns int64 [2], the key for noise drawn inside a TensorFlow graph."""
-        return randomness.tf_seed(self.secret_seed, 'noise')
-
-    def head_keys(self, round_num: int, count: int) -> np.ndarray:
-        """Returns int64 [count, 2], a key for each virtual client's head and batch order."""
-        generator = randomness.generator(self.secret_seed, 'virtual_clients', round_num)
-        int64 = np.iinfo(np.int64)
-        return generator.integers(int64.min, int64.max, size=(count, 2))
+    @property
+    def secret_seed(self) -> int:
+        """The seed, for checkpoints (mode 0600) alone."""
+        return self._secret_seed
 
     @property
     def weights_seed(self) -> int:
-        """Seed of the weights before training (`EmbeddingModel.initial_weights`)."""
-        return self.secret_seed
+        """Seed of fresh weights: as secret as the run's."""
+        return self._secret_seed
+
+    def cohort(self, round_num: int) -> sampling.Cohort:
+        """Returns who takes part in a round, from 0, and in which virtual client."""
+        return self.plan.sampling.cohort(self.plan.population, self._secret_seed, round_num)
+
+    def head_keys(self, round_num: int, count: int) -> np.ndarray:
+        """Returns int64 [count, 2], a key per virtual client for its head and its order."""
+        generator = randomness.generator(self._secret_seed, 'virtual_clients', round_num)
+        int64 = np.iinfo(np.int64)
+        return generator.integers(int64.min, int64.max, size=(count, 2))
+
+    def noise_key(self, *indices: int) -> bytes:
+        """Returns 32 bytes, the key of one draw of noise outside of a graph.
+
+        Args:
+            *indices: what the draw is for: round and attempt, or a tree's node. Each
+                may be used for one draw only.
+        """
+        return randomness.key(self._secret_seed, 'noise/key', *indices)
+
+    def tf_noise_key(self) -> np.ndarray:
+        """Returns int64 [2], the key of all noise that is drawn inside a graph."""
+        return randomness.tf_seed(self._secret_seed, 'noise')
+
+    def observed(self, rounds: int) -> sampling.Observed:
+        """Draws the cohorts of the first rounds and measures participation."""
+        validate.non_negative(rounds=rounds)
+        num_users = self.plan.num_users
+        last = np.full(num_users, -1)
+        times = np.zeros(num_users, np.int64)
+        separation = None
+        for round_num in range(rounds):
+            users = np.concatenate([np.zeros(0, np.int64), *self.cohort(round_num).users])
+            again = users[last[users] >= 0]
+            if len(again):
+                least = int(round_num - last[again].max())
+                separation = least if separation is None else min(separation, least)
+            last[users] = round_num
+            times[users] += 1
+        return sampling.Observed(rounds, separation, int(times.max()))
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f'{name}: a PrivateRun does not change; start another one')
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f'{name}: a PrivateRun does not change; start another one')
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            'a PrivateRun holds the secret seed and is not pickled; pass on its plan, or the'
+            ' keys that are needed'
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PrivateRun):
+            return NotImplemented
+        return (self._plan, self._secret_seed) == (other._plan, other._secret_seed)
+
+    def __hash__(self) -> int:
+        return hash((self._plan, self._secret_seed))
+
+    def __repr__(self) -> str:
+        return f'PrivateRun(plan={self.plan!r}, secret_seed=<hidden>)'
