@@ -13,6 +13,7 @@ import time
 import workloads
 
 from dp_fedemb import models
+from dp_fedemb import privacy
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import runtime
 
@@ -58,8 +59,8 @@ def _row(what, model, store, m, k, local):
         engine.next(state, empty)
         fixed = time.perf_counter() - start - whole
         start = time.perf_counter()
-        cohort = plan.sampler(workloads.SEED).cohort(number)
-        virtual_clients.assemble(store, cohort, workloads.SEED, number, engine.num_shards)
+        run = privacy.PrivateRun(plan, workloads.SEED)
+        virtual_clients.assemble(store, run, number, engine.num_shards)
         rows.append((examples, whole, fixed, time.perf_counter() - start))
     examples, whole, fixed, sampling = map(statistics.median, zip(*rows))
     print(

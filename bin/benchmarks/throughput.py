@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 import workloads
 
+from dp_fedemb import privacy
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import runtime
 
@@ -124,7 +125,7 @@ class StockTff:
 
     def __init__(self, model, store, m, k):
         plan = workloads.build_plan(store, m, k)
-        self._sampler, self._store, self._m = plan.sampler(workloads.SEED), store, m
+        self._run, self._store, self._m = privacy.PrivateRun(plan, workloads.SEED), store, m
 
         def batch(rows, labels):
             # Mapped in here: what a data set captures goes along by value, the whole file.
@@ -161,10 +162,7 @@ class StockTff:
         self._round = 0
 
     def __call__(self) -> int:
-        cohort = self._sampler.cohort(self._round)
-        clients = virtual_clients.assemble(
-            self._store, cohort, workloads.SEED, self._round, self._m
-        )
+        clients = virtual_clients.assemble(self._store, self._run, self._round, self._m)
         # The stock algorithm fails on labels beyond its head, so users wrap around.
         for client in clients:
             client['labels'] = client['labels'] % 8

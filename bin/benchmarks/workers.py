@@ -10,6 +10,7 @@ import tensorflow_federated as tff
 import workloads
 
 from dp_fedemb import aggregation
+from dp_fedemb import privacy
 from dp_fedemb.engines import remote_engine
 from dp_fedemb.engines import runtime
 from dp_fedemb.engines import worker_process
@@ -34,7 +35,9 @@ def main():
             model,
             workloads.config(),
             store,
-            query=aggregation.build_query(plan, workloads.SEED),
+            query=aggregation.build_query(
+                privacy.PrivateRun(plan, workloads.SEED), model.record_specs()
+            ),
             server_optimizer=tff.learning.optimizers.build_sgdm(1.0, 0.9),
         )
         rates = measuring.interleaved(

@@ -72,7 +72,7 @@ def build_engine(model, config, plan, store, local_runtime) -> engine_lib.TffEng
         local_runtime,
         model,
         config,
-        query=aggregation.build_query(plan, SEED),
+        query=aggregation.build_query(privacy.PrivateRun(plan, SEED), model.record_specs()),
         server_optimizer=tff.learning.optimizers.build_sgdm(1.0, 0.9),
         reader=virtual_clients.build_reader(store),
     )
@@ -83,7 +83,7 @@ class Rounds:
 
     def __init__(self, engine, plan, store, model):
         self._engine = engine
-        self._sampler = plan.sampler(SEED)
+        self._run = privacy.PrivateRun(plan, SEED)
         self._store = store
         self._pool = futures.ThreadPoolExecutor(1)
         self._round = 0
@@ -94,11 +94,7 @@ class Rounds:
 
     def _shards(self, round_num):
         return virtual_clients.assemble(
-            self._store,
-            self._sampler.cohort(round_num),
-            SEED,
-            round_num,
-            self._engine.num_shards,
+            self._store, self._run, round_num, self._engine.num_shards
         )
 
     def __call__(self) -> int:

@@ -90,6 +90,12 @@ def define_training() -> None:
         'fedemb: local heads, backbone aggregated. fedavg: baseline with one head over all'
         ' identities, aggregated and noised with the backbone.',
     )
+    flags.DEFINE_integer(
+        'label_buckets',
+        None,
+        "Public number of labels of fedavg's head; required for an epsilon. Identities are"
+        ' divided among them by a hash of their names.',
+    )
     flags.DEFINE_float('client_lr', 0.1, "The backbone's learning rate in local steps.")
     flags.DEFINE_string(
         'client_lr_schedule', 'constant', 'Over rounds: constant, linear, cosine or step.'
@@ -154,6 +160,7 @@ def training(rounds: int):
         server_lr=FLAGS.server_lr,
         server_momentum=FLAGS.server_momentum,
         algorithm=FLAGS.algorithm,
+        label_buckets=FLAGS.label_buckets,
         engine=FLAGS.engine,
         workers=tuple(FLAGS.workers),
         worker_timeout_s=FLAGS.worker_timeout_s,

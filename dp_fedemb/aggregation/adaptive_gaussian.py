@@ -5,10 +5,10 @@ is split between the sum and the count is stated and accounted in
 `dp_fedemb.privacy.mechanisms.adaptive_gaussian`.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import dp_accounting
-import numpy as np
 import tensorflow as tf
 
 from dp_fedemb import privacy
@@ -31,21 +31,23 @@ class AdaptiveGaussianSumQuery(quantile.QuantileSumQuery):
         self,
         mechanism: privacy.AdaptiveGaussian,
         virtual_clients: float,
-        noise_scale: float,
-        seed,
+        noise_stddev: float,
+        count_stddev: float,
+        seed: Sequence[int],
     ):
         """Initialises the query.
 
         Args:
             mechanism: with `clipped_count_stddev` filled in, as a plan does.
             virtual_clients: m, public divisor of the count.
-            noise_scale: factor on the noise of both, sum and count.
+            noise_stddev: of the noise on the sum while C is `mechanism.clip_norm`.
+            count_stddev: of the noise on the count.
             seed: int64 [2], secret key of the noise.
         """
         self._mechanism = mechanism
         self._virtual_clients = virtual_clients
-        self._sum_noise_over_clip = mechanism.sum_noise_multiplier * noise_scale
-        self._count_stddev = mechanism.clipped_count_stddev * noise_scale
+        self._sum_noise_over_clip = noise_stddev / mechanism.clip_norm
+        self._count_stddev = count_stddev
         self._seed = [int(word) for word in seed]
 
     def initial_global_state(self) -> AdaptiveGaussianState:
@@ -81,8 +83,16 @@ class AdaptiveGaussianSumQuery(quantile.QuantileSumQuery):
         return result, new_state, event
 
 
-def build(plan: privacy.PrivacyPlan, noise_key: np.ndarray) -> AdaptiveGaussianSumQuery:
-    """Returns the query of a plan with mechanism adaptive_gaussian."""
+def build(
+    run: privacy.PrivateRun, record_specs: sum_query.RecordSpecs
+) -> AdaptiveGaussianSumQuery:
+    """Returns the query of a run with mechanism adaptive_gaussian."""
+    del record_specs
+    plan = run.plan
     return AdaptiveGaussianSumQuery(
-        plan.mechanism, float(plan.virtual_clients_per_round), plan.noise_scale, noise_key
+        plan.mechanism,
+        float(plan.virtual_clients_per_round),
+        plan.noise_stddev,
+        plan.mechanism.clipped_count_stddev * plan.noise_scale,
+        run.tf_noise_key(),
     )

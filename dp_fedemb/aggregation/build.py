@@ -1,17 +1,20 @@
-"""From a privacy plan to the computation that it describes."""
+"""From a private run to the computation of its mechanism."""
 
+from typing import Any
+
+import tensorflow as tf
 import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
 from dp_fedemb import privacy
-from dp_fedemb import randomness
 from dp_fedemb import validate
 from dp_fedemb.aggregation import adaptive_gaussian
 from dp_fedemb.aggregation import gaussian
+from dp_fedemb.aggregation import sum_query
 from dp_fedemb.aggregation import tree
 from dp_fedemb.aggregation import tree_adaptive
 
-# Name of the mechanism (as in `privacy.MECHANISMS`) -> builder(plan, noise key) of the
+# Name of the mechanism (as in `privacy.MECHANISMS`) -> builder(run, record specs) of the
 # query whose result is the noised SUM of a round.
 SUM_QUERIES = {
     'none': gaussian.build,
@@ -23,38 +26,47 @@ SUM_QUERIES = {
 }
 
 
-def build_query(plan: privacy.PrivacyPlan, seed: int) -> tfp.SumAggregationDPQuery:
-    """Returns the plan's mechanism, a query whose result is the MEAN update.
+def build_query(
+    run: privacy.PrivateRun, record_specs: sum_query.RecordSpecs
+) -> tfp.SumAggregationDPQuery:
+    """Returns the run's mechanism, a query whose result is the MEAN update.
 
     The noised sum is divided by the plan's m, a public constant, never by the number
     of records that took part.
 
     Args:
-        plan: clip, noise and cohort; with a hypothetical cohort all noise is scaled
-            by `plan.noise_scale`.
-        seed: secret seed of the run, an integer of at least 0. A round's noise is a
-            function of it and of the round, so a round that is repeated after a crash
-            repeats the same release.
+        run: clip, noise and cohort; with a hypothetical cohort all noise is scaled
+            by `plan.noise_scale`. A round's noise is a function of the run and the
+            round, so a round that is repeated after a crash repeats the same release.
+        record_specs: of the tensors of one record, for instance
+            `EmbeddingModel.record_specs()`.
 
     Raises:
-        ValueError: for a mechanism that has no computation here, or a negative seed.
+        ValueError: for a mechanism that has no computation here.
     """
-    validate.one_of('mechanism', plan.mechanism.name, SUM_QUERIES)
-    noise_key = randomness.tf_seed(seed, 'noise')
-    sum_query = SUM_QUERIES[plan.mechanism.name](plan, noise_key)
-    return tfp.NormalizedQuery(sum_query, float(plan.virtual_clients_per_round))
+    validate.one_of('mechanism', run.plan.mechanism.name, SUM_QUERIES)
+    sum_of_round = SUM_QUERIES[run.plan.mechanism.name](run, record_specs)
+    return tfp.NormalizedQuery(sum_of_round, float(run.plan.virtual_clients_per_round))
 
 
 def build_aggregation_factory(
-    plan: privacy.PrivacyPlan, seed: int
+    run: privacy.PrivateRun,
 ) -> tff.aggregators.UnweightedAggregationFactory:
-    """Returns the plan's mechanism for any `model_aggregator` of `tff.learning`.
+    """Returns the run's mechanism for any `model_aggregator` of `tff.learning`.
 
     One TFF client is then one record: one virtual client. Its result is the mean over
     the plan's m, as that of `build_query`.
-
-    Args:
-        plan: as in `build_query`.
-        seed: as in `build_query`.
     """
-    return tff.aggregators.DifferentiallyPrivateFactory(build_query(plan, seed))
+    return _MechanismFactory(run)
+
+
+class _MechanismFactory(tff.aggregators.UnweightedAggregationFactory):
+    """Learns from the type of the update what the mechanism sums."""
+
+    def __init__(self, run: privacy.PrivateRun):
+        self._run = run
+
+    def create(self, value_type: Any) -> tff.templates.AggregationProcess:
+        specs = tf.nest.flatten(tff.types.type_to_tf_tensor_specs(value_type))
+        query = build_query(self._run, specs)
+        return tff.aggregators.DifferentiallyPrivateFactory(query).create(value_type)

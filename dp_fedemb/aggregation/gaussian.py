@@ -8,7 +8,6 @@ same query serves clip-only (z = 0) and no privacy (C infinite, z = 0).
 from typing import Any, NamedTuple
 
 import dp_accounting
-import numpy as np
 import tensorflow as tf
 
 from dp_fedemb import privacy
@@ -74,6 +73,8 @@ class GaussianSumQuery(sum_query.ClippedSumQuery):
         return result, new_state, event
 
 
-def build(plan: privacy.PrivacyPlan, noise_key: np.ndarray) -> GaussianSumQuery:
-    """Returns the query of a plan with mechanism gaussian, clip_only or none."""
-    return GaussianSumQuery(plan.mechanism.clip_norm, plan.noise_stddev, noise_key)
+def build(run: privacy.PrivateRun, record_specs: sum_query.RecordSpecs) -> GaussianSumQuery:
+    """Returns the query of a run with mechanism gaussian, clip_only or none."""
+    del record_specs
+    plan = run.plan
+    return GaussianSumQuery(plan.mechanism.clip_norm, plan.noise_stddev, run.tf_noise_key())

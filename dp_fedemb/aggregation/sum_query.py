@@ -5,10 +5,14 @@ Conventions (units, sensitivity, who divides by what) are those of
 """
 
 import collections
+from collections.abc import Sequence
 from typing import Any, Union
 
 import tensorflow as tf
 import tensorflow_privacy as tfp
+
+# Of one record: normally the trained weights of the backbone.
+RecordSpecs = Sequence[tf.TensorSpec]
 
 # Keeps the norm at or below the bound after float32 rounding.
 _ROUNDING_MARGIN = 1.0 - 1e-6

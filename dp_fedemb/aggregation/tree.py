@@ -9,7 +9,6 @@ any other mechanism; plain SGD on it is DP-FTRL. What it costs is accounted in
 from typing import Any, NamedTuple
 
 import dp_accounting
-import numpy as np
 import tensorflow as tf
 
 from dp_fedemb import privacy
@@ -68,10 +67,12 @@ class TreeSumQuery(sum_query.ClippedSumQuery):
         return result, new_state, dp_accounting.UnsupportedDpEvent()
 
 
-def build(plan: privacy.PrivacyPlan, noise_key: np.ndarray) -> TreeSumQuery:
-    """Returns the query of a plan with mechanism tree."""
+def build(run: privacy.PrivateRun, record_specs: sum_query.RecordSpecs) -> TreeSumQuery:
+    """Returns the query of a run with mechanism tree."""
+    del record_specs
+    plan = run.plan
     return TreeSumQuery(
-        plan.mechanism.clip_norm, plan.noise_stddev, trees(plan.mechanism), noise_key
+        plan.mechanism.clip_norm, plan.noise_stddev, trees(plan.mechanism), run.tf_noise_key()
     )
 
 

@@ -6,14 +6,15 @@ tree's noised fractions when it ends. What both cost together is accounted in
 `dp_fedemb.privacy.mechanisms.tree_adaptive`.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import dp_accounting
-import numpy as np
 import tensorflow as tf
 
 from dp_fedemb import privacy
 from dp_fedemb.aggregation import quantile
+from dp_fedemb.aggregation import sum_query
 from dp_fedemb.aggregation import tree
 
 
@@ -34,20 +35,26 @@ class TreeAdaptiveSumQuery(quantile.QuantileSumQuery):
     """Sum of clipped records with tree noise, and a C for each tree."""
 
     def __init__(
-        self, mechanism: privacy.TreeAdaptive, virtual_clients: float, noise_scale: float, seed
+        self,
+        mechanism: privacy.TreeAdaptive,
+        virtual_clients: float,
+        node_stddev: float,
+        count_stddev: float,
+        seed: Sequence[int],
     ):
         """Initialises the query.
 
         Args:
             mechanism: with `clipped_count_stddev` filled in, as a plan does.
             virtual_clients: m, public divisor of the counts.
-            noise_scale: factor on the noise of both, nodes and counts.
+            node_stddev: of the noise of a node while C is `mechanism.clip_norm`.
+            count_stddev: of the noise on a round's count.
             seed: int64 [2], secret key of the noise.
         """
         self._mechanism = mechanism
         self._virtual_clients = virtual_clients
-        self._node_noise_over_clip = mechanism.sum_noise_multiplier * noise_scale
-        self._count_stddev = mechanism.clipped_count_stddev * noise_scale
+        self._node_noise_over_clip = node_stddev / mechanism.clip_norm
+        self._count_stddev = count_stddev
         self._noise = tree.trees(mechanism)
         self._seed = [int(word) for word in seed]
 
@@ -83,8 +90,14 @@ class TreeAdaptiveSumQuery(quantile.QuantileSumQuery):
         return result, new_state, dp_accounting.UnsupportedDpEvent()
 
 
-def build(plan: privacy.PrivacyPlan, noise_key: np.ndarray) -> TreeAdaptiveSumQuery:
-    """Returns the query of a plan with mechanism tree_adaptive."""
+def build(run: privacy.PrivateRun, record_specs: sum_query.RecordSpecs) -> TreeAdaptiveSumQuery:
+    """Returns the query of a run with mechanism tree_adaptive."""
+    del record_specs
+    plan = run.plan
     return TreeAdaptiveSumQuery(
-        plan.mechanism, float(plan.virtual_clients_per_round), plan.noise_scale, noise_key
+        plan.mechanism,
+        float(plan.virtual_clients_per_round),
+        plan.noise_stddev,
+        plan.mechanism.clipped_count_stddev * plan.noise_scale,
+        run.tf_noise_key(),
     )

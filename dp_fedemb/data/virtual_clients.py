@@ -6,14 +6,14 @@ the client's graph, so no tensor of users' data crosses from driver to worker.
 """
 
 import collections
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+import itertools
+from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from dp_fedemb import privacy
-from dp_fedemb import randomness
 from dp_fedemb.data import store as store_lib
 
 # One shard: V virtual clients with T examples in all.
@@ -55,39 +55,40 @@ class Shard(NamedTuple):
 
 def assemble(
     store: store_lib.UserStore,
-    cohort: privacy.Cohort,
-    seed: int,
+    run: privacy.PrivateRun,
     round_num: int,
     num_shards: int,
-    global_labels: bool = False,
+    identity_labels: Optional[np.ndarray] = None,
 ) -> list[collections.OrderedDict]:
     """Describes a round's virtual clients, divided into shards of similar work.
 
+    Has the system read their images ahead, too.
+
     Args:
         store: the training users.
-        cohort: which users form which virtual client.
-        seed: secret seed of the run.
-        round_num: round, from 0; same seed and round, same descriptors.
+        run: whose cohort it is, and whose keys of heads.
+        round_num: round, from 0; same run and round, same descriptors.
         num_shards: number of TFF clients that do the work; always that many shards
             come back, some perhaps empty, so that TFF's cardinality never changes.
-        global_labels: whether labels are identities of the whole store, for a head
-            that all share (DP-FedAvg), instead of 0, 1, ... in each virtual client.
+        identity_labels: int32, the label of each of the store's identities, for a head
+            that all share (`EmbeddingModel.identity_labels`), instead of 0, 1, ... in
+            each virtual client.
 
     Returns:
         One structure of `SHARD_SPEC` per shard, NumPy arrays.
     """
-    generator = randomness.generator(seed, 'virtual_clients', round_num)
-    int64 = np.iinfo(np.int64)
-    seeds = generator.integers(int64.min, int64.max, size=(len(cohort.users), 2))
+    cohort = run.cohort(round_num)
+    store.read_ahead(itertools.chain.from_iterable(cohort.users))
+    seeds = run.head_keys(round_num, len(cohort.users))
     rows = [_rows_of(store, users) for users in cohort.users]
     loads = np.zeros(num_shards, np.int64)
-    members = [[] for _ in range(num_shards)]
+    members: list[list[int]] = [[] for _ in range(num_shards)]
     # Largest first onto the least loaded shard: within 4/3 of the best split.
     for index in sorted(range(len(rows)), key=lambda i: -len(rows[i])):
         lightest = int(np.argmin(loads))
         members[lightest].append(index)
         loads[lightest] += len(rows[index])
-    return [_shard(store, rows, seeds, sorted(indices), global_labels) for indices in members]
+    return [_shard(store, rows, seeds, sorted(indices), identity_labels) for indices in members]
 
 
 def num_examples(shards: list[collections.OrderedDict]) -> int:
@@ -137,7 +138,7 @@ def as_sequence(
         Elements as in `dp_fedemb.learning.local_fine_tuning.virtual_client_spec`.
     """
 
-    def virtual_client(index):
+    def virtual_client(index: tf.Tensor) -> collections.OrderedDict:
         # Read in here: what a data set captures goes along by value, the whole file.
         client = read(shard).client(index)
         client['images'] = tf.gather(client['images'], client.pop('rows'))
@@ -147,16 +148,24 @@ def as_sequence(
     return tf.data.Dataset.range(count).map(virtual_client)
 
 
-def _rows_of(store, users):
+def _rows_of(store: store_lib.UserStore, users: Iterable[int]) -> np.ndarray:
     spans = [np.arange(store.user_splits[u], store.user_splits[u + 1]) for u in users]
     return np.concatenate(spans) if spans else np.zeros(0, np.int64)
 
 
-def _shard(store, rows, seeds, indices, global_labels):
+def _shard(
+    store: store_lib.UserStore,
+    rows: list[np.ndarray],
+    seeds: np.ndarray,
+    indices: list[int],
+    identity_labels: Optional[np.ndarray],
+) -> collections.OrderedDict:
     chosen = [rows[index] for index in indices]
     labels = [store.identities[part] for part in chosen]
-    if not global_labels:
+    if identity_labels is None:
         labels = [np.unique(identities, return_inverse=True)[1] for identities in labels]
+    else:
+        labels = [identity_labels[identities] for identities in labels]
     nothing = [np.zeros(0, np.int64)]
     return collections.OrderedDict(
         rows=np.concatenate(nothing + chosen).astype(np.int64),

@@ -74,7 +74,7 @@ def build_dp_fedemb(
     if (query is None) == (model_aggregator is None):
         raise ValueError(
             f'query={query!r}, model_aggregator={model_aggregator!r}: expected exactly one'
-            ' of the two; aggregation.build_query(plan, seed) makes a query'
+            ' of the two; aggregation.build_query(run, model.record_specs()) makes a query'
         )
     if server_optimizer is None:
         server_optimizer = tff.learning.optimizers.build_sgdm(1.0)

@@ -8,9 +8,12 @@ from dp_fedemb.models.embedding_model import EmbeddingModel
 from dp_fedemb.models.embedding_model import PRECISIONS
 from dp_fedemb.models.embedding_model import ServingModel
 from dp_fedemb.models.freezing import freeze
-from dp_fedemb.models.full_model import backbone_weights
 from dp_fedemb.models.full_model import build_full_model
 from dp_fedemb.models.heads import build_head
 from dp_fedemb.models.heads import Head
 from dp_fedemb.models.heads import HEADS
+from dp_fedemb.models.label_spaces import AllIdentities
+from dp_fedemb.models.label_spaces import HashBuckets
+from dp_fedemb.models.label_spaces import LabelSpace
+from dp_fedemb.models.label_spaces import PublicList
 from dp_fedemb.models.weight_counts import WeightCounts

@@ -1,7 +1,8 @@
 """The embedding model: a Keras backbone, a local head and the input pipeline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,9 @@ PRECISIONS = {
     'float32': 'float32',
     'bfloat16': 'mixed_bfloat16',
 }
+
+# Trainable and non-trainable, each in the order of the Keras model's.
+Weights = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +71,7 @@ class EmbeddingModel:
         finally:
             tf.keras.mixed_precision.set_global_policy(before)
 
-    def initial_weights(self, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def initial_weights(self, seed: int) -> Weights:
         """Returns the backbone's weights before training, the same for the same seed.
 
         Args:
@@ -78,6 +82,44 @@ class EmbeddingModel:
             `trainable_variables` and `non_trainable_variables`.
         """
         return initial_weights.initial_weights(self.build_backbone, seed)
+
+    @property
+    def public_labels(self) -> bool:
+        """Whether the shapes of what is aggregated are the same whatever users there are."""
+        return True
+
+    def identity_labels(self, identity_names: Sequence[str]) -> Optional[np.ndarray]:
+        """Returns int32 labels of identities for a head that all share, None if local.
+
+        Local labels count the identities of each virtual client from 0.
+        """
+        del identity_names
+        return None
+
+    def start(self, backbone: Weights, seed: int) -> Weights:
+        """Returns the weights of what is aggregated, from those of the backbone.
+
+        Args:
+            backbone: trainable and non-trainable weights of the released backbone.
+            seed: of weights that the backbone does not have.
+        """
+        del seed
+        return backbone
+
+    def released(self, weights: Weights) -> Weights:
+        """Returns the released backbone's weights out of those that are aggregated.
+
+        Args:
+            weights: trainable and non-trainable weights.
+        """
+        return weights
+
+    def record_specs(self) -> list[tf.TensorSpec]:
+        """Returns the specs of the trained weights: of what one update is made of."""
+        return [
+            tf.TensorSpec(weight.shape, weight.dtype)
+            for weight in self.build_backbone().trainable_variables
+        ]
 
     def weight_counts(self) -> weight_counts.WeightCounts:
         """Counts the backbone's weights: all, trained (and so noised), frozen."""

@@ -3,32 +3,33 @@
 DP-FedAvg (McMahan et al. 2018, arXiv 1710.06963) clips, noises and aggregates every
 weight, so its classifier over all training identities is part of the aggregated
 model. Here it becomes part of the "backbone" and the local head has no weights: the
-learning process, the mechanism and the accounting are those of DP-FedEmb. Labels must
-then be global: 0..num_identities-1 over the whole population.
+learning process, the mechanism and the accounting are those of DP-FedEmb. Labels are
+then global, of a `label_spaces.LabelSpace` that must not depend on the private users.
 """
 
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
 import tensorflow as tf
 
-from dp_fedemb import validate
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import heads
+from dp_fedemb.models import label_spaces
 
 
 class GlobalHead(tf.keras.layers.Layer):
-    """A head over all identities as a Keras layer: embeddings -> scores, float32."""
+    """A head over all labels as a Keras layer: embeddings -> scores, float32."""
 
-    def __init__(self, head: heads.Head, num_identities: int):
+    def __init__(self, head: heads.Head, num_labels: int):
         super().__init__(name='global_head', dtype='float32')
         self._head = head
-        self._num_identities = num_identities
+        self._num_labels = num_labels
 
     def build(self, input_shape):
         self._head_weights = []
         for index, shape in enumerate(self._head.weight_shapes(input_shape[-1])):
-            shape = [self._num_identities if size is None else size for size in shape]
+            shape = [self._num_labels if size is None else size for size in shape]
             # As local heads start: matrices uniform (Glorot), offsets at zero.
             initializer = 'glorot_uniform' if len(shape) > 1 else 'zeros'
             self._head_weights.append(
@@ -63,58 +64,72 @@ class OnScores(heads.Head):
         return self.head.loss_of_scores(scores, labels)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FullModel(embedding_model.EmbeddingModel):
+    """Backbone and global head in one `build_backbone`; make it with `build_full_model`.
+
+    Attributes:
+        embedding_model: whose backbone is released.
+        label_space: of the global head.
+    """
+
+    embedding_model: embedding_model.EmbeddingModel
+    label_space: label_spaces.LabelSpace
+
+    @property
+    def public_labels(self) -> bool:
+        return self.label_space.public
+
+    def identity_labels(self, identity_names: Sequence[str]) -> np.ndarray:
+        return self.label_space.labels(identity_names)
+
+    def start(self, backbone: embedding_model.Weights, seed: int) -> embedding_model.Weights:
+        trainable, non_trainable = backbone
+        with_head, _ = self.initial_weights(seed)
+        return [*trainable, *with_head[len(trainable) :]], non_trainable
+
+    def released(self, weights: embedding_model.Weights) -> embedding_model.Weights:
+        """Returns the backbone's weights.
+
+        Raises:
+            ValueError: if the weights are not those of this full model.
+        """
+        trainable, non_trainable = weights
+        model = self.embedding_model
+        num_head = len(model.head.weight_shapes(model.embedding_dim))
+        trainable = list(trainable)[: len(trainable) - num_head]
+        expected = [tuple(spec.shape) for spec in model.record_specs()]
+        found = [tuple(weight.shape) for weight in trainable]
+        if found != expected:
+            raise ValueError(
+                f'weights of shapes {found} before the global head: expected those of the'
+                f' backbone, {expected}'
+            )
+        return trainable, list(non_trainable)
+
+
 def build_full_model(
-    model: embedding_model.EmbeddingModel, num_identities: int
-) -> embedding_model.EmbeddingModel:
+    model: embedding_model.EmbeddingModel, label_space: label_spaces.LabelSpace
+) -> FullModel:
     """Returns the model whose `build_backbone` is backbone and global head in one.
 
     Args:
         model: the embedding model; its head becomes the global one.
-        num_identities: identities of all training users.
+        label_space: of the global head. One that is not public leaves no guarantee.
     """
-    validate.positive(num_identities=num_identities)
 
     def build() -> tf.keras.Model:
         backbone = model.build_backbone()
         images = tf.keras.Input(model.image_shape, name='images')
-        scores = GlobalHead(model.head, num_identities)(backbone(images))
+        scores = GlobalHead(model.head, label_space.size)(backbone(images))
         return tf.keras.Model(images, scores, name=f'{backbone.name}_and_head')
 
-    return embedding_model.EmbeddingModel(
+    return FullModel(
         build_backbone=build,
         image_shape=model.image_shape,
-        embedding_dim=num_identities,
+        embedding_dim=label_space.size,
         head=OnScores(model.head),
         precision=model.precision,
+        embedding_model=model,
+        label_space=label_space,
     )
-
-
-def backbone_weights(
-    model: embedding_model.EmbeddingModel,
-    trainable: list[np.ndarray],
-    non_trainable: list[np.ndarray],
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Takes the backbone's weights out of a full model's: the part that is released.
-
-    Args:
-        model: the embedding model that the full model was built from.
-        trainable: trainable weights of the full model.
-        non_trainable: non-trainable weights of the full model.
-
-    Returns:
-        The trainable and non-trainable weights of `model.build_backbone()`.
-
-    Raises:
-        ValueError: if the weights are not those of such a full model.
-    """
-    num_head = len(model.head.weight_shapes(model.embedding_dim))
-    trainable = list(trainable)[: len(trainable) - num_head]
-    backbone = model.build_backbone()
-    expected = [tuple(variable.shape) for variable in backbone.trainable_variables]
-    found = [tuple(weight.shape) for weight in trainable]
-    if found != expected:
-        raise ValueError(
-            f'weights of shapes {found} before the global head: expected those of the'
-            f' backbone, {expected}'
-        )
-    return trainable, list(non_trainable)

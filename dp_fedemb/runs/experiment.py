@@ -16,6 +16,7 @@ from dp_fedemb.engines import in_process
 from dp_fedemb.learning import schedules
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import full_model
+from dp_fedemb.models import label_spaces
 from dp_fedemb.engines import tff_engine as engine_lib
 from dp_fedemb.runs import evaluator as evaluator_lib
 from dp_fedemb.engines import remote_engine
@@ -50,8 +51,19 @@ class Experiment:
     def trained_model(self) -> embedding_model.EmbeddingModel:
         """What is aggregated: the backbone, or with 'fedavg' the full model."""
         if self.settings.algorithm == 'fedavg':
-            return full_model.build_full_model(self.model, self.train.num_identities)
+            labels = label_spaces.AllIdentities(self.train.num_identities)
+            if self.settings.label_buckets:
+                labels = label_spaces.HashBuckets(self.settings.label_buckets)
+            return full_model.build_full_model(self.model, labels)
         return self.model
+
+    def __post_init__(self):
+        if self.plan.private and not self.trained_model.public_labels:
+            raise ValueError(
+                'algorithm=fedavg with a label for each of the training identities: the'
+                " head's size and everybody's softmax would tell of private users, so no"
+                ' epsilon holds; set label_buckets to a public number, or mechanism=none'
+            )
 
     def run(
         self,
@@ -102,14 +114,11 @@ class Experiment:
 
     def _train(self, directory, seed, facts, evaluate, start, profile):
         trained = self.trained_model
-        to_backbone = lambda *weights: weights
-        if trained is not self.model:
-            to_backbone = lambda *weights: full_model.backbone_weights(self.model, *weights)
-            with_head, _ = trained.initial_weights(seed)
-            start = [*start[0], *with_head[len(start[0]) :]], start[1]
+        run = privacy.PrivateRun(self.plan, seed)
+        start = trained.start(start, run.weights_seed)
 
         def export(trainable, non_trainable, path):
-            evaluate.set_weights(*to_backbone(trainable, non_trainable))
+            evaluate.set_weights(*trained.released((trainable, non_trainable)))
             evaluate.serving_model.save(path)
 
         facts = {
@@ -117,24 +126,23 @@ class Experiment:
             'noised_weights': sum(weight.size for weight in start[0]),
             'raw_metrics': self.settings.raw_metrics,
         }
-        query = aggregation.build_query(self.plan, seed)
+        query = aggregation.build_query(run, trained.record_specs())
         with self._engine(trained, query) as engine:
             program = program_lib.TrainingProgram(
                 engine,
-                self.plan,
+                run,
                 self.train,
-                seed,
                 self.settings.schedule,
                 directory,
-                lambda *weights: evaluate(*to_backbone(*weights)),
+                lambda *weights: evaluate(*trained.released(weights)),
                 export,
                 local_epochs=self.settings.client.local_epochs,
-                global_labels=self.settings.algorithm == 'fedavg',
+                identity_labels=trained.identity_labels(self.train.identity_names),
                 statement_facts=facts,
                 profile=profile,
             )
             final = program.run(tff.learning.models.ModelWeights(*start))
-        return to_backbone(final.trainable, final.non_trainable)
+        return trained.released((final.trainable, final.non_trainable))
 
     @contextlib.contextmanager
     def _engine(self, model, query):

@@ -21,6 +21,7 @@ import tensorflow_federated as tff
 from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
+from dp_fedemb.engines import engine as engine_lib
 from dp_fedemb.privacy.reporting import signal_to_noise
 from dp_fedemb.runs import profiling
 from dp_fedemb.runs import training_bar
@@ -36,55 +37,53 @@ class TrainingProgram:
 
     def __init__(
         self,
-        engine: Any,
-        plan: privacy.PrivacyPlan,
+        engine: engine_lib.Engine,
+        run: privacy.PrivateRun,
         store: store_lib.UserStore,
-        seed: int,
         schedule: settings_lib.TrainingSchedule,
         directory: run_directory_lib.RunDirectory,
         evaluate: _Evaluate,
         export: _Export,
         *,
         local_epochs: int = 1,
-        global_labels: bool = False,
+        identity_labels: Optional[np.ndarray] = None,
         statement_facts: Optional[dict[str, Any]] = None,
         profile: bool = False,
     ):
         """Collects what a run needs.
 
         Args:
-            engine: `TffEngine` or `InProcessEngine`, its query built from `plan` and
-                `seed`.
-            plan: decides the cohorts and the epsilon.
-            store: the training users, `plan.num_users` of them.
-            seed: secret seed of the run; see `checkpointed_seed`.
+            engine: its query built from `run`.
+            run: decides the cohorts and the epsilon; see `checkpointed_seed`.
+            store: the training users, `run.plan.num_users` of them.
             schedule: when to evaluate and save.
             directory: begun already.
             evaluate: backbone weights -> metrics of unseen identities.
             export: writes a SavedModel of backbone weights to a path.
             local_epochs: for the examples/s of the progress bar.
-            global_labels: whether labels are those of the population (DP-FedAvg).
+            identity_labels: as in `virtual_clients.assemble` (DP-FedAvg).
             statement_facts: further facts of the privacy statement.
             profile: whether to trace the first round and print where its time goes.
 
         Raises:
             ValueError: if plan and store have another number of users.
         """
+        plan = run.plan
         if plan.num_users != store.num_users:
             raise ValueError(
                 f'plan.num_users={plan.num_users}: the store has {store.num_users} users'
             )
         self._engine = engine
         self._plan = plan
-        self._sampler = plan.sampler(seed)
+        self._run = run
         self._store = store
-        self._seed = seed
+        self._seed = run.secret_seed
         self._schedule = schedule
         self._directory = directory
         self._evaluate = evaluate
         self._export = export
         self._local_epochs = local_epochs
-        self._global_labels = global_labels
+        self._identity_labels = identity_labels
         self._facts = dict(statement_facts or {})
         self._profile = profile
         self._checkpoints = _checkpoint_manager(directory)
@@ -176,15 +175,12 @@ class TrainingProgram:
         return f'epsilon{whose} {self._plan.epsilon(done):.2f}'
 
     def _shards(self, round_num):
-        cohort = self._sampler.cohort(round_num)
-        self._store.read_ahead(itertools.chain.from_iterable(cohort.users))
         return virtual_clients.assemble(
             self._store,
-            cohort,
-            self._seed,
+            self._run,
             round_num,
             self._engine.num_shards,
-            global_labels=self._global_labels,
+            self._identity_labels,
         )
 
     _last_recall = ''
@@ -240,7 +236,7 @@ class TrainingProgram:
         """Returns the privacy statement after `done` rounds."""
         facts = dict(self._facts)
         if hasattr(self._plan.sampling, 'participation'):
-            facts['observed'] = self._sampler.observed(done)
+            facts['observed'] = self._run.observed(done)
         return self._plan.statement(done, **facts)
 
 

@@ -50,7 +50,10 @@ class Settings:
         server_lr: of the server's SGD.
         server_momentum: of the server's SGD.
         algorithm: 'fedemb' (local heads, backbone aggregated) or 'fedavg' (one head
-            over all identities, aggregated and noised with the backbone).
+            over all labels, aggregated and noised with the backbone).
+        label_buckets: public number of labels of fedavg's head, among which a hash of
+            its name divides each identity; without it there is a label for each
+            identity of the training users, and no guarantee.
         engine: 'tff' or 'in_process'; by default tff, or in_process where a GPU is
             visible, which TFF's runtime cannot use.
         workers: host:port of each `bin/worker.py` to train on, instead of this machine.
@@ -68,6 +71,7 @@ class Settings:
     server_lr: float = 1.0
     server_momentum: float = 0.0
     algorithm: str = 'fedemb'
+    label_buckets: Optional[int] = None
     engine: Optional[str] = None
     workers: tuple[str, ...] = ()
     worker_timeout_s: float = 60.0
@@ -81,6 +85,13 @@ class Settings:
             'client_lr_schedule', self.client_lr_schedule, client_config.LR_SCHEDULES
         )
         validate.one_of('algorithm', self.algorithm, ALGORITHMS)
+        if self.label_buckets is not None:
+            validate.positive(label_buckets=self.label_buckets)
+            if self.algorithm != 'fedavg':
+                raise ValueError(
+                    f'label_buckets={self.label_buckets} with algorithm={self.algorithm}:'
+                    ' only fedavg has a head that all share; leave it out'
+                )
         if self.engine is not None:
             validate.one_of('engine', self.engine, ENGINES)
         if self.workers and self.engine == 'in_process':

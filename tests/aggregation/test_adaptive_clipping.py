@@ -16,7 +16,7 @@ SPECS = [tf.TensorSpec([3])]
 
 def run(plan, norms_of_rounds, seed=5):
     """Returns the clip norms before each round and after the last."""
-    query = aggregation.build_query(plan, seed)
+    query = aggregation.build_query(privacy.PrivateRun(plan, seed), SPECS)
     preprocess = tf.function(query.preprocess_record, reduce_retracing=True)
     state = query.initial_global_state()
     clips = [state.numerator_state.clip_norm.numpy()]
@@ -93,7 +93,7 @@ def test_tree_adapts_at_restarts_only(make_plan):
 def test_noise_on_the_sum_follows_the_norm_of_the_round(make_plan):
     for name in ('adaptive_gaussian', 'tree_adaptive'):
         plan = make_plan(name)
-        query = aggregation.build_query(plan, 5)
+        query = aggregation.build_query(privacy.PrivateRun(plan, 5), SPECS)
         state = query.initial_global_state()
         zero = query.initial_sample_state([tf.TensorSpec([500])])
         doubled = state._replace(

@@ -40,7 +40,7 @@ def test_every_mechanism_has_a_computation():
 @pytest.mark.parametrize('name', ALL)
 def test_result_is_the_sum_over_the_public_constant(name, make_plan):
     plan = make_plan(name)
-    query = aggregation.build_query(plan, 3)
+    query = aggregation.build_query(privacy.PrivateRun(plan, 3), SPECS)
     state = query.initial_global_state()
     params = query.derive_sample_params(state)
     # Three records although m = 8: who took part must not enter the divisor.
@@ -58,14 +58,18 @@ def test_result_is_the_sum_over_the_public_constant(name, make_plan):
 
 @pytest.mark.parametrize('name', PRIVATE)
 def test_noise_is_a_function_of_seed_and_round(name, make_plan):
-    query = aggregation.build_query(make_plan(name), 3)
+    query = aggregation.build_query(privacy.PrivateRun(make_plan(name), 3), SPECS)
     once, _ = releases(query, 7)
     # Resumed after round 4 from a state that went through NumPy, as in a checkpoint.
     head, state = releases(query, 4)
     state = tf.nest.map_structure(lambda tensor: tensor.numpy(), state)
-    tail, _ = releases(aggregation.build_query(make_plan(name), 3), 3, state)
+    tail, _ = releases(
+        aggregation.build_query(privacy.PrivateRun(make_plan(name), 3), SPECS), 3, state
+    )
     np.testing.assert_array_equal(once, np.concatenate([head, tail]))
-    other, _ = releases(aggregation.build_query(make_plan(name), 4), 7)
+    other, _ = releases(
+        aggregation.build_query(privacy.PrivateRun(make_plan(name), 4), SPECS), 7
+    )
     for rows in (once, np.concatenate([once[:1], other[:1]])):
         correlations = np.corrcoef(rows)
         assert np.abs(correlations[~np.eye(len(rows), dtype=bool)]).max() < 0.75
@@ -79,9 +83,9 @@ def test_larger_cohort_scales_all_noise(name, make_plan):
     if hasattr(mechanism, 'clipped_count_stddev'):
         # The noise of the count shows in the clip norm and hardly in the next noise.
         mechanism = dataclasses.replace(mechanism, adaptive_clip_learning_rate=0.01)
-    run = aggregation.build_query(make_plan(mechanism), 3)
+    run = aggregation.build_query(privacy.PrivateRun(make_plan(mechanism), 3), SPECS)
     simulated_plan = make_plan(mechanism, noise_cohort_size=32)
-    simulated = aggregation.build_query(simulated_plan, 3)
+    simulated = aggregation.build_query(privacy.PrivateRun(simulated_plan, 3), SPECS)
     assert simulated_plan.noise_scale == 0.25
     ours, state = releases(run, 3)
     theirs, simulated_state = releases(simulated, 3)
@@ -97,17 +101,12 @@ def test_larger_cohort_scales_all_noise(name, make_plan):
 
 @pytest.mark.parametrize('name', ALL)
 def test_factory_serves_stock_tff(name, make_plan):
-    factory = aggregation.build_aggregation_factory(make_plan(name), 3)
+    factory = aggregation.build_aggregation_factory(privacy.PrivateRun(make_plan(name), 3))
     assert isinstance(factory, tff.aggregators.UnweightedAggregationFactory)
     value_type = tff.to_type([(np.float32, [2, 3]), (np.float32, [4])])
     process = factory.create(value_type)
     result = process.next.type_signature.result.result
     assert result == tff.FederatedType(value_type, tff.SERVER)
-
-
-def test_negative_seed_is_refused(make_plan):
-    with pytest.raises(ValueError, match='seed=-1'):
-        aggregation.build_query(make_plan('gaussian'), -1)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ def build_model():
 
 def test_stock_fed_avg_noises_the_selected_weights_only(tff_runtime, make_plan):
     factory = aggregation.PartialAggregationFactory(
-        aggregation.build_aggregation_factory(make_plan('gaussian'), 9), selected=range(2)
+        aggregation.build_aggregation_factory(privacy.PrivateRun(make_plan('gaussian'), 9)),
+        selected=range(2),
     )
     process = tff.learning.algorithms.build_unweighted_fed_avg(
         build_model,
@@ -183,7 +184,7 @@ def test_every_mechanism_clips_and_noises_the_selected_elements(
     structure, mechanism, tff_runtime, make_plan
 ):
     value_type, make, selected = STRUCTURES[structure]
-    inner = aggregation.build_aggregation_factory(make_plan(mechanism), 9)
+    inner = aggregation.build_aggregation_factory(privacy.PrivateRun(make_plan(mechanism), 9))
     process = aggregation.PartialAggregationFactory(inner, selected).create(value_type)
     result = process.next(process.initialize(), [make(1.0), make(2.0)]).result
     whole, head = np.concatenate(numbers(result)[:2]), numbers(result)[2]

@@ -52,14 +52,16 @@ _PLAN = privacy.PrivacyPlan(
 
 def options():
     return {
-        'query': aggregation.build_query(_PLAN, _SEED),
+        'query': aggregation.build_query(
+            privacy.PrivateRun(_PLAN, _SEED), _MODEL.record_specs()
+        ),
         'server_optimizer': tff.learning.optimizers.build_sgdm(1.0, 0.9),
     }
 
 
 def shards_of(store, round_num, count):
-    cohort = _PLAN.sampler(_SEED).cohort(round_num)
-    return virtual_clients.assemble(store, cohort, _SEED, round_num, count)
+    run = privacy.PrivateRun(_PLAN, _SEED)
+    return virtual_clients.assemble(store, run, round_num, count)
 
 
 @pytest.fixture(scope='module')

@@ -27,6 +27,7 @@ PLAN = privacy.PrivacyPlan(
     rounds=ROUNDS,
     mechanism=privacy.Gaussian(clip_norm=0.1, noise_multiplier=0.5),
 )
+RUN = privacy.PrivateRun(PLAN, SEED)
 CONFIG = client_config.ClientConfig(batch_size=4)
 
 
@@ -46,17 +47,13 @@ def store(tmp_path_factory, write_users):
 @pytest.fixture
 def shards(store):
     """Descriptors of every round."""
-    sampler = PLAN.sampler(SEED)
-    return [
-        virtual_clients.assemble(store, sampler.cohort(number), SEED, number, 2)
-        for number in range(ROUNDS)
-    ]
+    return [virtual_clients.assemble(store, RUN, number, 2) for number in range(ROUNDS)]
 
 
 @pytest.fixture
 def options(store):
     return {
-        'query': aggregation.build_query(PLAN, SEED),
+        'query': aggregation.build_query(RUN, MODEL.record_specs()),
         'server_optimizer': tff.learning.optimizers.build_sgdm(1.0, 0.9),
         'reader': virtual_clients.build_reader(store),
     }
@@ -166,15 +163,12 @@ def test_an_aggregator_of_ones_own_reads_the_same_store(engine, options, store, 
     process = process_lib.build_dp_fedemb(
         MODEL,
         CONFIG,
-        model_aggregator=aggregation.build_aggregation_factory(PLAN, SEED),
+        model_aggregator=aggregation.build_aggregation_factory(RUN),
         **options,
     )
-    sampler = PLAN.sampler(SEED)
     # One TFF client is one record here, so every virtual client is a shard of its own.
     single = [
-        virtual_clients.assemble(
-            store, sampler.cohort(number), SEED, number, len(sampler.cohort(number).users)
-        )
+        virtual_clients.assemble(store, RUN, number, len(RUN.cohort(number).users))
         for number in range(ROUNDS)
     ]
     for found, expected in zip(run(Called(process), single), run(engine, shards), strict=True):

@@ -106,7 +106,10 @@ CLIP_NORM = 0.05
 @pytest.fixture(scope='module')
 def run_shard(small_model, small_weights, make_plan, describe, read):
     """Function from virtual clients to the sum of their clipped updates, flat."""
-    query = aggregation.build_query(make_plan(privacy.Gaussian(CLIP_NORM, 1.5)), 1)
+    query = aggregation.build_query(
+        privacy.PrivateRun(make_plan(privacy.Gaussian(CLIP_NORM, 1.5)), 1),
+        small_model.record_specs(),
+    )
     work = shard_work.ShardWork(small_model, CONFIG, query)
     weights = tff.learning.models.ModelWeights(
         [tf.constant(weight) for weight in small_weights], []

@@ -51,7 +51,7 @@ def test_same_weights_after_every_round(
     read_sequence,
 ):
     plan = make_plan(mechanism)
-    query = aggregation.build_query(plan, SEED)
+    query = aggregation.build_query(privacy.PrivateRun(plan, SEED), small_model.record_specs())
     sharded = process_lib.build_dp_fedemb(
         small_model, CONFIG, query=query, server_optimizer=optimizer()
     )
@@ -59,7 +59,7 @@ def test_same_weights_after_every_round(
         small_model,
         CONFIG,
         server_optimizer=optimizer(),
-        model_aggregator=aggregation.build_aggregation_factory(plan, SEED),
+        model_aggregator=aggregation.build_aggregation_factory(privacy.PrivateRun(plan, SEED)),
     )
     engine = in_process.InProcessEngine(
         small_model,
@@ -106,7 +106,9 @@ def run_engine(plan, small_model, small_weights, clients, describe, read, num_sh
     engine = in_process.InProcessEngine(
         small_model,
         CONFIG,
-        query=aggregation.build_query(plan, SEED),
+        query=aggregation.build_query(
+            privacy.PrivateRun(plan, SEED), small_model.record_specs()
+        ),
         server_optimizer=tff.learning.optimizers.build_sgdm(1.0),
         reader=read,
         num_shards=num_shards,
@@ -167,7 +169,9 @@ def test_engine_refuses_another_number_of_shards(
     engine = in_process.InProcessEngine(
         small_model,
         CONFIG,
-        query=aggregation.build_query(make_plan('none'), SEED),
+        query=aggregation.build_query(
+            privacy.PrivateRun(make_plan('none'), SEED), small_model.record_specs()
+        ),
         server_optimizer=optimizer(),
         reader=read,
         num_shards=2,

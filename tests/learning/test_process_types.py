@@ -51,10 +51,11 @@ def shapes(type_):
 @pytest.mark.parametrize('path', ['query', 'model_aggregator'])
 def test_nothing_but_scalars_and_backbone_shapes_is_in_the_state(path, mechanism, make_plan):
     plan = make_plan(mechanism)
+    run = privacy.PrivateRun(plan, 3)
     part = {
-        'query': aggregation.build_query,
-        'model_aggregator': aggregation.build_aggregation_factory,
-    }[path](plan, 3)
+        'query': lambda: aggregation.build_query(run, build_model(False).record_specs()),
+        'model_aggregator': lambda: aggregation.build_aggregation_factory(run),
+    }[path]()
     process = process_lib.build_dp_fedemb(build_model(False), CONFIG, **{path: part})
     signature = process.next.type_signature
     state, data = signature.parameter
@@ -79,7 +80,8 @@ def test_nothing_but_scalars_and_backbone_shapes_is_in_the_state(path, mechanism
 @pytest.mark.parametrize('freeze_first', [False, True])
 def test_partial_sums_hold_the_trained_backbone_alone(mechanism, freeze_first, make_plan):
     plan = make_plan(mechanism)
-    model, query = build_model(freeze_first), aggregation.build_query(plan, 3)
+    model = build_model(freeze_first)
+    query = aggregation.build_query(privacy.PrivateRun(plan, 3), model.record_specs())
     backbone = model.build_backbone()
     weights = tff.learning.models.ModelWeights(
         [tf.TensorSpec(weight.shape) for weight in backbone.trainable_variables],
@@ -100,7 +102,9 @@ def test_partial_sums_hold_the_trained_backbone_alone(mechanism, freeze_first, m
 
 
 def test_raw_metrics_leave_the_clients_only_when_asked_for(make_plan):
-    query = aggregation.build_query(make_plan('gaussian'), 3)
+    query = aggregation.build_query(
+        privacy.PrivateRun(make_plan('gaussian'), 3), build_model(False).record_specs()
+    )
     names = {}
     for raw in (False, True):
         process = process_lib.build_dp_fedemb(
@@ -115,8 +119,10 @@ def test_raw_metrics_leave_the_clients_only_when_asked_for(make_plan):
 def test_exactly_one_aggregation(make_plan):
     plan = make_plan('gaussian')
     both = {
-        'query': aggregation.build_query(plan, 3),
-        'model_aggregator': aggregation.build_aggregation_factory(plan, 3),
+        'query': aggregation.build_query(
+            privacy.PrivateRun(plan, 3), build_model(False).record_specs()
+        ),
+        'model_aggregator': aggregation.build_aggregation_factory(privacy.PrivateRun(plan, 3)),
     }
     for arguments in ({}, both):
         with pytest.raises(ValueError, match='exactly one'):

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb import aggregation
+from dp_fedemb import privacy
 from dp_fedemb.engines import in_process
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import process as process_lib
@@ -167,7 +168,7 @@ def test_rounds_match_the_reference(
     config, mechanism, small_model, small_weights, make_clients, make_plan, describe, read
 ):
     plan = make_plan(mechanism)
-    query = aggregation.build_query(plan, 31)
+    query = aggregation.build_query(privacy.PrivateRun(plan, 31), small_model.record_specs())
     rounds = [make_clients(SIZES, seed) for seed in range(2)]
     halve = lambda round_num: 0.5**round_num
     engine = in_process.InProcessEngine(
@@ -193,7 +194,7 @@ def test_tff_process_matches_the_reference(
     tff_runtime, small_model, small_weights, make_clients, make_plan, describe, read_sequence
 ):
     plan, config = make_plan('gaussian'), CONFIGS['all options']
-    query = aggregation.build_query(plan, 31)
+    query = aggregation.build_query(privacy.PrivateRun(plan, 31), small_model.record_specs())
     process = process_lib.build_dp_fedemb(
         small_model,
         config,
@@ -222,9 +223,11 @@ def test_tff_process_matches_the_reference(
     ],
     ids=str,
 )
-def test_reference_tells_every_option(fault, small_weights, make_clients, make_plan):
+def test_reference_tells_every_option(
+    fault, small_model, small_weights, make_clients, make_plan
+):
     plan, config = make_plan('none'), CONFIGS['all options']
-    query = aggregation.build_query(plan, 31)
+    query = aggregation.build_query(privacy.PrivateRun(plan, 31), small_model.record_specs())
     rounds = [make_clients(SIZES)]
     with_fault = dataclasses.replace(config, **fault)
     results = [

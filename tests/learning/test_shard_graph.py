@@ -5,6 +5,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb import aggregation
+from dp_fedemb import privacy
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import shard_work
 
@@ -14,7 +15,9 @@ def operations(small_model, small_weights, make_plan, make_clients, describe):
     """Function from a reader to the kinds of operations in a shard's graph."""
 
     def kinds(reader):
-        query = aggregation.build_query(make_plan('gaussian'), 1)
+        query = aggregation.build_query(
+            privacy.PrivateRun(make_plan('gaussian'), 1), small_model.record_specs()
+        )
         params = query.derive_sample_params(query.initial_global_state())
         work = shard_work.ShardWork(small_model, client_config.ClientConfig(), query)
         weights = tff.learning.models.ModelWeights([tf.constant(w) for w in small_weights], [])

@@ -21,7 +21,7 @@ def model():
 
 @pytest.fixture(scope='module')
 def full(model):
-    return models.build_full_model(model, IDENTITIES)
+    return models.build_full_model(model, models.AllIdentities(IDENTITIES))
 
 
 def client(seed=0):
@@ -43,21 +43,21 @@ def test_weights_are_the_backbones_and_then_the_heads(model, full):
     assert [w.shape for w in frozen] == [w.shape for w in backbone_frozen]
     counts, of_backbone = full.weight_counts(), model.weight_counts()
     assert counts.noised == of_backbone.noised + DIM * IDENTITIES + IDENTITIES
-    taken = models.backbone_weights(model, trainable, frozen)
+    taken = full.released((trainable, frozen))
     assert all(found is wanted for found, wanted in zip(taken[0], trainable))
     assert len(taken[0]) == len(backbone) and len(taken[1]) == len(backbone_frozen)
 
 
-def test_weights_of_another_model_are_refused(model):
+def test_weights_of_another_model_are_refused(model, full):
     with pytest.raises(ValueError, match='expected those of the backbone'):
-        models.backbone_weights(model, *model.initial_weights(0))
+        full.released(model.initial_weights(0))
 
 
 @pytest.mark.parametrize('head', sorted(models.HEADS))
 def test_loss_is_the_heads(head):
     """One step of the full model = one step of backbone and head with equal weights."""
     model = models.build_embedding_model('small_conv', SHAPE, DIM, head=head)
-    full = models.build_full_model(model, IDENTITIES)
+    full = models.build_full_model(model, models.AllIdentities(IDENTITIES))
     config = client_config.ClientConfig(learning_rate=0.05)
     backbone, _ = model.initial_weights(1)
     # The local head starts as the client's seed says; the global one is given the same.
@@ -105,6 +105,47 @@ def test_the_shards_of_the_learning_process_run_it(full):
     assert float(tf.linalg.global_norm(total)) == pytest.approx(0.1, rel=1e-5)
 
 
-def test_number_of_identities_is_checked(model):
-    with pytest.raises(ValueError, match='num_identities=0'):
-        models.build_full_model(model, 0)
+def test_start_is_the_backbones_with_a_fresh_head(model, full):
+    backbone = model.initial_weights(3)
+    trainable, _ = full.start(backbone, seed=1)
+    assert all(one is other for one, other in zip(trainable, backbone[0]))
+    fresh = full.initial_weights(1)[0][len(backbone[0]) :]
+    for one, other in zip(trainable[len(backbone[0]) :], fresh, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # A model with local heads is aggregated and released as it is.
+    assert model.start(backbone, 1) is backbone and model.released(backbone) is backbone
+    assert model.public_labels and model.identity_labels(['anna']) is None
+
+
+def test_a_hashed_label_depends_on_the_name_and_a_public_number_alone(model):
+    full = models.build_full_model(model, models.HashBuckets(5))
+    assert full.public_labels and full.embedding_dim == 5
+    names = [f'person{number}' for number in range(400)]
+    labels = full.identity_labels(names)
+    assert labels.dtype == np.int32 and set(labels) == set(range(5))
+    # Whoever else there is, and in whatever order.
+    np.testing.assert_array_equal(full.identity_labels(names[7:3:-1]), labels[7:3:-1])
+    shapes = [weight.shape for weight in full.initial_weights(0)[0][-2:]]
+    assert shapes == [(DIM, 5), (5,)]
+    assert np.bincount(labels).min() > 40
+
+
+def test_labels_of_a_public_list(model):
+    full = models.build_full_model(model, models.PublicList(('b', 'a')))
+    assert full.public_labels
+    np.testing.assert_array_equal(full.identity_labels(['a', 'b', 'a']), [1, 0, 1])
+    with pytest.raises(ValueError, match="1 identities are not on the public list of 2.*'c'"):
+        full.identity_labels(['a', 'c'])
+    with pytest.raises(ValueError, match='2 of them, 1 different'):
+        models.PublicList(['a', 'a'])
+
+
+def test_a_label_for_every_identity_is_not_public(full):
+    assert not full.public_labels
+    np.testing.assert_array_equal(full.identity_labels('abc'), [0, 1, 2])
+
+
+@pytest.mark.parametrize('space', [models.AllIdentities, models.HashBuckets])
+def test_number_of_labels_is_checked(space):
+    with pytest.raises(ValueError, match='=0: expected a number above 0'):
+        space(0)

@@ -63,7 +63,7 @@ def engine_of(store, plan, seed, raw_metrics):
     return in_process.InProcessEngine(
         model(),
         client_config.ClientConfig(learning_rate=0.1),
-        query=aggregation.build_query(plan, seed),
+        query=aggregation.build_query(privacy.PrivateRun(plan, seed), model().record_specs()),
         server_optimizer=tff.learning.optimizers.build_sgdm(1.0, 0.9),
         reader=virtual_clients.build_reader(store),
         raw_metrics=raw_metrics,
@@ -106,7 +106,7 @@ def program(store, path, plan=None, seed=SEED, stop_before=None, raw_metrics=Fal
     schedule = settings.TrainingSchedule(ROUNDS, rounds_per_eval=2, rounds_per_checkpoint=2)
     return (
         program_lib.TrainingProgram(
-            engine, plan, store, seed, schedule, directory, evaluate, export, **options
+            engine, privacy.PrivateRun(plan, seed), store, schedule, directory, evaluate, export, **options
         ),
         directory,
     )
@@ -241,13 +241,16 @@ def test_seeds_survive_a_checkpoint(seed):
     assert words.dtype == np.int64 and program_lib._seed_from_words(words) == seed
 
 
-def test_labels_are_local_or_those_of_the_population(store):
+def test_labels_are_local_or_those_of_the_population(store, monkeypatch):
     cohort = privacy.Cohort((np.array([0, 1]), np.array([], np.int64), np.array([5])))
-    shards = virtual_clients.assemble(store, cohort, SEED, 3, num_shards=2)
+    run = privacy.PrivateRun(make_plan(), SEED)
+    monkeypatch.setattr(privacy.PrivateRun, 'cohort', lambda run, round_num: cohort)
+    shards = virtual_clients.assemble(store, run, 3, num_shards=2)
     assert virtual_clients.num_examples(shards) == 9
     labels = [part.tolist() for s in shards for part in np.split(s['labels'], s['splits'][1:-1])]
     assert sorted(labels) == [[], [0, 0, 0], [0, 0, 0, 1, 1, 1]]
-    shared = virtual_clients.assemble(store, cohort, SEED, 3, 2, global_labels=True)
+    of_identities = np.arange(store.num_identities, dtype=np.int32)
+    shared = virtual_clients.assemble(store, run, 3, 2, of_identities)
     every = collections.Counter(np.concatenate([s['labels'] for s in shared]).tolist())
     assert every == {0: 3, 1: 3, 5: 3}
 

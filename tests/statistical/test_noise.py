@@ -49,7 +49,7 @@ def first_round_stddev(plan):
 @pytest.mark.parametrize('name', PRIVATE)
 def test_noise_has_the_claimed_size(name, noise_cohort_size, make_plan):
     plan = make_plan(name, noise_cohort_size=noise_cohort_size)
-    samples = noise_of_rounds(aggregation.build_query(plan, 17))[0]
+    samples = noise_of_rounds(aggregation.build_query(privacy.PrivateRun(plan, 17), SPECS))[0]
     check_size(samples, first_round_stddev(plan))
     np.testing.assert_allclose(plan.noise_stddev / 8, first_round_stddev(plan))
 
@@ -61,7 +61,9 @@ def test_rounds_coordinates_and_tensors_are_independent(name, make_plan):
         # The norm stays, so that all rounds have the same size.
         mechanism = dataclasses.replace(mechanism, adaptive_clip_learning_rate=1e-9)
     plan = make_plan(mechanism)
-    noise = noise_of_rounds(aggregation.build_query(plan, 17), rounds=12)
+    noise = noise_of_rounds(
+        aggregation.build_query(privacy.PrivateRun(plan, 17), SPECS), rounds=12
+    )
     check_size(noise.ravel(), first_round_stddev(plan))
     for lag in (1, 7):
         for one, other in (
@@ -80,7 +82,7 @@ def test_noise_of_the_count_has_the_claimed_size(name, noise_cohort_size, make_p
     if name == 'tree_adaptive':
         mechanism = dataclasses.replace(mechanism, restart_rounds=1)
     plan = make_plan(mechanism, noise_cohort_size=noise_cohort_size)
-    query = aggregation.build_query(plan, 23)
+    query = aggregation.build_query(privacy.PrivateRun(plan, 23), SPECS)
     release = tf.function(query.get_noised_result)
     state = query.initial_global_state()
     zero = query.initial_sample_state([tf.TensorSpec([1])])
@@ -111,7 +113,7 @@ def scaled_noise(factor):
 def test_mutation_size_of_noise(name, factor, make_plan, monkeypatch):
     plan = make_plan(name)
     monkeypatch.setattr(sum_query, 'add_gaussian_noise', scaled_noise(factor))
-    samples = noise_of_rounds(aggregation.build_query(plan, 17))[0]
+    samples = noise_of_rounds(aggregation.build_query(privacy.PrivateRun(plan, 17), SPECS))[0]
     with pytest.raises(AssertionError):
         check_size(samples, first_round_stddev(plan))
 
@@ -134,7 +136,7 @@ class NoiseOnMean(tfp.SumAggregationDPQuery):
 def test_mutation_noise_on_the_mean(name, make_plan, monkeypatch):
     plan = make_plan(name)
     monkeypatch.setattr(tfp, 'NormalizedQuery', NoiseOnMean)
-    samples = noise_of_rounds(aggregation.build_query(plan, 17))[0]
+    samples = noise_of_rounds(aggregation.build_query(privacy.PrivateRun(plan, 17), SPECS))[0]
     with pytest.raises(AssertionError):
         check_size(samples, first_round_stddev(plan))
 
@@ -145,7 +147,9 @@ def test_mutation_same_noise_in_every_round(make_plan, monkeypatch):
     monkeypatch.setattr(
         sum_query, 'round_seed', lambda seed, round_num, stream: intact(seed, 0, stream)
     )
-    noise = noise_of_rounds(aggregation.build_query(plan, 17), rounds=2)
+    noise = noise_of_rounds(
+        aggregation.build_query(privacy.PrivateRun(plan, 17), SPECS), rounds=2
+    )
     # The size is right in each round; only a look across rounds can tell.
     check_size(noise[0], first_round_stddev(plan))
     assert np.corrcoef(noise)[0, 1] > 0.99

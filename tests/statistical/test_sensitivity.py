@@ -143,7 +143,7 @@ def neighbours(plan, seed, round_num, user):
 
 def check_sensitivity(plan, seed, round_num, user):
     """Fails if the user moves the sums by more than the plan accounts for."""
-    query = aggregation.build_query(plan, seed)
+    query = aggregation.build_query(privacy.PrivateRun(plan, seed), SPECS)
     # Of the sums, not of the mean.
     query = query._numerator
     (sum_with, count_with), (sum_without, count_without) = (

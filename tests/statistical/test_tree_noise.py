@@ -18,6 +18,7 @@ from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy.mechanisms import tree_nodes
 
 COORDINATES = 6000
+SPECS = [tf.TensorSpec([COORDINATES - 10]), tf.TensorSpec([10])]
 ROUNDS = 19
 # Restarts in mid-power, at a power of two, every round, and never.
 TREES = [
@@ -101,9 +102,9 @@ def expected_covariance(tree, rounds):
 @functools.lru_cache
 def released(plan, rounds=ROUNDS):
     """Noise of each round on the SUM, in units of a node's standard deviation."""
-    query = aggregation.build_query(plan, 29)
+    query = aggregation.build_query(privacy.PrivateRun(plan, 29), SPECS)
     state = query.initial_global_state()
-    zero = query.initial_sample_state([tf.TensorSpec([COORDINATES - 10]), tf.TensorSpec([10])])
+    zero = query.initial_sample_state(SPECS)
     rows = []
     for _ in range(rounds):
         result, state, _ = query.get_noised_result(zero, state)
