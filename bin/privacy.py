@@ -99,20 +99,24 @@ def _for_noise_multiplier():
 
 
 def _for_rounds():
+    from dp_fedemb import privacy
+
     if FLAGS['rounds'].present:
         raise ValueError(f'rounds={FLAGS.rounds} with solve_for=rounds: leave it out')
     z = _noise_multiplier('solve_for=rounds')
     # The search begins with one round, whatever the schedule allows.
     plan = plan_flags.uncalibrated_plan(_num_users(), z, rounds=1)
-    return plan.calibrate(FLAGS.target_epsilon, 'rounds')
+    return privacy.calibrate(plan, FLAGS.target_epsilon, 'rounds')
 
 
 def _for_num_users():
+    from dp_fedemb import privacy
+
     if FLAGS.num_users is not None:
         raise ValueError(f'num_users={FLAGS.num_users} with solve_for=num_users: leave it out')
     z = _noise_multiplier('solve_for=num_users')
     plan = plan_flags.uncalibrated_plan(plan_flags.fewest_users(z), z)
-    return plan.calibrate(FLAGS.target_epsilon, 'num_users')
+    return privacy.calibrate(plan, FLAGS.target_epsilon, 'num_users')
 
 
 _UNKNOWN = {
@@ -175,13 +179,13 @@ COMMANDS = {'epsilon': _epsilon, 'calibrate': _calibrate, 'plan': _plan}
 
 
 def _show(plan, command, solved=None):
-    statement = plan.statement()
+    from dp_fedemb import privacy
+
+    statement = privacy.statement(plan)
     if FLAGS.json:
         shown = {name: statement[name] for name in _FIELDS}
         print(json.dumps({'command': command, 'solved_for': solved, **shown}))
         return
-    from dp_fedemb import privacy
-
     rows = [
         ('users (N)', f'{plan.num_users}'),
         ('virtual clients a round (m)', f'{plan.virtual_clients_per_round}'),

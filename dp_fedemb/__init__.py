@@ -13,16 +13,13 @@ The parts, in the order of the arrows between them (later ones import earlier on
     engines      rounds on TFF's runtime, in this process, on other machines
     runs         experiment, training program, run directory
 
-The names below are loaded when they are first used, so that
-`import dp_fedemb.privacy` needs no TensorFlow.
+The names below are loaded when they are first used, so that `import dp_fedemb.privacy`
+needs no TensorFlow, only NumPy, SciPy and dp-accounting. The packages that do need it
+check the environment first and say in one line what is missing.
 """
 
 import importlib
 from typing import Any
-
-from dp_fedemb import environment
-
-environment.check()
 
 __version__ = '0.1.0'
 

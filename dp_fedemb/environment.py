@@ -61,7 +61,11 @@ def problems() -> list[str]:
 
 
 def check() -> None:
-    """Raises ImportError, in one line with the fix, if something does not fit."""
+    """Raises ImportError, in one line with the fix, if something does not fit.
+
+    Packages that need TensorFlow call it when they are imported; `dp_fedemb.privacy`
+    does not.
+    """
     found = problems()
     if found:
         more = f' (and {len(found) - 1} more)' if len(found) > 1 else ''

@@ -124,8 +124,10 @@ def plan(num_users: int):
             f'target_epsilon={FLAGS.target_epsilon} with mechanism={FLAGS.mechanism}: it'
             ' adds no noise; choose gaussian or another private mechanism'
         )
+    from dp_fedemb import privacy
+
     first = uncalibrated_plan(num_users, _FIRST_NOISE_MULTIPLIER)
-    return first.calibrate(FLAGS.target_epsilon)
+    return privacy.calibrate(first, FLAGS.target_epsilon)
 
 
 def uncalibrated_plan(

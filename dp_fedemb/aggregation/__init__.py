@@ -4,6 +4,10 @@ What a mechanism costs is stated in `dp_fedemb.privacy.mechanisms`; here one fil
 the same name holds what it computes.
 """
 
+from dp_fedemb import environment
+
+environment.check()
+
 from dp_fedemb.aggregation.build import build_aggregation_factory
 from dp_fedemb.aggregation.build import build_query
 from dp_fedemb.aggregation.build import SUM_QUERIES

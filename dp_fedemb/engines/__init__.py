@@ -2,3 +2,7 @@
 
 All of them are an `engine.Engine`, and the server's half of a round is the same code.
 """
+
+from dp_fedemb import environment
+
+environment.check()

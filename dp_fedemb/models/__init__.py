@@ -1,5 +1,9 @@
 """Backbones (image -> embedding), heads (embedding -> local identities)."""
 
+from dp_fedemb import environment
+
+environment.check()
+
 from dp_fedemb.models.backbones import BACKBONES
 from dp_fedemb.models.backbones.group_norm import GroupNorm
 from dp_fedemb.models.backbones.imagenet import load_imagenet_convolutions

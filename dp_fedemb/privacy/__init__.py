@@ -4,6 +4,7 @@ Imports neither TensorFlow nor TFF, so that it can be audited, and used from the
 command line, by itself. `dp_fedemb.privacy.plan` states the conventions.
 """
 
+from dp_fedemb.privacy.calibration import calibrate
 from dp_fedemb.privacy.mechanisms import AdaptiveGaussian
 from dp_fedemb.privacy.mechanisms import ClipOnly
 from dp_fedemb.privacy.mechanisms import Gaussian
@@ -14,6 +15,7 @@ from dp_fedemb.privacy.mechanisms import Tree
 from dp_fedemb.privacy.mechanisms import TreeAdaptive
 from dp_fedemb.privacy.plan import PrivacyPlan
 from dp_fedemb.privacy.private_run import PrivateRun
+from dp_fedemb.privacy.reporting.statement import statement
 from dp_fedemb.privacy.reporting.statement_text import headline as statement_headline
 from dp_fedemb.privacy.reporting.statement_text import text as statement_text
 from dp_fedemb.privacy.sampling import Cohort

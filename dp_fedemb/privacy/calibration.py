@@ -1,15 +1,13 @@
 """From a target epsilon to the noise, the rounds or the users that it takes."""
 
+from collections.abc import Callable
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 from scipy import optimize
 
 from dp_fedemb import validate
-
-if TYPE_CHECKING:
-    from dp_fedemb.privacy import plan as plan_lib
+from dp_fedemb.privacy import plan as plan_lib
 
 _MOST_NOISE = 1e6
 _MOST_ROUNDS = 10**6
@@ -21,11 +19,19 @@ class UnreachableError(ValueError):
 
 
 def calibrate(
-    plan: 'plan_lib.PrivacyPlan', target_epsilon: float, solve_for: str
-) -> 'plan_lib.PrivacyPlan':
-    """Returns `plan` with one value changed so that epsilon <= `target_epsilon`.
+    plan: plan_lib.PrivacyPlan, target_epsilon: float, solve_for: str = 'noise_multiplier'
+) -> plan_lib.PrivacyPlan:
+    """Returns `plan` with one value changed so that its epsilon is at most the target.
 
-    See `PrivacyPlan.calibrate`.
+    Args:
+        plan: what stays, and where the search begins.
+        target_epsilon: epsilon of a user at the plan's delta, by PLD.
+        solve_for: `noise_multiplier` (the smallest), `rounds` (the most) or
+            `num_users` (the fewest); m and k stay.
+
+    Raises:
+        UnreachableError: a ValueError, if no value reaches the target.
+        ValueError: if the plan is not private.
     """
     validate.one_of('solve_for', solve_for, SOLVERS)
     validate.positive(target_epsilon=target_epsilon)
@@ -39,14 +45,14 @@ def calibrate(
     return SOLVERS[solve_for](plan, target_epsilon)
 
 
-def _noise_multiplier(plan, target):
+def _noise_multiplier(plan: plan_lib.PrivacyPlan, target: float) -> plan_lib.PrivacyPlan:
     """Root of log epsilon in log z, rounded to the private side."""
 
-    def with_noise(z):
+    def with_noise(z: float) -> plan_lib.PrivacyPlan:
         mechanism = dataclasses.replace(plan.mechanism, noise_multiplier=z)
         return dataclasses.replace(plan, mechanism=mechanism)
 
-    def excess(log_z):
+    def excess(log_z: float) -> float:
         # With very much noise epsilon is 0 exactly.
         return math.log(max(with_noise(math.exp(log_z)).epsilon(), 1e-12) / target)
 
@@ -75,10 +81,10 @@ def _noise_multiplier(plan, target):
     return with_noise(z)
 
 
-def _rounds(plan, target):
+def _rounds(plan: plan_lib.PrivacyPlan, target: float) -> plan_lib.PrivacyPlan:
     """The most rounds; epsilon grows with every round."""
 
-    def fits(rounds):
+    def fits(rounds: int) -> bool:
         return plan.epsilon(rounds) <= target
 
     if not fits(1):
@@ -101,17 +107,17 @@ def _rounds(plan, target):
     )
 
 
-def _num_users(plan, target):
+def _num_users(plan: plan_lib.PrivacyPlan, target: float) -> plan_lib.PrivacyPlan:
     """The fewest users; with schedules, a number that does, if doubling meets one.
 
     The cost of a schedule has steps, and once users take part only once it grows again,
     as the default delta falls.
     """
 
-    def with_users(users):
+    def with_users(users: int) -> plan_lib.PrivacyPlan:
         return dataclasses.replace(plan, num_users=users)
 
-    def fits(users):
+    def fits(users: int) -> bool:
         return with_users(users).epsilon() <= target
 
     fewest = plan.sampling.fewest_users(plan.population, plan.rounds)
@@ -135,7 +141,7 @@ def _num_users(plan, target):
         )
 
     # Epsilon is nearly a power of the users: few steps come close, the rest is halving.
-    def excess(log_users):
+    def excess(log_users: float) -> float:
         epsilon = with_users(round(math.exp(log_users))).epsilon()
         return math.log(max(epsilon, 1e-12) / target)
 
@@ -151,7 +157,7 @@ def _num_users(plan, target):
 
 
 # Name (as in --solve_for) -> solver.
-SOLVERS = {
+SOLVERS: dict[str, Callable[[plan_lib.PrivacyPlan, float], plan_lib.PrivacyPlan]] = {
     'noise_multiplier': _noise_multiplier,
     'rounds': _rounds,
     'num_users': _num_users,

@@ -29,11 +29,9 @@ import dp_accounting
 
 from dp_fedemb import validate
 from dp_fedemb.privacy import accounting
-from dp_fedemb.privacy import calibration
 from dp_fedemb.privacy import mechanisms
 from dp_fedemb.privacy import sampling as sampling_lib
 from dp_fedemb.privacy import sensitivity
-from dp_fedemb.privacy.reporting import statement as statement_lib
 
 UNITS = ('user', 'virtual_client')
 
@@ -253,26 +251,6 @@ class PrivacyPlan:
         if not isinstance(event, dp_accounting.GaussianDpEvent):
             return None
         return 0.5 / event.noise_multiplier**2
-
-    def calibrate(
-        self, target_epsilon: float, solve_for: str = 'noise_multiplier'
-    ) -> 'PrivacyPlan':
-        """Returns the plan, one value changed, whose user-level epsilon is the target.
-
-        Args:
-            target_epsilon: epsilon of the user at this plan's delta, by PLD.
-            solve_for: `noise_multiplier` (the smallest), `rounds` (the most) or
-                `num_users` (the fewest); m and k stay.
-
-        Raises:
-            calibration.UnreachableError: a ValueError, if no value reaches the target.
-            ValueError: if the plan is not private.
-        """
-        return calibration.calibrate(self, target_epsilon, solve_for)
-
-    def statement(self, rounds_completed: Optional[int] = None, **facts) -> dict[str, Any]:
-        """Returns the privacy statement as JSON values; see `statement.build`."""
-        return statement_lib.build(self, rounds_completed, **facts)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the plan as JSON values, without secrets."""

@@ -13,6 +13,7 @@ from dp_fedemb import randomness
 from dp_fedemb import validate
 from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import sampling
+from dp_fedemb.privacy.reporting import statement as statement_lib
 
 
 class PrivateRun:
@@ -113,6 +114,18 @@ class PrivateRun:
             last[users] = round_num
             times[users] += 1
         return sampling.Observed(rounds, separation, int(times.max()))
+
+    def statement(self, rounds_completed: int, **facts: Any) -> dict[str, Any]:
+        """Returns the privacy statement of the rounds released so far.
+
+        Args:
+            rounds_completed: their number. Under a schedule, participation is measured on
+                the run's own cohorts and held against what was accounted.
+            **facts: see `privacy.statement`.
+        """
+        if hasattr(self.plan.sampling, 'participation'):
+            facts = {'observed': self.observed(rounds_completed), **facts}
+        return statement_lib.statement(self.plan, rounds_completed, **facts)
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError(f'{name}: a PrivateRun does not change; start another one')

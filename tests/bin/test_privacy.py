@@ -238,7 +238,7 @@ def test_plan_draws_and_lists(run, tmp_path):
 )
 def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
     plan = privacy.PrivacyPlan(3400, 32, 8, 150, mechanism, sampling, **options)
-    statement = plan.statement(99)
+    statement = privacy.statement(plan, 99)
     program, *arguments = statement['verify'].split()
     assert program == 'bin/privacy.py'
     answer = json.loads(run(*arguments, '--json'))

@@ -25,7 +25,7 @@ def plan(request, make_plan):
 def test_noise_multiplier_is_found_to_four_digits(plan, target):
     if plan.mechanism.name == 'adaptive_gaussian' and target < 1:
         pytest.skip('needs more noise than its count has')
-    solved = plan.calibrate(target)
+    solved = privacy.calibrate(plan, target)
     assert solved.epsilon() == pytest.approx(target, rel=1e-4)
     assert solved.epsilon() <= target
     # Nothing but the noise has changed.
@@ -35,12 +35,14 @@ def test_noise_multiplier_is_found_to_four_digits(plan, target):
     start = dataclasses.replace(
         plan, mechanism=dataclasses.replace(plan.mechanism, noise_multiplier=0.8 * z)
     )
-    assert start.calibrate(target).mechanism.noise_multiplier == pytest.approx(z, rel=1e-5)
+    assert privacy.calibrate(start, target).mechanism.noise_multiplier == pytest.approx(
+        z, rel=1e-5
+    )
 
 
 def test_rounds_are_the_most_that_fit(plan):
     target = plan.epsilon(37)
-    solved = plan.calibrate(target * (1 + 1e-9), 'rounds')
+    solved = privacy.calibrate(plan, target * (1 + 1e-9), 'rounds')
     assert solved.rounds >= 37
     assert solved.epsilon() <= target * (1 + 1e-9) < solved.epsilon(solved.rounds + 1)
 
@@ -48,14 +50,14 @@ def test_rounds_are_the_most_that_fit(plan):
 def test_rounds_stop_where_the_schedule_does(make_plan):
     sampling = privacy.MinSeparation(max_participations=1)
     plan = make_plan('tree', sampling=sampling)
-    solved = plan.calibrate(plan.epsilon(200), 'rounds')
+    solved = privacy.calibrate(plan, plan.epsilon(200), 'rounds')
     assert solved.rounds == 63  # One epoch: ceil(1000 / 16).
 
 
 @pytest.mark.parametrize('delta', [None, 1e-7])
 def test_num_users_are_the_fewest(make_plan, delta):
     plan = make_plan('gaussian', delta=delta)
-    solved = plan.calibrate(1.0, 'num_users')
+    solved = privacy.calibrate(plan, 1.0, 'num_users')
     assert solved.epsilon() <= 1.0
     fewer = dataclasses.replace(solved, num_users=solved.num_users - 1)
     assert fewer.epsilon() > 1.0
@@ -67,7 +69,7 @@ def test_num_users_of_a_schedule_meet_the_target(make_plan):
     """The cost has steps, so it need not be the very fewest."""
     sampling = privacy.MinSeparation(min_separation=3)
     plan = make_plan('tree', rounds=40, sampling=sampling)
-    solved = plan.calibrate(10.0, 'num_users')
+    solved = privacy.calibrate(plan, 10.0, 'num_users')
     assert solved.epsilon() <= 10.0
     assert solved.num_users > sampling.fewest_users(plan.population, 40)
     halved = dataclasses.replace(solved, num_users=solved.num_users // 2)
@@ -77,7 +79,7 @@ def test_num_users_of_a_schedule_meet_the_target(make_plan):
 def test_num_users_keep_delta_below_one_over_them(make_plan):
     plan = make_plan('gaussian', delta=5e-4, sampling=privacy.MinSeparation())
     with pytest.raises(calibration.UnreachableError, match='from 16 to 1999 .*leave delta'):
-        plan.calibrate(1e-3, 'num_users')
+        privacy.calibrate(plan, 1e-3, 'num_users')
 
 
 @pytest.mark.parametrize(
@@ -94,4 +96,4 @@ def test_num_users_keep_delta_below_one_over_them(make_plan):
 def test_unreachable_targets_are_refused(make_plan, name, target, solve_for, message):
     with pytest.raises(ValueError, match=message):
         # Without amplification, an epsilon takes no time.
-        make_plan(name, sampling=privacy.MinSeparation()).calibrate(target, solve_for)
+        privacy.calibrate(make_plan(name, sampling=privacy.MinSeparation()), target, solve_for)

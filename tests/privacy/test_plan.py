@@ -107,7 +107,7 @@ def test_without_noise_epsilon_is_infinite_by_the_same_interface(make_plan, name
     with pytest.raises(ValueError, match=f'mechanism={name}: there is no noise to scale'):
         make_plan(name, noise_cohort_size=100)
     with pytest.raises(ValueError, match=f'mechanism={name}: nothing to calibrate'):
-        plan.calibrate(1.0)
+        privacy.calibrate(plan, 1.0)
 
 
 def test_one_place_decides_the_noise_and_the_event(make_plan):

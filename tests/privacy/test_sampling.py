@@ -163,9 +163,9 @@ def test_observed_finds_a_broken_promise():
     # And a statement made of it is refused.
     plan = privacy.PrivacyPlan(N, M, K, 8, privacy.Tree(1.0, 2.0), privacy.MinSeparation())
     with pytest.raises(ValueError, match='the cohorts are not those of this plan'):
-        plan.statement(observed=seen)
+        privacy.statement(plan, observed=seen)
     good = plan.sampler(1).observed(8)
-    assert plan.statement(observed=good)['participation'] == {
+    assert privacy.statement(plan, observed=good)['participation'] == {
         'min_separation': 5,
         'max_participations': 2,
         'observed_min_separation': 5,

@@ -8,6 +8,7 @@ import dataclasses
 import math
 from typing import ClassVar
 
+from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity
@@ -30,10 +31,14 @@ class Mechanism:
     # What is released beside the model.
     released: ClassVar[tuple[str, ...]] = ()
 
-    clip_norm: float = math.inf
-    noise_multiplier: float = 0.0
+    clip_norm: float = settings.setting(
+        math.inf, "C: L2 bound of a virtual client's backbone update."
+    )
+    noise_multiplier: float = settings.setting(
+        0.0, 'z: standard deviation of the noise on the sum over C.'
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validate.positive(clip_norm=self.clip_norm)
         validate.non_negative(noise_multiplier=self.noise_multiplier)
         if math.isinf(self.noise_multiplier):

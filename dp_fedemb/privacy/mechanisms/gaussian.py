@@ -11,6 +11,6 @@ class Gaussian(base.Mechanism):
 
     name = 'gaussian'
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         base.require_noise_and_clip(self)

@@ -13,7 +13,7 @@ class NoPrivacy(base.Mechanism):
     name = 'none'
     private = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.noise_multiplier != 0 or not math.isinf(self.clip_norm):
             raise ValueError(

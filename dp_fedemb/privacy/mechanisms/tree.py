@@ -3,7 +3,10 @@
 import dataclasses
 from typing import Optional
 
+from dp_fedemb import settings
 from dp_fedemb import validate
+from dp_fedemb.privacy import participation as participation_lib
+from dp_fedemb.privacy import sensitivity
 from dp_fedemb.privacy.mechanisms import base
 from dp_fedemb.privacy.mechanisms import tree_nodes
 
@@ -29,11 +32,17 @@ class Tree(base.Mechanism):
     name = 'tree'
     independent_rounds = False
 
-    restart_rounds: Optional[int] = None
-    tree_completion: bool = False
-    efficient: bool = True
+    restart_rounds: Optional[int] = settings.setting(
+        None, 'Trees: rounds of one tree; by default a single tree.'
+    )
+    tree_completion: bool = settings.setting(
+        False, 'Trees: fill a tree up to a power of two before a restart.'
+    )
+    efficient: bool = settings.setting(
+        True, 'Trees: estimate sums from all nodes (Honaker) instead of the fewest.'
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         base.require_noise_and_clip(self)
         if self.restart_rounds is not None:
@@ -44,7 +53,12 @@ class Tree(base.Mechanism):
                 ' restart, and there is none; set restart_rounds'
             )
 
-    def squared_sensitivity(self, change, participation, rounds):
+    def squared_sensitivity(
+        self,
+        change: sensitivity.RecordChange,
+        participation: participation_lib.ParticipationSchedule,
+        rounds: int,
+    ) -> float:
         visits = tree_nodes.squared_visits(
             participation, rounds, self.restart_rounds, self.tree_completion
         )

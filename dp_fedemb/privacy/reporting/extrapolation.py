@@ -9,12 +9,10 @@ deployment; `noise_cohort_size` of a plan trains with its noise.
 
 from collections.abc import Iterable
 import dataclasses
-from typing import Optional, TYPE_CHECKING
+from typing import Optional
 
 from dp_fedemb.privacy import calibration
-
-if TYPE_CHECKING:
-    from dp_fedemb.privacy import plan as plan_lib
+from dp_fedemb.privacy import plan as plan_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +37,8 @@ class Point:
 
 
 def scaled(
-    plan: 'plan_lib.PrivacyPlan', num_users: int, virtual_clients_per_round: int
-) -> 'plan_lib.PrivacyPlan':
+    plan: plan_lib.PrivacyPlan, num_users: int, virtual_clients_per_round: int
+) -> plan_lib.PrivacyPlan:
     """Returns the plan of another deployment with the same z / m, k and rounds.
 
     Raises:
@@ -61,7 +59,7 @@ def scaled(
 
 
 def points(
-    plan: 'plan_lib.PrivacyPlan', populations: Iterable[int], cohorts: Iterable[int]
+    plan: plan_lib.PrivacyPlan, populations: Iterable[int], cohorts: Iterable[int]
 ) -> list[Point]:
     """Returns a point for every cohort and population that can be had together."""
     found = []
@@ -75,7 +73,7 @@ def points(
 
 
 def users_needed(
-    plan: 'plan_lib.PrivacyPlan', cohorts: Iterable[int], target_epsilon: float
+    plan: plan_lib.PrivacyPlan, cohorts: Iterable[int], target_epsilon: float
 ) -> dict[int, Optional[int]]:
     """Returns the fewest users for a target by cohort; None where no number will do."""
     needed = {}
@@ -94,7 +92,7 @@ def users_needed(
     return needed
 
 
-def _point(plan):
+def _point(plan: plan_lib.PrivacyPlan) -> Point:
     return Point(
         num_users=plan.num_users,
         virtual_clients_per_round=plan.virtual_clients_per_round,

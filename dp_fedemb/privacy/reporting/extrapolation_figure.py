@@ -1,16 +1,14 @@
 """Draws epsilon against population and cohort at a constant noise-to-signal ratio."""
 
 from collections.abc import Sequence
-from typing import Optional, TYPE_CHECKING
+from typing import Optional
 
 import matplotlib
 from matplotlib import figure as figure_lib
 from matplotlib import ticker
 
+from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy.reporting import extrapolation
-
-if TYPE_CHECKING:
-    from dp_fedemb.privacy import plan as plan_lib
 
 # From light to dark with the size; readable in grey, too.
 _FIRST_SHADE, _LAST_SHADE = 0.15, 0.85
@@ -33,7 +31,7 @@ def table(points: Sequence[extrapolation.Point]) -> str:
 
 def draw(
     points: Sequence[extrapolation.Point],
-    plan: 'plan_lib.PrivacyPlan',
+    plan: plan_lib.PrivacyPlan,
     target_epsilon: Optional[float],
     path: str,
 ) -> None:

@@ -12,15 +12,12 @@ at least; a prefix of t rounds has the noise of up to log2(t) + 1 nodes.
 """
 
 import math
-from typing import TYPE_CHECKING
 
 from dp_fedemb import validate
-
-if TYPE_CHECKING:
-    from dp_fedemb.privacy import plan as plan_lib
+from dp_fedemb.privacy import plan as plan_lib
 
 
-def noise_norm(plan: 'plan_lib.PrivacyPlan', noised_weights: int) -> float:
+def noise_norm(plan: plan_lib.PrivacyPlan, noised_weights: int) -> float:
     """Returns z C sqrt(d) / m, norm of the noise on a round's mean, units of weights.
 
     Args:
@@ -31,7 +28,7 @@ def noise_norm(plan: 'plan_lib.PrivacyPlan', noised_weights: int) -> float:
     return plan.noise_stddev * math.sqrt(noised_weights) / plan.virtual_clients_per_round
 
 
-def largest(plan: 'plan_lib.PrivacyPlan', noised_weights: int) -> float:
+def largest(plan: plan_lib.PrivacyPlan, noised_weights: int) -> float:
     """Returns m / (z sqrt(d)): the signal-to-noise ratio if all updates agreed.
 
     That is, if every virtual client sent the same vector of norm C. Infinite without
@@ -41,7 +38,7 @@ def largest(plan: 'plan_lib.PrivacyPlan', noised_weights: int) -> float:
     return math.inf if noise == 0 else plan.mechanism.clip_norm / noise
 
 
-def measured(plan: 'plan_lib.PrivacyPlan', noised_weights: int, signal_norm: float) -> float:
+def measured(plan: plan_lib.PrivacyPlan, noised_weights: int, signal_norm: float) -> float:
     """Returns the ratio for the norm of a round's raw mean: private, as its input is.
 
     Args:
@@ -54,7 +51,7 @@ def measured(plan: 'plan_lib.PrivacyPlan', noised_weights: int, signal_norm: flo
     return math.inf if noise == 0 else signal_norm / noise
 
 
-def required_cohort(plan: 'plan_lib.PrivacyPlan', noised_weights: int, target: float) -> int:
+def required_cohort(plan: plan_lib.PrivacyPlan, noised_weights: int, target: float) -> int:
     """Returns the fewest virtual clients a round with `largest` at least `target`.
 
     At the plan's noise multiplier: either train with so many, or simulate the deployment

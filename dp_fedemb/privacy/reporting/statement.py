@@ -8,14 +8,12 @@ hold, and how to verify it.
 
 import dataclasses
 import math
-from typing import Any, Optional, TYPE_CHECKING
+from typing import Any, Optional
 
 from dp_fedemb.privacy import accounting
+from dp_fedemb.privacy import plan as plan_lib
+from dp_fedemb.privacy import sampling as sampling_lib
 from dp_fedemb.privacy.reporting import statement_text
-
-if TYPE_CHECKING:
-    from dp_fedemb.privacy import plan as plan_lib
-    from dp_fedemb.privacy import sampling as sampling_lib
 
 SETTING = (
     'central differential privacy: the server is trusted, sees clipped updates, and adds'
@@ -52,14 +50,14 @@ CAVEATS = (
 _FREE_FIELDS = ('efficient',)
 
 
-def build(
-    plan: 'plan_lib.PrivacyPlan',
+def statement(
+    plan: plan_lib.PrivacyPlan,
     rounds_completed: Optional[int] = None,
     *,
     seed_given: bool = False,
     raw_metrics: bool = False,
     noised_weights: Optional[int] = None,
-    observed: 'Optional[sampling_lib.Observed]' = None,
+    observed: Optional[sampling_lib.Observed] = None,
     start: Optional[str] = None,
 ) -> dict[str, Any]:
     """Returns the statement as JSON values.
@@ -76,7 +74,7 @@ def build(
         raw_metrics: whether training metrics were written without noise.
         noised_weights: number of coordinates that were noised.
         observed: participation measured on the run's own cohorts
-            (`plan.sampler(seed).observed(rounds)`), checked against what was accounted.
+            (`PrivateRun.observed`), checked against what was accounted.
         start: whose images the start weights have seen; None for fresh weights.
 
     Raises:

@@ -8,6 +8,7 @@ import dp_accounting
 import numpy as np
 
 from dp_fedemb import randomness
+from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity
@@ -48,10 +49,14 @@ class MinSeparation(base.Sampling):
         ' rounds that do not depend on data; nothing is assumed to be random'
     )
 
-    min_separation: Optional[int] = None
-    max_participations: Optional[int] = None
+    min_separation: Optional[int] = settings.setting(
+        None, 'Schedules: least distance of two rounds of a user; by default the greatest.'
+    )
+    max_participations: Optional[int] = settings.setting(
+        None, 'Schedules: most rounds of a user; by default any number.'
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.min_separation is not None:
             validate.positive(min_separation=self.min_separation)
         if self.max_participations is not None:

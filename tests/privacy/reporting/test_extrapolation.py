@@ -62,7 +62,7 @@ def test_a_point_is_what_noise_cohort_size_simulates(plan, points):
 
 def test_users_needed_are_those_that_calibration_finds(plan):
     needed = extrapolation.users_needed(plan, [8, 64], 1.0)
-    assert needed[8] == plan.calibrate(1.0, 'num_users').num_users
+    assert needed[8] == privacy.calibrate(plan, 1.0, 'num_users').num_users
     assert needed[64] < needed[8]
     fixed = dataclasses.replace(plan, delta=1e-4)
     assert extrapolation.users_needed(fixed, [8], 0.05) == {8: None}

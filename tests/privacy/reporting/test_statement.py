@@ -16,7 +16,7 @@ def _all_text(statement):
 
 @pytest.fixture
 def private(make_plan):
-    return make_plan('gaussian').statement(noised_weights=47_000)
+    return privacy.statement(make_plan('gaussian'), noised_weights=47_000)
 
 
 def test_reports_what_how_to_dp_fy_ml_asks_for(make_plan, private):
@@ -70,16 +70,16 @@ def test_text_of_a_private_run(private):
 
 
 def test_text_names_a_weak_epsilon(make_plan):
-    weak = privacy.statement_text(make_plan('gaussian', num_users=16).statement())
+    weak = privacy.statement_text(privacy.statement(make_plan('gaussian', num_users=16)))
     assert 'An epsilon above 10 gives little formal protection.' in weak
-    strong = privacy.statement_text(make_plan('gaussian').statement())
+    strong = privacy.statement_text(privacy.statement(make_plan('gaussian')))
     assert 'little formal protection' not in strong
 
 
 @pytest.mark.parametrize('name', ['none', 'clip_only'])
 @pytest.mark.parametrize('rounds', [0, 16])
 def test_without_noise_nothing_is_claimed(make_plan, name, rounds):
-    statement = make_plan(name).statement(rounds)
+    statement = privacy.statement(make_plan(name), rounds)
     assert not statement['private']
     for field in GUARANTEE:
         assert statement[field] is None, field
@@ -92,7 +92,7 @@ def test_without_noise_nothing_is_claimed(make_plan, name, rounds):
 
 def test_simulation_claims_nothing_for_the_run(make_plan):
     plan = make_plan('gaussian', noise_cohort_size=80)
-    statement = plan.statement()
+    statement = privacy.statement(plan)
     assert statement['hypothetical'] and not statement['private']
     for field in GUARANTEE:
         assert statement[field] is None, field
@@ -109,13 +109,13 @@ def test_simulation_claims_nothing_for_the_run(make_plan):
 
 
 def test_raw_metrics_are_named(make_plan, private):
-    raw = make_plan('gaussian').statement(raw_metrics=True)
+    raw = privacy.statement(make_plan('gaussian'), raw_metrics=True)
     assert 'training metrics, which this run wrote without noise' in raw['not_covered']
     assert 'training metrics' not in _all_text(private)
 
 
 def test_seed_from_the_command_line_is_named(make_plan, private):
-    given = make_plan('gaussian').statement(seed_given=True)
+    given = privacy.statement(make_plan('gaussian'), seed_given=True)
     caveat = given['caveats'][0]
     assert 'command line' in caveat and 'stay secret' in caveat
     assert 'no other run has it' in caveat
@@ -125,14 +125,14 @@ def test_seed_from_the_command_line_is_named(make_plan, private):
 def test_seed_itself_is_nowhere(make_plan):
     plan = make_plan('tree')
     observed = plan.sampler(SEED).observed(16)
-    statement = plan.statement(seed_given=True, observed=observed)
+    statement = privacy.statement(plan, seed_given=True, observed=observed)
     assert str(SEED) not in _all_text(statement)
 
 
 @pytest.mark.parametrize('name', sorted(privacy.MECHANISMS))
 def test_statement_of_every_mechanism_is_json_and_text(make_plan, name):
     plan = make_plan(name)
-    statement = plan.statement(5)
+    statement = privacy.statement(plan, 5)
     assert json.loads(json.dumps(statement, allow_nan=False)) == statement
     assert statement['rounds_completed'] == 5
     assert '5 of 16 planned' in privacy.statement_text(statement)
@@ -143,7 +143,7 @@ def test_statement_of_every_mechanism_is_json_and_text(make_plan, name):
 
 
 def test_schedule_states_participation_and_rho(make_plan):
-    statement = make_plan('tree').statement()
+    statement = privacy.statement(make_plan('tree'))
     assert statement['participation']['min_separation'] == 63
     assert statement['participation']['max_participations'] == 1
     assert statement['rho'] == make_plan('tree').zcdp_rho()
@@ -152,5 +152,5 @@ def test_schedule_states_participation_and_rho(make_plan):
 
 
 def test_before_the_first_round_nothing_is_spent(make_plan):
-    statement = make_plan('gaussian').statement(0)
+    statement = privacy.statement(make_plan('gaussian'), 0)
     assert statement['epsilon_user'] == 0 and statement['verify'] is None
