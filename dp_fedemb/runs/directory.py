@@ -1,14 +1,14 @@
 """What a run leaves on disk, and whether a second command continues it.
 
-    config.json       what was asked for, without secrets; another one is refused
-    metrics.csv       one row a round
-    tensorboard/      the same as TensorBoard events
-    checkpoints/      TFF program states; they hold the run's SECRET seed
-    privacy.json      the privacy statement of the rounds released so far
-    privacy.txt       the same for people
-    saved_model/      the backbone: uint8 images in, unit-norm embeddings out
-    pretrained/       the public start, if the run made one
-    evaluation.json   recall before and after
+config.json       what was asked for, without secrets; another one is refused
+metrics.csv       one row a round
+tensorboard/      the same as TensorBoard events
+checkpoints/      TFF program states; they hold the run's SECRET seed
+privacy.json      the privacy statement of the rounds released so far
+privacy.txt       the same for people
+saved_model/      the backbone: uint8 images in, unit-norm embeddings out
+pretrained/       the public start, if the run made one
+evaluation.json   recall before and after
 """
 
 import json

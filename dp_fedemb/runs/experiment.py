@@ -13,17 +13,17 @@ from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import in_process
+from dp_fedemb.engines import remote_engine
+from dp_fedemb.engines import runtime as runtime_lib
+from dp_fedemb.engines import tff_engine as engine_lib
 from dp_fedemb.learning import schedules
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import full_model
 from dp_fedemb.models import label_spaces
-from dp_fedemb.engines import tff_engine as engine_lib
-from dp_fedemb.runs import evaluator as evaluator_lib
-from dp_fedemb.engines import remote_engine
 from dp_fedemb.runs import directory as run_directory_lib
-from dp_fedemb.engines import runtime as runtime_lib
-from dp_fedemb.runs import settings as settings_lib
+from dp_fedemb.runs import evaluator as evaluator_lib
 from dp_fedemb.runs import program as program_lib
+from dp_fedemb.runs import settings as settings_lib
 
 # Makes (trainable, non_trainable) start weights of the backbone.
 _Start = Callable[[], tuple[list, list]]
@@ -95,7 +95,9 @@ class Experiment:
                 f'seed: the run in {str(directory.path)!r} began with another one; leave it out'
                 ' to go on'
             )
-        run_seed = next(s for s in (known_seed, seed, privacy.new_secret_seed()) if s is not None)
+        run_seed = next(
+            s for s in (known_seed, seed, privacy.new_secret_seed()) if s is not None
+        )
         evaluate = evaluator_lib.Evaluator(self.model, self.test)
         scores = directory.read_json('evaluation.json') or {}
         start = fresh = self.model.initial_weights(run_seed)
@@ -147,16 +149,16 @@ class Experiment:
     @contextlib.contextmanager
     def _engine(self, model, query):
         settings = self.settings
-        options = dict(
-            query=query,
-            server_optimizer=tff.learning.optimizers.build_sgdm(
+        options = {
+            'query': query,
+            'server_optimizer': tff.learning.optimizers.build_sgdm(
                 settings.server_lr, settings.server_momentum
             ),
-            learning_rate_schedule=schedules.build(
+            'learning_rate_schedule': schedules.build(
                 settings.client_lr_schedule, settings.schedule.rounds
             ),
-            raw_metrics=settings.raw_metrics,
-        )
+            'raw_metrics': settings.raw_metrics,
+        }
         parallelism = settings.client_parallelism or runtime_lib.default_parallelism()
         reader = virtual_clients.build_reader(self.train)
         if settings.workers:

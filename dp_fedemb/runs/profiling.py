@@ -52,13 +52,15 @@ def profile_round(
     _, whole = _timed(lambda: engine.next(state, shards))
     fixed = statistics.median(_timed(lambda: engine.next(state, empty))[1] for _ in range(3))
     _, reading = _timed(lambda: [store.images[shard['rows']] for shard in shards])
-    seconds = collections.OrderedDict([
-        ('sampling users, describing shards (*)', sampling),
-        ('reading images (*)', reading),
-        ('client compute, clip and sum', max(0.0, whole - fixed)),
-        ('transfer, noise and server step', fixed),
-        ('whole round', whole),
-    ])
+    seconds = collections.OrderedDict(
+        [
+            ('sampling users, describing shards (*)', sampling),
+            ('reading images (*)', reading),
+            ('client compute, clip and sum', max(0.0, whole - fixed)),
+            ('transfer, noise and server step', fixed),
+            ('whole round', whole),
+        ]
+    )
     for name, work in others.items():
         work()
         _, seconds[name] = _timed(work)
@@ -69,12 +71,14 @@ def table(seconds: Mapping[str, float], path: pathlib.Path) -> str:
     """Returns the seconds as text, with where the trace is and what it lacks."""
     width = max(map(len, seconds))
     lines = [f'{name:<{width}}  {value:9.4f} s' for name, value in seconds.items()]
-    return '\n'.join([
-        *lines,
-        '(*) one after another here; beside the computing in a run',
-        f'trace: tensorboard --logdir={path} (needs tensorboard-plugin-profile); operations'
-        ' inside workers of TFF are not in it, use --engine=in_process to see them',
-    ])
+    return '\n'.join(
+        [
+            *lines,
+            '(*) one after another here; beside the computing in a run',
+            f'trace: tensorboard --logdir={path} (needs tensorboard-plugin-profile); operations'
+            ' inside workers of TFF are not in it, use --engine=in_process to see them',
+        ]
+    )
 
 
 def _timed(work):

@@ -23,10 +23,10 @@ from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import engine as engine_lib
 from dp_fedemb.privacy.reporting import signal_to_noise
-from dp_fedemb.runs import profiling
-from dp_fedemb.runs import training_bar
 from dp_fedemb.runs import directory as run_directory_lib
+from dp_fedemb.runs import profiling
 from dp_fedemb.runs import settings as settings_lib
+from dp_fedemb.runs import training_bar
 
 _Evaluate = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], dict[str, float]]
 _Export = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], str], None]
@@ -87,10 +87,12 @@ class TrainingProgram:
         self._facts = dict(statement_facts or {})
         self._profile = profile
         self._checkpoints = _checkpoint_manager(directory)
-        self._metrics = tff.program.GroupingReleaseManager([
-            tff.program.CSVFileReleaseManager(directory.metrics, key_fieldname='round'),
-            tff.program.TensorBoardReleaseManager(directory.tensorboard),
-        ])
+        self._metrics = tff.program.GroupingReleaseManager(
+            [
+                tff.program.CSVFileReleaseManager(directory.metrics, key_fieldname='round'),
+                tff.program.TensorBoardReleaseManager(directory.tensorboard),
+            ]
+        )
 
     def run(
         self, initial_weights: tff.learning.models.ModelWeights
@@ -130,7 +132,11 @@ class TrainingProgram:
             # The seed stays in the run's own checkpoints.
             content = _program_state(0, state)
             seconds = profiling.profile_round(
-                self._engine, state, lambda: self._shards(done), self._store, path,
+                self._engine,
+                state,
+                lambda: self._shards(done),
+                self._store,
+                path,
                 {
                     'evaluation': lambda: self._evaluate(
                         weights.trainable, weights.non_trainable
@@ -146,7 +152,10 @@ class TrainingProgram:
     def _rounds(self, state, first):
         """Runs rounds `first` + 1, ..., each from a cohort prepared during the one before."""
         rounds = self._schedule.rounds
-        with training_bar.TrainingBar(rounds, first) as bar, futures.ThreadPoolExecutor(1) as pool:
+        with (
+            training_bar.TrainingBar(rounds, first) as bar,
+            futures.ThreadPoolExecutor(1) as pool,
+        ):
             upcoming = pool.submit(self._shards, first)
             for round_num in range(first, rounds):
                 shards = upcoming.result()
@@ -234,10 +243,7 @@ class TrainingProgram:
 
     def statement(self, done: int) -> dict[str, Any]:
         """Returns the privacy statement after `done` rounds."""
-        facts = dict(self._facts)
-        if hasattr(self._plan.sampling, 'participation'):
-            facts['observed'] = self._run.observed(done)
-        return self._plan.statement(done, **facts)
+        return self._run.statement(done, **self._facts)
 
 
 def checkpointed_seed(directory: run_directory_lib.RunDirectory) -> Optional[int]:

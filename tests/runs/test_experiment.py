@@ -7,9 +7,9 @@ import pytest
 from dp_fedemb import models
 from dp_fedemb import privacy
 from dp_fedemb.learning import client_config
+from dp_fedemb.runs import directory as directory_lib
 from dp_fedemb.runs import experiment
 from dp_fedemb.runs import settings as settings_lib
-from dp_fedemb.runs import directory as directory_lib
 
 
 @pytest.mark.parametrize('seed, given', [(None, False), (0, True), (7, True)])

@@ -37,12 +37,18 @@ def measured(tmp_path_factory):
     store = data.UserStore.open(path / 'store')
     shard = virtual_clients.empty_shard()
     shard.update(
-        rows=np.arange(3), labels=np.zeros(3, np.int32),
-        splits=np.array([0, 3]), seeds=np.zeros([1, 2], np.int64),
+        rows=np.arange(3),
+        labels=np.zeros(3, np.int32),
+        splits=np.array([0, 3]),
+        seeds=np.zeros([1, 2], np.int64),
     )
     engine = Engine()
     seconds = profiling.profile_round(
-        engine, 'state', lambda: [shard, virtual_clients.empty_shard()], store, path,
+        engine,
+        'state',
+        lambda: [shard, virtual_clients.empty_shard()],
+        store,
+        path,
         {'evaluation': lambda: time.sleep(0.03)},
     )
     return seconds, engine, path

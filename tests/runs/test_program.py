@@ -15,11 +15,11 @@ from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb import privacy
 from dp_fedemb.data import virtual_clients
-from dp_fedemb.learning import client_config
 from dp_fedemb.engines import in_process
+from dp_fedemb.learning import client_config
 from dp_fedemb.runs import directory as directory_lib
-from dp_fedemb.runs import settings
 from dp_fedemb.runs import program as program_lib
+from dp_fedemb.runs import settings
 
 SEED = 2**100 + 7
 ROUNDS = 5
@@ -46,10 +46,13 @@ def model():
 
 
 def make_plan(**changes):
-    arguments = dict(
-        num_users=12, virtual_clients_per_round=2, users_per_virtual_client=2,
-        rounds=ROUNDS, mechanism=privacy.Gaussian(clip_norm=1.0, noise_multiplier=0.5),
-    )
+    arguments = {
+        'num_users': 12,
+        'virtual_clients_per_round': 2,
+        'users_per_virtual_client': 2,
+        'rounds': ROUNDS,
+        'mechanism': privacy.Gaussian(clip_norm=1.0, noise_multiplier=0.5),
+    }
     return privacy.PrivacyPlan(**{**arguments, **changes})
 
 
@@ -106,7 +109,14 @@ def program(store, path, plan=None, seed=SEED, stop_before=None, raw_metrics=Fal
     schedule = settings.TrainingSchedule(ROUNDS, rounds_per_eval=2, rounds_per_checkpoint=2)
     return (
         program_lib.TrainingProgram(
-            engine, privacy.PrivateRun(plan, seed), store, schedule, directory, evaluate, export, **options
+            engine,
+            privacy.PrivateRun(plan, seed),
+            store,
+            schedule,
+            directory,
+            evaluate,
+            export,
+            **options,
         ),
         directory,
     )
@@ -247,7 +257,9 @@ def test_labels_are_local_or_those_of_the_population(store, monkeypatch):
     monkeypatch.setattr(privacy.PrivateRun, 'cohort', lambda run, round_num: cohort)
     shards = virtual_clients.assemble(store, run, 3, num_shards=2)
     assert virtual_clients.num_examples(shards) == 9
-    labels = [part.tolist() for s in shards for part in np.split(s['labels'], s['splits'][1:-1])]
+    labels = [
+        part.tolist() for s in shards for part in np.split(s['labels'], s['splits'][1:-1])
+    ]
     assert sorted(labels) == [[], [0, 0, 0], [0, 0, 0, 1, 1, 1]]
     of_identities = np.arange(store.num_identities, dtype=np.int32)
     shared = virtual_clients.assemble(store, run, 3, 2, of_identities)
@@ -263,7 +275,7 @@ def test_a_profiled_run_prints_a_table_and_releases_the_same(
     def profile_round(engine, state, assemble, store, path, others):
         calls.append(engine.next(state, assemble()))
         others['checkpoint']()
-        return {'whole round': 1.5, **{name: 0.0 for name in others}}
+        return {'whole round': 1.5, **dict.fromkeys(others, 0.0)}
 
     monkeypatch.setattr(program_lib.profiling, 'profile_round', profile_round)
     run, directory = program(store, tmp_path / 'run', profile=True)
