@@ -12,6 +12,8 @@ from scipy import stats
 
 from dp_fedemb import privacy
 from dp_fedemb.privacy import accounting
+from dp_fedemb.privacy.accounting import rounds
+from dp_fedemb.privacy.accounting import windows
 
 RATIO, Q = 0.9, 0.15
 
@@ -156,14 +158,11 @@ def test_sampling_everybody_is_the_gaussian():
 @pytest.mark.parametrize('ratio, q, count', [(0.31, 0.07, 200), (1.24, 0.01, 2000)])
 def test_grid_is_fine_enough(monkeypatch, make, ratio, q, count):
     coarse = accounting.epsilon(make(ratio, q, count), 1e-5)
-    normal = accounting._grid
-    monkeypatch.setattr(accounting, '_grid', lambda *args: normal(*args) / 5)
-    accounting._one_round.cache_clear()
-    accounting._pld_epsilon.cache_clear()
+    monkeypatch.setattr(windows, '_PRECISION', windows._PRECISION / 30)
+    rounds.epsilon.cache_clear()
     fine = accounting.epsilon(make(ratio, q, count), 1e-5)
-    accounting._one_round.cache_clear()
-    accounting._pld_epsilon.cache_clear()
-    assert fine <= coarse <= fine * (1 + 2e-4)
+    rounds.epsilon.cache_clear()
+    assert fine < coarse <= fine * (1 + 2e-5)
 
 
 def test_small_delta_is_not_lost_in_truncated_tails():

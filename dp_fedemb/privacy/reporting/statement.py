@@ -96,7 +96,7 @@ def statement(
         **(nothing if plan.hypothetical else guarantee),
         'epsilon_virtual_client_note': statement_text.VIRTUAL_CLIENT_NOTE,
         'accountant': 'pld',
-        'accountant_version': f'dp-accounting {accounting.accountant_version()}',
+        'accountant_version': accounting.accountant_version(),
         'assumptions': plan.sampling.assumption_text,
         'sampler': plan.sampling.name,
         'sampling_probability': plan.sampling_probability,

@@ -22,8 +22,7 @@ class FixedSize(base.Sampling):
     Analysis: with P and Q Gaussians of that sensitivity, a round's hockey-stick
     divergence is at most q H_a(P || Q) at 1 + q (a - 1) (Balle, Barthe and Gaboardi
     2018, arXiv 1807.01647, Theorem 9, substitution); rounds compose by dominating pairs
-    (Zhu, Dong and Wang 2022, arXiv 2106.08567). RDP after Wang, Balle and
-    Kasiviswanathan (2019, arXiv 1808.00087, Theorem 27).
+    (Zhu, Dong and Wang 2022, arXiv 2106.08567).
     """
 
     name = 'fixed_size'

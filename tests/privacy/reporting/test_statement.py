@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import dp_fedemb
 from dp_fedemb import privacy
 
 SEED = 123456789123456789
@@ -32,7 +33,7 @@ def test_reports_what_how_to_dp_fy_ml_asks_for(make_plan, private):
     assert 'added or removed' in private['neighboring_relation_text']
     # 3. Accounting: kind, assumptions and whether they hold, the guarantee, tuning.
     assert private['accountant'] == 'pld'
-    assert private['accountant_version'] == 'dp-accounting 0.6.0'
+    assert private['accountant_version'] == f'dp_fedemb {dp_fedemb.__version__}'
     assert 'cohorts are drawn exactly so' in private['assumptions']
     assert private['epsilon_user'] == plan.epsilon()
     assert private['epsilon_user_rdp'] == plan.epsilon(accountant='rdp')

@@ -1,0 +1,103 @@
+"""Epsilon and delta of rounds that sample: the least of the bounds that are proven."""
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+from scipy import special
+
+from dp_fedemb.privacy.accounting import composition
+from dp_fedemb.privacy.accounting import one_round
+from dp_fedemb.privacy.accounting import renyi
+from dp_fedemb.privacy.accounting import windows
+
+# Standard deviations of the noise beyond which losses count as broken privacy.
+_DEVIATIONS = np.arange(5.0, 39.5, 0.5)
+_LOG_TAILS = special.log_ndtr(-_DEVIATIONS)
+# Log of the part of delta that they may cost.
+_NEGLIGIBLE = -13.0
+# Steps from the bound by Renyi divergences at 39 deviations down to delta.
+_REFINEMENTS = 6
+_LEAST_LOG_DELTA = -700.0
+
+
+def total_variation(kind: str, ratio: float, probability: float) -> float:
+    """Total variation between the two outcomes of one round."""
+    distance = 2.0 if kind == 'replaced' else 1.0
+    return probability * math.erf(distance / ratio / math.sqrt(8)) * (1 + 1e-14)
+
+
+def _deviations(count: int, log_delta: float) -> float:
+    most = log_delta - math.log(count) + _NEGLIGIBLE
+    # _LOG_TAILS fall; the last one serves every delta in range.
+    index = np.searchsorted(-_LOG_TAILS, -most)
+    return float(_DEVIATIONS[min(index, len(_DEVIATIONS) - 1)])
+
+
+def _composed(
+    rounds: renyi.Renyi, log_delta: float, guess: float, saddle: float
+) -> composition.Composed:
+    """Rounds composed on a grid and with a tilt that suit log_delta."""
+    window = windows.choose(rounds, guess, saddle)
+    step = windows.step(rounds, window.tilt, guess)
+    while True:
+        losses = one_round.on_grid(
+            rounds.direction, rounds.ratio, rounds.probability, step, rounds.deviations
+        )
+        composed = composition.compose(losses, rounds.count, window, log_delta)
+        if composed is not None:
+            return composed
+        step *= 2
+
+
+def _epsilon(rounds: renyi.Renyi, log_delta: float, accountant: str, known: float) -> float:
+    """Epsilon of one direction; of no interest if at most `known`."""
+    epsilon, saddle = rounds.epsilon(log_delta)
+    if accountant == 'rdp' or epsilon <= known:
+        return epsilon
+    guess = math.inf
+    while epsilon < guess / 4 and epsilon > 0:
+        guess = epsilon
+        composed = _composed(rounds, log_delta, guess, saddle)
+        epsilon = min(epsilon, composed.epsilon(log_delta))
+    return epsilon
+
+
+@functools.lru_cache(maxsize=4096)
+def epsilon(
+    kind: str, ratio: float, probability: float, count: int, log_delta: float, accountant: str
+) -> float:
+    """Returns epsilon of `count` rounds, 0 < probability < 1."""
+    variation = total_variation(kind, ratio, probability)
+    if variation == 0 or math.log(count) + math.log(variation) <= log_delta:
+        return 0.0
+    worst = 0.0
+    deviations = _deviations(count, log_delta)
+    for direction in one_round.directions(kind):
+        rounds = renyi.Renyi(direction, ratio, probability, count, deviations)
+        worst = max(worst, _epsilon(rounds, log_delta, accountant, worst))
+    return worst
+
+
+@functools.lru_cache(maxsize=256)
+def log_delta(kind: str, ratio: float, probability: float, count: int, epsilon: float) -> float:
+    """Returns log delta of `count` rounds at `epsilon`, 0 < probability < 1."""
+    variation = total_variation(kind, ratio, probability)
+    largest = min(math.log(count) + math.log(max(variation, 1e-320)), 0.0)
+    worst = -math.inf
+    for direction in one_round.directions(kind):
+        rounds = renyi.Renyi(direction, ratio, probability, count, float(_DEVIATIONS[-1]))
+        bound, _ = rounds.log_delta(epsilon)
+        best = min(bound, largest)
+        for _ in range(_REFINEMENTS):
+            # The less delta, the further losses have to reach to cost a part of it.
+            before = max(best, _LEAST_LOG_DELTA)
+            rounds = dataclasses.replace(rounds, deviations=_deviations(count, before - 3))
+            bound, saddle = rounds.log_delta(epsilon)
+            composed = _composed(rounds, before, epsilon, saddle)
+            best = min(best, bound, composed.log_delta(epsilon))
+            if best > before - 3:
+                break
+        worst = max(worst, best)
+    return worst
