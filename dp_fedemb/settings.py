@@ -5,9 +5,13 @@ belongs to. Flags, `config.json`, the check when a run is continued, `--help` an
 tables of the documentation are made from there.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import dataclasses
+import math
 from typing import Any, Optional, Union
+
+# Stands for a setting's default where None would be a value.
+DEFAULT = '<default>'
 
 _Choices = Union[Iterable[str], Mapping[str, Any]]
 
@@ -23,12 +27,17 @@ class About:
         choices: allowed values; None for any.
         decides: whether it changes what a run computes. A directory belongs to one
             combination of such settings; the others may differ when it is continued.
+        absent: what a `config.json` from before the setting existed means by not naming
+            it; `DEFAULT` for the default.
+        parse: makes the value of a text where its flag is one; None for plain values.
     """
 
     help: str
     flag: Optional[str] = None
     choices: Optional[tuple[str, ...]] = None
     decides: bool = True
+    absent: Any = DEFAULT
+    parse: Optional[Callable[[str], Any]] = None
 
 
 def setting(
@@ -38,6 +47,8 @@ def setting(
     flag: Optional[str] = None,
     choices: Optional[_Choices] = None,
     decides: bool = True,
+    absent: Any = DEFAULT,
+    parse: Optional[Callable[[str], Any]] = None,
 ) -> Any:
     """Returns the dataclass field of a setting.
 
@@ -53,11 +64,12 @@ def setting(
         flag: see `About`.
         choices: see `About`; of a mapping, its keys.
         decides: see `About`.
+        absent: see `About`.
+        parse: see `About`.
     """
     listed = None if choices is None else tuple(choices)
-    return dataclasses.field(
-        default=default, metadata={'about': About(help, flag, listed, decides)}
-    )
+    described = About(help, flag, listed, decides, absent, parse)
+    return dataclasses.field(default=default, metadata={'about': described})
 
 
 def about(cls: type) -> dict[str, About]:
@@ -67,3 +79,63 @@ def about(cls: type) -> dict[str, About]:
         for field in dataclasses.fields(cls)
         if 'about' in field.metadata
     }
+
+
+def record(instance: Any) -> dict[str, Any]:
+    """Returns the settings that decide what is computed, as JSON values by name.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Client:
+    ...     rate: float = setting(0.1, 'Of steps.')
+    ...     threads: int = setting(1, 'Of this machine.', decides=False)
+    >>> record(Client())
+    {'rate': 0.1}
+
+    Args:
+        instance: of a dataclass; fields that are dataclasses of settings are nested.
+    """
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        described = field.metadata.get('about')
+        if described is not None and described.decides:
+            values[field.name] = _plain(value)
+        elif described is None and dataclasses.is_dataclass(value):
+            values[field.name] = record(value)
+    return values
+
+
+def absent(cls: type) -> dict[str, Any]:
+    """Returns what a `config.json` means by not naming a setting, by name.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Plan:
+    ...     rounds: int = setting(help='Rounds.')
+    ...     grouping: str = setting('groups', 'Of users.', absent='slots')
+    >>> absent(Plan)
+    {'grouping': 'slots'}
+
+    Args:
+        cls: a dataclass; settings without a default were always there.
+    """
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        described = field.metadata.get('about')
+        if described is not None and described.absent != DEFAULT:
+            values[field.name] = _plain(described.absent)
+        elif described is not None and field.default is not dataclasses.MISSING:
+            values[field.name] = _plain(field.default)
+        elif described is None and dataclasses.is_dataclass(field.type):
+            values[field.name] = absent(field.type)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """JSON values: tuples as lists, dataclasses as objects, infinity as null."""
+    if dataclasses.is_dataclass(value):
+        return dataclasses.asdict(value)
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return None if isinstance(value, float) and math.isinf(value) else value
