@@ -1,5 +1,6 @@
 # make demo     train DP-FedEmb on the built-in data, print privacy and recall
 # make test     run every test
+# make check    format, lint, types and doctests, as continuous integration does
 # make doctor   say what is wrong with this environment
 # make lock     resolve the dependencies anew (maintainers; needs uv)
 
@@ -11,13 +12,19 @@ RUN := $(VENV)/bin/python
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 DEMO_DIR ?= runs/demo
 
-.PHONY: demo test doctor lock venv clean
+.PHONY: demo test check doctor lock venv clean
 
 demo: $(READY)
 	$(RUN) bin/train.py --flagfile=tasks/configs/demo.flags --output_dir=$(DEMO_DIR)
 
 test: $(READY)
 	$(RUN) -m pytest $(TESTARGS)
+
+check: $(READY)
+	$(RUN) -m ruff format --check --quiet .
+	$(RUN) -m ruff check --quiet .
+	$(RUN) -m mypy
+	$(RUN) -m pytest --doctest-modules dp_fedemb --durations=0
 
 doctor:
 	@if [ -x $(RUN) ]; then $(RUN) dp_fedemb/environment.py; \
@@ -28,7 +35,7 @@ venv: $(READY)
 
 # --no-deps with hashes: the lock is complete, and pip's own resolver would
 # stop at TFF's pin of a jaxlib release that no longer exists.
-$(READY): requirements/lock.txt setup.py
+$(READY): requirements/lock.txt pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then $(MAKE) --no-print-directory no-python; fi
 	@echo "Creating $(VENV) from requirements/lock.txt (about two minutes)"
 	@rm -rf $(VENV)
@@ -45,9 +52,9 @@ no-python:
 	@exit 1
 
 lock:
-	cd requirements && uv pip compile lock.in --override overrides.txt --generate-hashes \
+	cd requirements && uv pip compile ../pyproject.toml lock.in --override overrides.txt --generate-hashes \
 	  --python-version 3.11 --python-platform x86_64-manylinux_2_31 \
-	  --custom-compile-command "make lock" --no-annotate --quiet --output-file lock.txt
+	  --custom-compile-command "make lock" --no-annotate --quiet --no-emit-package dp-fedemb --allow-unsafe --output-file lock.txt
 
 clean:
 	rm -rf $(VENV) build *.egg-info

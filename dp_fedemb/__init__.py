@@ -21,7 +21,7 @@ check the environment first and say in one line what is missing.
 import importlib
 from typing import Any
 
-__version__ = '0.1.0'
+from dp_fedemb.version import __version__
 
 # Public name -> module that defines it.
 _NAMES = {

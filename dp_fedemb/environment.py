@@ -10,14 +10,17 @@ import pathlib
 import platform
 import re
 import sys
+from typing import Optional
+import warnings
 
-PYTHONS = ((3, 9), (3, 11))
+# Where TensorFlow Federated 0.87 ends and what the code is written in begins.
+PYTHON = (3, 11)
 FIX = (
     "run 'make venv' in a checkout, or 'pip install --no-deps --require-hashes -r"
     " requirements/lock.txt' (README, Into your own environment)"
 )
 
-# Distribution -> lowest version, first version that does not fit any more, and why.
+# Distribution -> lowest version, first one that does not fit any more, and why.
 REQUIREMENTS = {
     'tensorflow-federated': ('0.87', '0.88', 'its computations and program API'),
     'tensorflow': ('2.14', '2.15', 'TFF 0.87 is built against it'),
@@ -29,7 +32,15 @@ REQUIREMENTS = {
     'scipy': ('1.9.3', '1.12', 'jax 0.4.13 uses names that 1.12 removed'),
     'jaxlib': ('0.4.13', '0.4.14', "TFF's own pin has left the package index"),
     'typing-extensions': ('4.5', '4.6', 'later ones break checkpoints of dicts in TF 2.14'),
+}
+# Distribution -> lowest version, first one that was not tried (what is newer is used all
+# the same, after a warning), and what for.
+UNTRIED = {
     'absl-py': ('1', '3', 'its flags'),
+    'cryptography': ('41', '60', 'the bits of the noise'),
+    'grpcio': ('1.62', '2', "TFF's executor protocol"),
+    'h5py': ('3.8', '4', 'Keras weight files'),
+    'matplotlib': ('3.7', '4', 'its figures'),
     'pillow': ('9.2', '14', 'its resampling names'),
     'tqdm': ('4.60', '5', 'its progress bars'),
 }
@@ -38,11 +49,10 @@ REQUIREMENTS = {
 def problems() -> list[str]:
     """Returns what keeps the package from running, a line each; empty if nothing does."""
     found = []
-    low, high = PYTHONS
-    if not low <= sys.version_info[:2] <= high:
+    if sys.version_info[:2] != PYTHON:
         found.append(
-            f'Python {platform.python_version()}: TensorFlow Federated 0.87 runs on'
-            f' {low[0]}.{low[1]} to {high[0]}.{high[1]}'
+            f'Python {platform.python_version()}: expected {PYTHON[0]}.{PYTHON[1]}, the last'
+            ' that TensorFlow Federated 0.87 runs on'
         )
     if (sys.platform, platform.machine()) != ('linux', 'x86_64'):
         found.append(
@@ -50,14 +60,33 @@ def problems() -> list[str]:
             ' Linux x86-64 only'
         )
     for name, (least, below, why) in REQUIREMENTS.items():
-        try:
-            version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+        version = _version(name)
+        if version is None:
             found.append(f'{name} is not installed, expected >={least},<{below} ({why})')
-            continue
-        if not _numbers(least) <= _numbers(version) < _numbers(below):
+        elif not _numbers(least) <= _numbers(version) < _numbers(below):
             found.append(f'{name} {version}, expected >={least},<{below} ({why})')
+    for name, (least, _, why) in UNTRIED.items():
+        version = _version(name)
+        if version is None or _numbers(version) < _numbers(least):
+            found.append(f'{name} {version or "is not installed"}, expected >={least} ({why})')
     return found
+
+
+def untried() -> list[str]:
+    """Returns which packages are newer than any that was tried, a line each."""
+    found = []
+    for name, (_, below, why) in UNTRIED.items():
+        version = _version(name)
+        if version is not None and _numbers(version) >= _numbers(below):
+            found.append(f'{name} {version}: not tried from {below} on ({why})')
+    return found
+
+
+def _version(name: str) -> Optional[str]:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def check() -> None:
@@ -70,14 +99,17 @@ def check() -> None:
     if found:
         more = f' (and {len(found) - 1} more)' if len(found) > 1 else ''
         raise ImportError(f'dp_fedemb: {found[0]}{more}; {FIX}')
+    for line in untried():
+        warnings.warn(f'dp_fedemb: {line}', stacklevel=3)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     """The leading numbers of a version, '0.4.13rc1' -> (0, 4, 13)."""
-    return tuple(int(n) for n in re.match(r'\d+(\.\d+)*', version)[0].split('.'))
+    found = re.match(r'\d+(\.\d+)*', version)
+    return tuple(int(n) for n in found[0].split('.')) if found else ()
 
 
-def _worker_problem():
+def _worker_problem() -> Optional[str]:
     spec = importlib.util.find_spec('tensorflow_federated')
     if spec is None or spec.origin is None:
         return None
@@ -99,8 +131,10 @@ def main() -> int:
     if found:
         print(f'To mend it: {FIX}.')
         return 1
-    for name in REQUIREMENTS:
-        print(f'  {name} {importlib.metadata.version(name)}')
+    for name in (*REQUIREMENTS, *UNTRIED):
+        print(f'  {name} {_version(name)}')
+    for line in untried():
+        print(f'  warning: {line}')
     print('Everything fits.')
     return 0
 

@@ -133,8 +133,8 @@ class UserStore:
 class UserStoreWriter:
     """Writes a store beside its place and moves it there when complete.
 
-    >>> with UserStoreWriter(path, (28, 28, 1)) as writer:
-    ...     writer.add_user(images, identities, name='alice')
+        with UserStoreWriter(path, (28, 28, 1)) as writer:
+            writer.add_user(images, identities, name='alice')
 
     Identities are known by name (text or number) and numbered 0, 1, 2, ... in the
     order of their first appearance, so two stores never agree on numbers: compare

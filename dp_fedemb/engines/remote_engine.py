@@ -36,8 +36,8 @@ _COMPARED_ROWS = 64
 class RemoteRuntime:
     """Workers of `bin/worker.py`, connected while entered.
 
-    >>> with RemoteRuntime(['a:8470', 'b:8470']) as runtime:
-    ...     engine = RemoteEngine(runtime, model, config, store, ...)
+    with RemoteRuntime(['a:8470', 'b:8470']) as runtime:
+        engine = RemoteEngine(runtime, model, config, store, ...)
     """
 
     def __init__(self, workers: Sequence[str], timeout_s: float = 60.0):

@@ -21,8 +21,8 @@ class LocalRuntime:
     Its operations run single-threaded, one client per core. Enter it on the main
     thread: the worker ends with the thread that started it.
 
-    >>> with LocalRuntime():
-    ...     state = process.initialize()
+        with LocalRuntime():
+            state = process.initialize()
     """
 
     def __init__(
