@@ -1,11 +1,12 @@
-"""A round of DP-FedEmb against a reference in NumPy, gradients by hand.
+"""A round of DP-FedEmb against the page of NumPy in docs/one_round.py, gradients by hand.
 
-The reference follows the paper's Algorithm 1 line by line, in float64, for a backbone
-of two dense layers and a linear head. It shares with the library nothing but the keyed
-random draws (a head's start, the order of the examples, the noise).
+It shares with the library nothing but the keyed random draws (a head's start, the order
+of the examples, the noise).
 """
 
 import dataclasses
+import importlib.util
+import pathlib
 
 import numpy as np
 import pytest
@@ -38,91 +39,28 @@ CONFIGS = {
 }
 
 
-# The reference.
+def load_one_round():
+    path = pathlib.Path(__file__).parents[2] / 'docs' / 'one_round.py'
+    spec = importlib.util.spec_from_file_location('one_round', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def new_head(dim, identities, seed):
-    limit = np.sqrt(6 / (dim + identities))
-    kernel = tf.random.stateless_uniform([dim, identities], seed, -limit, limit)
-    return [kernel.numpy().astype(np.float64), np.zeros(identities)]
+ONE_ROUND = load_one_round()
 
 
-def order_of_epoch(count, seed, epoch):
-    key = tf.random.fold_in(tf.constant(seed), tf.constant(epoch, tf.int64))
-    return np.argsort(tf.random.stateless_uniform([count], key).numpy(), kind='stable')
+class Draws:
+    """The library's keyed draws: all that the reference shares with it, beside the noise."""
 
+    def head(self, dim, identities, seed):
+        limit = np.sqrt(6 / (dim + identities))
+        kernel = tf.random.stateless_uniform([dim, identities], seed, -limit, limit)
+        return [kernel.numpy().astype(np.float64), np.zeros(identities)]
 
-def gradients(backbone, head, images, labels):
-    """Of the mean cross-entropy, for backbone and head."""
-    (w1, b1, w2, b2), (kernel, bias) = backbone, head
-    x = images.reshape(len(images), -1) / 255.0
-    hidden = x @ w1 + b1
-    active = np.maximum(hidden, 0)
-    embeddings = active @ w2 + b2
-    logits = embeddings @ kernel + bias
-    probabilities = np.exp(logits - logits.max(1, keepdims=True))
-    probabilities /= probabilities.sum(1, keepdims=True)
-    d_logits = (probabilities - np.eye(len(bias))[labels]) / len(labels)
-    d_embeddings = d_logits @ kernel.T
-    d_hidden = (d_embeddings @ w2.T) * (hidden > 0)
-    of_backbone = [
-        x.T @ d_hidden,
-        d_hidden.sum(0),
-        active.T @ d_embeddings,
-        d_embeddings.sum(0),
-    ]
-    return of_backbone, [embeddings.T @ d_logits, d_logits.sum(0)]
-
-
-LOCAL_FACTORS = {
-    'constant': lambda part: 1.0,
-    'linear': lambda part: 1 - 0.99 * part,
-    'cosine': lambda part: (1 + np.cos(np.pi * part)) / 2,
-}
-
-
-def local_update(theta, client, config, rate):
-    """Algorithm 1, the client's part: start minus end of the backbone."""
-    backbone = [weight.astype(np.float64) for weight in theta]
-    count = len(client['labels'])
-    identities = 1 + max(client['labels'], default=0)
-    head = new_head(backbone[-1].size, identities, client['seed'])
-    momenta = [np.zeros_like(weight) for weight in backbone + head]
-    step, steps = 0, config.local_epochs * int(np.ceil(count / config.batch_size))
-    for epoch in range(config.local_epochs):
-        order = order_of_epoch(count, client['seed'], epoch)
-        for first in range(0, count, config.batch_size):
-            batch = order[first : first + config.batch_size]
-            of_backbone, of_head = gradients(
-                backbone, head, client['images'][batch], client['labels'][batch]
-            )
-            joint = step >= config.head_only_steps
-            step_rate = rate * LOCAL_FACTORS[config.local_lr_schedule](step / steps)
-            for index, (weight, gradient) in enumerate(
-                zip(backbone + head, of_backbone + of_head)
-            ):
-                in_head = index >= len(backbone)
-                if not (joint or in_head):
-                    continue
-                momenta[index] = config.momentum * momenta[index] + gradient
-                scale = config.head_lr_scale if in_head else 1.0
-                weight -= step_rate * scale * momenta[index]
-            step += 1
-    return [start - end for start, end in zip(theta, backbone)]
-
-
-def reference_round(
-    theta, clients, config, rate, clip_norm, virtual_clients, noise, server_rate
-):
-    """Algorithm 1, the server's part; `noise` is what is added to the mean."""
-    total = [np.zeros(weight.shape) for weight in theta]
-    for client in clients:
-        delta = local_update(theta, client, config, rate)
-        norm = np.sqrt(sum(np.sum(part**2) for part in delta))
-        shrink = min(1.0, clip_norm / max(norm, 1e-30))
-        total = [whole + shrink * part for whole, part in zip(total, delta)]
-    mean = [part / virtual_clients + extra for part, extra in zip(total, noise)]
-    return [weight - server_rate * part for weight, part in zip(theta, mean)]
+    def order(self, count, seed, epoch):
+        key = tf.random.fold_in(tf.constant(seed), tf.constant(epoch, tf.int64))
+        return np.argsort(tf.random.stateless_uniform([count], key).numpy(), kind='stable')
 
 
 # The tests.
@@ -138,15 +76,21 @@ def noise_of_round(query, theta, round_num):
 
 def rounds_of_reference(theta, rounds, config, plan, query, schedule=lambda round_num: 1.0):
     for round_num, clients in enumerate(rounds):
-        theta = reference_round(
+        # The query's result is the mean; the page adds the noise to the sum.
+        m = plan.virtual_clients_per_round
+        noise = [
+            m * part.astype(np.float64) for part in noise_of_round(query, theta, round_num)
+        ]
+        theta = ONE_ROUND.one_round(
             theta,
             clients,
             config,
             config.learning_rate * schedule(round_num),
             plan.mechanism.clip_norm,
-            plan.virtual_clients_per_round,
-            noise_of_round(query, theta, round_num),
+            m,
+            noise,
             server_rate=0.7,
+            draws=Draws(),
         )
     return theta
 
@@ -236,3 +180,20 @@ def test_reference_tells_every_option(
     ]
     with pytest.raises(AssertionError):
         assert_weights(*results)
+
+
+def test_the_page_knows_every_setting_of_a_client():
+    fields = {field.name: field.default for field in dataclasses.fields(ONE_ROUND.Client)}
+    ours = {f.name: f.default for f in dataclasses.fields(client_config.ClientConfig)}
+    assert fields == ours
+
+
+def test_whole_groups_of_the_page():
+    groups = ONE_ROUND.sample_groups(11, 4, 1.0, np.random.default_rng(0))
+    assert [len(group) for group in groups] == [4, 4, 3]
+    assert sorted(np.concatenate(groups)) == list(range(11))
+
+
+def test_the_page_runs(capsys):
+    ONE_ROUND.main()
+    assert 'virtual clients; the backbone moved by' in capsys.readouterr().out
