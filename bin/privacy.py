@@ -23,7 +23,7 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_integer('num_users', None, 'N: users in the population.')
 # Epsilon does not depend on the clip norm, so that it need not be given here.
-plan_flags.define(rounds_default=100, clip_norm_default=1.0)
+plan_flags.define(clip_norm_default=1.0)
 # So that --help shows them.
 flags.DEFINE_string(
     'solve_for', 'noise_multiplier', 'calibrate: noise_multiplier, rounds or num_users.'

@@ -21,7 +21,7 @@ FLAGS = flags.FLAGS
 groups.define_task()
 groups.define_model()
 groups.define_training()
-plan_flags.define(rounds_default=100)
+plan_flags.define()
 pretraining_flags.define('pretrain_')
 
 flags.DEFINE_string('output_dir', None, 'Directory of the run.', required=True)
@@ -48,33 +48,6 @@ flags.DEFINE_bool(
     False,
     'Trace the next round for TensorBoard under OUTPUT_DIR/profile, and print how long each'
     ' part of it takes, before going on with the run.',
-)
-
-# Decide what a run computes, beside its plan and its settings; a directory belongs to
-# one combination.
-_CONFIGURING = (
-    'task',
-    'data_seed',
-    'max_examples_per_user',
-    'task_option',
-    'backbone',
-    'embedding_dim',
-    'head',
-    'head_scale',
-    'head_margin',
-    'freeze',
-    'precision',
-    'pretrained',
-    'pretrained_partial',
-)
-# Where it runs and how often it saves, which change nothing but the order of float sums.
-_NOT_CONFIGURING = (
-    'schedule',
-    'engine',
-    'workers',
-    'worker_timeout_s',
-    'client_parallelism',
-    'intra_op_threads',
 )
 
 
@@ -151,7 +124,16 @@ def _start(task, model, directory):
 
 
 def _config(settings, plan, task):
-    config = {name: FLAGS[name].value for name in _CONFIGURING}
+    """What decides what the run computes, as config.json has it."""
+    from dp_fedemb import settings as settings_lib
+
+    config = {
+        'task': FLAGS.task,
+        'task_option': FLAGS.task_option,
+        **groups.record(),
+        'pretrained': FLAGS.pretrained,
+        'pretrained_partial': FLAGS.pretrained_partial,
+    }
     config['data'] = {
         part: [store.num_users, store.num_identities, store.num_examples]
         for part, store in task.stores.items()
@@ -160,11 +142,7 @@ def _config(settings, plan, task):
         pretraining = pretraining_flags.config(task.train.image_shape[-1], 'pretrain_')
         config['pretraining'] = dataclasses.asdict(pretraining)
     config['plan'] = plan.to_json()
-    config['training'] = {
-        name: value
-        for name, value in dataclasses.asdict(settings).items()
-        if name not in _NOT_CONFIGURING
-    }
+    config['training'] = settings_lib.record(settings)
     return config
 
 

@@ -1,17 +1,12 @@
-"""What every binary starts with: the checkout on the path, errors in one line."""
+"""What every binary starts with: its flags parsed, errors in one line."""
 
 from collections.abc import Callable
 import os
-import pathlib
 import sys
 
 from absl import app
 from absl import flags
 from absl import logging
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
 
 # TensorFlow logs GPUs that it does not find as errors; what matters it raises.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -31,7 +26,7 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     # Not `app.run`: TensorFlow, imported after it, counts devices at once, before it has
     # turned on TF 2 behaviour, and Keras then builds graphs of TF 1.
     flags.DEFINE_bool('debug', False, 'Show the whole trace of an error.')
-    _show_in_help('flags.groups', 'flags.plan_flags', 'flags.pretraining_flags')
+    _show_in_help('flags.from_settings', 'flags.groups', 'flags.plan_flags')
     app.define_help_flags()
     arguments = app.parse_flags_with_usage(sys.argv)[1:]
     logging.use_absl_handler()
@@ -47,7 +42,7 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
         sys.exit(f'error: {" ".join(str(error).split())}')
 
 
-def _show_in_help(*modules):
+def _show_in_help(*modules: str) -> None:
     """Lets --help list the flags that shared modules defined for this program."""
     of_module = flags.FLAGS.flags_by_module_dict()
     for module in modules:

@@ -23,44 +23,22 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from dp_fedemb import data
-from dp_fedemb import validate
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import pretrained
 from dp_fedemb.models import weight_values
+from dp_fedemb.pretraining import settings
 from dp_fedemb.pretraining import simclr
 from dp_fedemb.pretraining import supervised
-from dp_fedemb.pretraining import training_loop
 
 _Result = tuple[weight_values.WeightValues, list[dict[str, Any]]]
 
 
-@dataclasses.dataclass(frozen=True)
-class PretrainingConfig:
-    """How to pretrain.
-
-    Attributes:
-        method: a key of `METHODS`.
-        training: optimisation.
-        temperature: of SimCLR's loss.
-        projection_dim: of SimCLR's projection.
-    """
-
-    method: str = 'supervised'
-    training: training_loop.TrainingConfig = training_loop.TrainingConfig()
-    temperature: float = 0.5
-    projection_dim: int = 64
-
-    def __post_init__(self):
-        validate.one_of('method', self.method, METHODS)
-        validate.positive(temperature=self.temperature, projection_dim=self.projection_dim)
-
-
-def _supervised(config: PretrainingConfig) -> Callable[..., _Result]:
+def _supervised(config: settings.PretrainingConfig) -> Callable[..., _Result]:
     return functools.partial(supervised.train, config=config.training)
 
 
-def _simclr(config: PretrainingConfig) -> Callable[..., _Result]:
+def _simclr(config: settings.PretrainingConfig) -> Callable[..., _Result]:
     return functools.partial(
         simclr.train,
         config=config.training,
@@ -88,7 +66,7 @@ NOT_PRIVATE_NOTICE = (
 def pretrain(
     model: embedding_model.EmbeddingModel,
     store: data.UserStore,
-    config: PretrainingConfig = PretrainingConfig(),
+    config: settings.PretrainingConfig = settings.PretrainingConfig(),
     seed: int = 0,
     initial: Optional[weight_values.WeightValues] = None,
 ) -> _Result:
@@ -110,6 +88,7 @@ def pretrain(
     Raises:
         ValueError: for images of another shape, or training that diverges.
     """
+    config = config.resolved(store.image_shape[-1])
     return METHODS[config.method](config)(model, store, seed=seed, initial=initial)
 
 
@@ -117,7 +96,7 @@ def pretrain_once(
     directory: Union[str, os.PathLike],
     model: embedding_model.EmbeddingModel,
     store: data.UserStore,
-    config: PretrainingConfig = PretrainingConfig(),
+    config: settings.PretrainingConfig = settings.PretrainingConfig(),
     seed: int = 0,
     initial: Optional[weight_values.WeightValues] = None,
     users_images: bool = False,
@@ -143,6 +122,7 @@ def pretrain_once(
         ValueError: if it holds a result made otherwise, or see `pretrain`.
     """
     directory = pathlib.Path(directory).absolute()
+    config = config.resolved(store.image_shape[-1])
     source = _source(model, store, config, seed, initial, users_images)
     if _is_there(directory, source):
         return False

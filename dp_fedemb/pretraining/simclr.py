@@ -19,6 +19,7 @@ from dp_fedemb.models import embedding_model
 from dp_fedemb.models import weight_values
 from dp_fedemb.models.heads import base as heads_base
 from dp_fedemb.pretraining import augmentation
+from dp_fedemb.pretraining import settings
 from dp_fedemb.pretraining import supervised
 from dp_fedemb.pretraining import training_loop
 
@@ -72,7 +73,7 @@ class _Contrastive(training_loop.Objective):
 def train(
     model: embedding_model.EmbeddingModel,
     store: data.UserStore,
-    config: training_loop.TrainingConfig,
+    config: settings.TrainingConfig,
     seed: int = 0,
     initial: Optional[weight_values.WeightValues] = None,
     *,

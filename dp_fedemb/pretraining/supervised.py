@@ -14,6 +14,7 @@ from dp_fedemb import randomness
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import weight_values
 from dp_fedemb.pretraining import augmentation
+from dp_fedemb.pretraining import settings
 from dp_fedemb.pretraining import training_loop
 
 
@@ -40,7 +41,7 @@ class _Classification(training_loop.Objective):
 def train(
     model: embedding_model.EmbeddingModel,
     store: data.UserStore,
-    config: training_loop.TrainingConfig = training_loop.TrainingConfig(),
+    config: settings.TrainingConfig = settings.TrainingConfig(),
     seed: int = 0,
     initial: Optional[weight_values.WeightValues] = None,
 ) -> tuple[weight_values.WeightValues, list[dict[str, Any]]]:
@@ -75,7 +76,7 @@ def train(
 def run(
     model: embedding_model.EmbeddingModel,
     store: data.UserStore,
-    config: training_loop.TrainingConfig,
+    config: settings.TrainingConfig,
     seed: int,
     initial: Optional[weight_values.WeightValues],
     build_objective: Callable[[], training_loop.Objective],

@@ -6,7 +6,6 @@ core: operations on a piece are too small to keep two cores busy by themselves.
 """
 
 import abc
-import dataclasses
 import itertools
 import os
 import time
@@ -18,64 +17,20 @@ import tensorflow as tf
 from dp_fedemb import data
 from dp_fedemb import progress
 from dp_fedemb import randomness
-from dp_fedemb import validate
 from dp_fedemb.learning import fused_optimizers
 from dp_fedemb.learning import schedules
-from dp_fedemb.pretraining import augmentation as augmentation_lib
+from dp_fedemb.pretraining import settings
 
 # Steps per call into the graph: enough to hide the call, few enough for the bar.
 _STEPS_PER_CALL = 20
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig:
-    """Optimisation of one centralised training.
-
-    Attributes:
-        epochs: passes over the images; a fraction is possible.
-        batch_size: images per step.
-        optimizer: a key of `OPTIMIZERS`.
-        learning_rate: of the backbone, before the schedule.
-        head_lr_scale: the head's learning rate over the backbone's.
-        momentum: of SGD.
-        schedule: a key of `schedules.SCHEDULES`, over the steps.
-        warmup: fraction of the steps in which the rate first rises from 0.
-        augmentation: changes of the training images.
-    """
-
-    epochs: float = 10.0
-    batch_size: int = 64
-    optimizer: str = 'sgd'
-    learning_rate: float = 0.1
-    head_lr_scale: float = 1.0
-    momentum: float = 0.9
-    schedule: str = 'cosine'
-    warmup: float = 0.0
-    augmentation: augmentation_lib.Augmentation = augmentation_lib.Augmentation()
-
-    def __post_init__(self):
-        validate.positive(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            head_lr_scale=self.head_lr_scale,
-        )
-        validate.one_of('optimizer', self.optimizer, OPTIMIZERS)
-        validate.one_of('schedule', self.schedule, schedules.SCHEDULES)
-        validate.probability(warmup=self.warmup)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f'momentum={self.momentum!r}: expected a number in [0, 1)')
-
-    def steps(self, num_examples: int) -> int:
-        """Returns the number of steps over `num_examples` images."""
-        return max(1, round(self.epochs * num_examples / self.batch_size))
-
-    def rate_at(self, step: tf.Tensor, total: int) -> tf.Tensor:
-        """Returns the backbone's learning rate in a step (from 0) of `total`."""
-        step = tf.cast(step, tf.float32)
-        factor = schedules.SCHEDULES[self.schedule](step, float(total))
-        warmup = max(self.warmup * total, 1.0)
-        return self.learning_rate * factor * tf.minimum((step + 1) / warmup, 1.0)
+def rate_at(config: settings.TrainingConfig, step: tf.Tensor, total: int) -> tf.Tensor:
+    """Returns the backbone's learning rate in a step (from 0) of `total`."""
+    step = tf.cast(step, tf.float32)
+    factor = schedules.SCHEDULES[config.schedule](step, float(total))
+    warmup = max(config.warmup * total, 1.0)
+    return config.learning_rate * factor * tf.minimum((step + 1) / warmup, 1.0)
 
 
 # Name (as in --optimizer) -> function(variables, config).
@@ -110,7 +65,7 @@ def fit(
     backbone: tf.keras.Model,
     objective: Objective,
     store: data.UserStore,
-    config: TrainingConfig,
+    config: settings.TrainingConfig,
     seed: int,
     description: str = 'training',
 ) -> list[dict[str, Any]]:
@@ -168,7 +123,7 @@ def _pass(loop, rows, config, epoch, start, end, bar):
         'step': end,
         'images': end * config.batch_size,
         'loss': float(np.concatenate(losses).mean()),
-        'learning_rate': float(config.rate_at(tf.constant(end - 1), loop.total)),
+        'learning_rate': float(rate_at(config, tf.constant(end - 1), loop.total)),
         'seconds': seconds,
         'images_per_second': images / seconds,
     }
@@ -237,7 +192,7 @@ class _Loop:
             loss = self._objective.loss(self._embed, images, labels, key)
             if self._backbone.losses:
                 loss += tf.add_n(self._backbone.losses)
-        rate = self._config.rate_at(self._step, self.total)
+        rate = rate_at(self._config, self._step, self.total)
         for (_, optimizer, scale), gradients in zip(
             self._groups, tape.gradient(loss, groups, unconnected_gradients='zero')
         ):

@@ -27,6 +27,7 @@ from typing import Any, Optional
 
 import dp_accounting
 
+from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.privacy import accounting
 from dp_fedemb.privacy import mechanisms
@@ -63,14 +64,24 @@ class PrivacyPlan:
             the deployment, and this run has none.
     """
 
-    num_users: int
-    virtual_clients_per_round: int
-    users_per_virtual_client: int
-    rounds: int
+    num_users: int = settings.setting(help='N: users in the population.')
+    virtual_clients_per_round: int = settings.setting(
+        help='m: expected virtual clients, and the divisor.'
+    )
+    users_per_virtual_client: int = settings.setting(
+        help='k: expected users merged into a virtual client.'
+    )
+    rounds: int = settings.setting(help='Rounds to train.')
     mechanism: mechanisms.Mechanism
     sampling: sampling_lib.Sampling = sampling_lib.Poisson()
-    delta: Optional[float] = None
-    noise_cohort_size: Optional[int] = None
+    delta: Optional[float] = settings.setting(
+        None, 'Of the guarantee; num_users**-1.1 by default.'
+    )
+    noise_cohort_size: Optional[int] = settings.setting(
+        None,
+        'M: trains with the noise of a deployment of M virtual clients a round. The'
+        ' epsilon is then of that deployment, not of this run.',
+    )
 
     def __post_init__(self):
         for name in (

@@ -1,13 +1,71 @@
 """How a run trains, as frozen values; needs no TensorFlow, so wrong ones show at once."""
 
 import dataclasses
+import typing
 from typing import Optional
 
+from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.learning import client_config
 
+if typing.TYPE_CHECKING:
+    from dp_fedemb import data
+    from dp_fedemb import models
+
 ALGORITHMS = ('fedemb', 'fedavg')
 ENGINES = ('tff', 'in_process')
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """The model by names; `build` makes it for the examples of a store.
+
+    Attributes:
+        backbone: a key of `models.BACKBONES`.
+        embedding_dim: D.
+        head: a key of `models.HEADS`.
+        head_scale: factor of the cosines; None for the head's default.
+        head_margin: margin, for heads that have it; None for the head's default.
+        freeze: layers that are not trained, see `models.freezing`.
+        precision: of local steps.
+    """
+
+    backbone: Optional[str] = settings.setting(None, "Backbone; the task's by default.")
+    embedding_dim: Optional[int] = settings.setting(
+        None, "Size of the embedding; the task's by default."
+    )
+    head: str = settings.setting(
+        'linear', 'Head of a virtual client: linear, normalized, cosface or arcface.'
+    )
+    head_scale: Optional[float] = settings.setting(
+        None, "Factor of the cosines; the head's by default."
+    )
+    head_margin: Optional[float] = settings.setting(
+        None, "Margin of cosface and arcface; the head's by default."
+    )
+    freeze: str = settings.setting(
+        '', 'Layers that are not trained: "conv", or patterns of layer names.'
+    )
+    precision: str = settings.setting('float32', 'Of local steps: float32 or bfloat16.')
+
+    def build(
+        self, store: 'data.UserStore', backbone: str = 'lenet', embedding_dim: int = 128
+    ) -> 'models.EmbeddingModel':
+        """Returns the model for the examples of a store.
+
+        Args:
+            store: what it embeds.
+            backbone: where none is set.
+            embedding_dim: where none is set.
+        """
+        from dp_fedemb import models  # Takes seconds: TensorFlow.
+
+        own = dataclasses.asdict(self)
+        own['backbone'] = backbone if self.backbone is None else self.backbone
+        own['embedding_dim'] = (
+            embedding_dim if self.embedding_dim is None else self.embedding_dim
+        )
+        return models.build_embedding_model(image_shape=store.image_shape, **own)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,14 +75,18 @@ class TrainingSchedule:
     Attributes:
         rounds: total number of rounds.
         rounds_per_eval: rounds between evaluations; 0 for only before and after.
-        rounds_per_checkpoint: rounds between checkpoints; the last round has one.
+        rounds_per_checkpoint: rounds between models; the last round has one.
     """
 
     rounds: int
-    rounds_per_eval: int = 10
-    rounds_per_checkpoint: int = 10
+    rounds_per_eval: int = settings.setting(
+        10, 'Rounds between evaluations; 0 for before and after only.', decides=False
+    )
+    rounds_per_checkpoint: int = settings.setting(
+        10, 'Rounds between checkpoints, with a model each.', decides=False
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validate.positive(rounds=self.rounds, rounds_per_checkpoint=self.rounds_per_checkpoint)
         validate.non_negative(rounds_per_eval=self.rounds_per_eval)
 
@@ -35,7 +97,7 @@ class TrainingSchedule:
         return self.rounds_per_eval > 0 and round_num % self.rounds_per_eval == 0
 
     def saves_after(self, round_num: int) -> bool:
-        """Whether there is a checkpoint after that many rounds."""
+        """Whether there is a model after that many rounds."""
         return round_num == self.rounds or round_num % self.rounds_per_checkpoint == 0
 
 
@@ -50,10 +112,10 @@ class Settings:
         server_lr: of the server's SGD.
         server_momentum: of the server's SGD.
         algorithm: 'fedemb' (local heads, backbone aggregated) or 'fedavg' (one head
-            over all labels, aggregated and noised with the backbone).
-        label_buckets: public number of labels of fedavg's head, among which a hash of
-            its name divides each identity; without it there is a label for each
-            identity of the training users, and no guarantee.
+            over all identities, aggregated and noised with the backbone).
+        label_buckets: public number of labels of fedavg's head, among which identities
+            are divided by a hash of their names; without it the head has a label for
+            each identity, and the run no epsilon.
         engine: 'tff' or 'in_process'; by default tff, or in_process where a GPU is
             visible, which TFF's runtime cannot use.
         workers: host:port of each `bin/worker.py` to train on, instead of this machine.
@@ -67,19 +129,46 @@ class Settings:
 
     client: client_config.ClientConfig
     schedule: TrainingSchedule
-    client_lr_schedule: str = 'constant'
-    server_lr: float = 1.0
-    server_momentum: float = 0.0
-    algorithm: str = 'fedemb'
-    label_buckets: Optional[int] = None
-    engine: Optional[str] = None
-    workers: tuple[str, ...] = ()
-    worker_timeout_s: float = 60.0
-    client_parallelism: Optional[int] = None
-    intra_op_threads: int = 1
-    raw_metrics: bool = False
+    client_lr_schedule: str = settings.setting(
+        'constant', 'Over rounds.', choices=client_config.LR_SCHEDULES
+    )
+    server_lr: float = settings.setting(1.0, "Of the server's SGD.")
+    server_momentum: float = settings.setting(0.0, "Of the server's SGD.")
+    algorithm: str = settings.setting(
+        'fedemb',
+        'fedemb: local heads, backbone aggregated. fedavg: baseline with one head over all'
+        ' identities, aggregated and noised with the backbone.',
+        choices=ALGORITHMS,
+    )
+    label_buckets: Optional[int] = settings.setting(
+        None,
+        "Public number of labels of fedavg's head; required for an epsilon. Identities are"
+        ' divided among them by a hash of their names.',
+    )
+    engine: Optional[str] = settings.setting(
+        None,
+        "TFF's runtime, or plain TensorFlow in this process, which can use a GPU. By default"
+        ' tff, or in_process where a GPU is visible.',
+        choices=ENGINES,
+        decides=False,
+    )
+    workers: tuple[str, ...] = settings.setting(
+        (),
+        'host:port of each bin/worker.py to train on, instead of this machine.',
+        decides=False,
+    )
+    worker_timeout_s: float = settings.setting(
+        60.0, 'How long a worker may be silent.', decides=False
+    )
+    client_parallelism: Optional[int] = settings.setting(
+        None, 'Virtual clients trained at once; the cores by default.', decides=False
+    )
+    intra_op_threads: int = settings.setting(1, 'Threads inside one operation.', decides=False)
+    raw_metrics: bool = settings.setting(
+        False, 'Write training loss and update norms WITHOUT noise, outside the guarantee.'
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validate.positive(server_lr=self.server_lr)
         validate.one_of(
             'client_lr_schedule', self.client_lr_schedule, client_config.LR_SCHEDULES
@@ -89,8 +178,8 @@ class Settings:
             validate.positive(label_buckets=self.label_buckets)
             if self.algorithm != 'fedavg':
                 raise ValueError(
-                    f'label_buckets={self.label_buckets} with algorithm={self.algorithm}:'
-                    ' only fedavg has a head that all share; leave it out'
+                    f'label_buckets={self.label_buckets} with algorithm={self.algorithm}: only'
+                    ' fedavg has a head that all share; leave it out'
                 )
         if self.engine is not None:
             validate.one_of('engine', self.engine, ENGINES)

@@ -7,6 +7,7 @@ import pathlib
 from typing import Any, Optional, TypeVar
 
 from dp_fedemb import data
+from dp_fedemb import settings
 
 _Options = TypeVar('_Options')
 
@@ -25,10 +26,18 @@ class TaskConfig:
         options: the task's own options as text, see the `Options` of its module.
     """
 
-    data_dir: Optional[str] = None
-    cache_dir: str = 'data_cache'
-    seed: int = 0
-    max_examples_per_user: Optional[int] = None
+    data_dir: Optional[str] = settings.setting(
+        None, "Directory of the task's official files.", decides=False
+    )
+    cache_dir: str = settings.setting(
+        'data_cache', 'Where converted data are kept.', decides=False
+    )
+    seed: int = settings.setting(
+        0, 'Of drawing, splitting, subsampling; not secret.', flag='data_seed'
+    )
+    max_examples_per_user: Optional[int] = settings.setting(
+        None, 'Training users with more images keep this many.'
+    )
     options: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from dp_fedemb.pretraining import augmentation
+from dp_fedemb.pretraining import settings
 
 KEY = tf.constant([1, 2], tf.int64)
 
@@ -32,20 +33,20 @@ def center_of_mass(images):
 
 def many(image, **strengths):
     images = np.repeat(image, 200, axis=0)
-    return augmentation.augment(images, augmentation.Augmentation(**strengths), KEY).numpy()
+    return augmentation.augment(images, settings.Augmentation(**strengths), KEY).numpy()
 
 
 def test_nothing_changes_without_strengths():
     images = np.random.default_rng(0).random((3, 8, 8, 3)).astype(np.float32)
-    same = augmentation.augment(images, augmentation.Augmentation(), KEY)
+    same = augmentation.augment(images, settings.Augmentation(), KEY)
     np.testing.assert_array_equal(images, same)
-    assert not augmentation.Augmentation()
+    assert not settings.Augmentation()
 
 
 def test_identity_map_moves_no_pixel():
     # `flip` of tiny probability sends images through the resampling, unmirrored.
     images = np.random.default_rng(0).random((3, 8, 10, 3)).astype(np.float32)
-    config = augmentation.Augmentation(flip=1e-9)
+    config = settings.Augmentation(flip=1e-9)
     np.testing.assert_allclose(augmentation.augment(images, config, KEY), images, atol=1e-5)
 
 
@@ -91,7 +92,7 @@ def test_brightness_and_contrast():
 
 
 def test_images_change_in_their_own_ways_and_by_the_key():
-    config = augmentation.AUGMENTATIONS['photo']
+    config = settings.AUGMENTATIONS['photo']
     images = np.random.default_rng(0).random((1, 12, 12, 3)).astype(np.float32)
     twice = augmentation.augment(np.repeat(images, 2, axis=0), config, KEY)
     assert np.abs(twice[0] - twice[1]).max() > 0.05
@@ -102,8 +103,8 @@ def test_images_change_in_their_own_ways_and_by_the_key():
 
 
 def test_parse():
-    assert augmentation.parse('none') == augmentation.Augmentation()
-    parsed = augmentation.parse('glyph:rotation=0.5,fill=reflect')
+    assert settings.parse_augmentation('none') == settings.Augmentation()
+    parsed = settings.parse_augmentation('glyph:rotation=0.5,fill=reflect')
     assert (parsed.rotation, parsed.fill, parsed.shift) == (0.5, 'reflect', 0.07)
 
 
@@ -121,4 +122,4 @@ def test_parse():
 )
 def test_refusals(text, words):
     with pytest.raises(ValueError, match=words):
-        augmentation.parse(text)
+        settings.parse_augmentation(text)

@@ -9,14 +9,14 @@ import pytest
 from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb.models import pretrained
-from dp_fedemb.pretraining import augmentation
 from dp_fedemb.pretraining import pretrain
+from dp_fedemb.pretraining import settings
 from dp_fedemb.pretraining import supervised
 from dp_fedemb.pretraining import training_loop
 
 SHAPE = (8, 8, 1)
-TRAINING = training_loop.TrainingConfig(epochs=1.5, batch_size=8)
-CONFIG = pretrain.PretrainingConfig(training=TRAINING)
+TRAINING = settings.TrainingConfig(epochs=1.5, batch_size=8)
+CONFIG = settings.PretrainingConfig(training=TRAINING)
 
 
 @pytest.fixture(scope='module')
@@ -122,9 +122,9 @@ def test_foreign_directory_is_left_alone(tmp_path, model, store):
 
 
 def test_methods_get_their_settings(model, store):
-    config = pretrain.PretrainingConfig(
+    config = settings.PretrainingConfig(
         'simclr',
-        dataclasses.replace(TRAINING, augmentation=augmentation.parse('glyph')),
+        dataclasses.replace(TRAINING, augmentation=settings.parse_augmentation('glyph')),
         temperature=0.3,
         projection_dim=6,
     )
@@ -138,7 +138,21 @@ def test_methods_get_their_settings(model, store):
 
 
 def test_impossible_settings():
-    with pytest.raises(ValueError, match="method='moco': expected one of simclr, supervised"):
-        pretrain.PretrainingConfig('moco')
+    with pytest.raises(ValueError, match="method='moco': expected one of supervised, simclr"):
+        settings.PretrainingConfig('moco')
     with pytest.raises(ValueError, match='temperature=-1'):
-        pretrain.PretrainingConfig(temperature=-1)
+        settings.PretrainingConfig(temperature=-1)
+
+
+def test_names_known_without_tensorflow_are_those_there_are():
+    assert set(settings.METHODS) == set(pretrain.METHODS)
+    assert set(settings.OPTIMIZERS) == set(training_loop.OPTIMIZERS)
+
+
+def test_the_augmentation_follows_the_method_unless_it_is_given():
+    simclr = settings.PretrainingConfig('simclr')
+    assert simclr.resolved(1).training.augmentation == settings.AUGMENTATIONS['glyph']
+    assert simclr.resolved(3).training.augmentation == settings.AUGMENTATIONS['photo']
+    plain = settings.PretrainingConfig().resolved(3)
+    assert plain.training.augmentation == settings.Augmentation()
+    assert plain.resolved(1) == plain

@@ -10,17 +10,16 @@ from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb.data import synthetic
 from dp_fedemb.models import weight_values
-from dp_fedemb.pretraining import augmentation
+from dp_fedemb.pretraining import settings
 from dp_fedemb.pretraining import simclr
-from dp_fedemb.pretraining import training_loop
 
 SIZE = 16
-CONFIG = training_loop.TrainingConfig(
+CONFIG = settings.TrainingConfig(
     epochs=12,
     batch_size=64,
     learning_rate=0.003,
     optimizer='adam',
-    augmentation=augmentation.parse('glyph'),
+    augmentation=settings.parse_augmentation('glyph'),
 )
 
 
@@ -108,7 +107,7 @@ def test_same_seed_same_weights_and_frozen_layers_stay(store):
 @pytest.mark.parametrize(
     'changes, words',
     [
-        ({'augmentation': augmentation.Augmentation()}, "augmentation='none'"),
+        ({'augmentation': settings.Augmentation()}, "augmentation='none'"),
         ({'batch_size': 1024}, 'batch_size=1024: expected 2 to 512'),
         ({'batch_size': 1}, 'batch_size=1'),
     ],

@@ -1,0 +1,162 @@
+"""Flags made from dataclasses of settings, and dataclasses made from flags.
+
+A setting's name, default, choices and help stand in its dataclass (`dp_fedemb.settings`)
+and nowhere else.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+import dataclasses
+import re
+import types
+import typing
+from typing import Any, TypeVar
+
+from absl import flags
+
+from dp_fedemb import settings
+
+FLAGS = flags.FLAGS
+_Settings = TypeVar('_Settings')
+
+
+def define(
+    cls: type,
+    prefix: str = '',
+    defaults: Mapping[str, Any] | None = None,
+    without: Iterable[str] = (),
+) -> None:
+    """Defines a flag for every setting of a dataclass, and of the dataclasses in it.
+
+    Args:
+        cls: the dataclass.
+        prefix: of the flags' names, where others have the plain ones.
+        defaults: by field, where a command has another one than the dataclass, or the
+            dataclass has none.
+    """
+    defaults = defaults or {}
+    for field in dataclasses.fields(cls):
+        about = field.metadata.get('about')
+        if field.name in without:
+            continue
+        if about is not None:
+            default = None if field.default is dataclasses.MISSING else field.default
+            name = prefix + (about.flag or field.name)
+            _define(name, field.type, defaults.get(field.name, default), about)
+        elif dataclasses.is_dataclass(field.type):
+            define(field.type, prefix, defaults)
+
+
+def record(cls: type) -> dict[str, Any]:
+    """Returns the flags of a dataclass that decide what is computed, by flag's name."""
+    decides = [
+        about.flag or name for name, about in settings.about(cls).items() if about.decides
+    ]
+    return {name: FLAGS[name].value for name in decides}
+
+
+def define_options(choices: Iterable[type]) -> None:
+    """Defines the settings of several dataclasses, of which one will be chosen.
+
+    A flag that is not given is None, so that an option of another choice is refused
+    instead of ignored; see `options`.
+    """
+    for cls in choices:
+        for name, about in settings.about(cls).items():
+            if name not in FLAGS:
+                kinds = {field.name: field.type for field in dataclasses.fields(cls)}
+                _define(name, kinds[name], None, about)
+
+
+def build(cls: type[_Settings], prefix: str = '', **given: Any) -> _Settings:
+    """Makes a dataclass of the flags that `define` made from it.
+
+    Args:
+        cls: the dataclass.
+        prefix: as in `define`.
+        **given: values of fields that are not read from flags.
+
+    Raises:
+        ValueError: as the dataclass does, with flags' names in place of fields'.
+    """
+    values = dict(given)
+    for field in dataclasses.fields(cls):
+        about = field.metadata.get('about')
+        if field.name in values:
+            continue
+        if about is not None:
+            value = FLAGS[prefix + (about.flag or field.name)].value
+            if about.parse is not None and value is not None:
+                value = about.parse(value)
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+        elif dataclasses.is_dataclass(field.type):
+            values[field.name] = build(field.type, prefix)
+    return with_flag_names(lambda: cls(**values), cls, prefix)
+
+
+def options(
+    cls: type, choices: Mapping[str, type], without: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Returns the flags of `define_options` that were given, as fields of the chosen class.
+
+    Args:
+        cls: one of `choices`.
+        choices: name -> dataclass.
+        without: names of settings whose flags are not read.
+
+    Raises:
+        ValueError: for an option that `cls` does not have.
+    """
+    names = {name for other in choices.values() for name in settings.about(other)}
+    values = {}
+    for name in sorted(names - set(without)):
+        value = FLAGS[name].value
+        if value is None:
+            continue
+        if name not in settings.about(cls):
+            takers = [key for key, other in choices.items() if name in settings.about(other)]
+            raise ValueError(
+                f'{name}={value}: an option of {" and ".join(takers)}, not of {cls.name};'
+                ' leave it out or choose one that has it'
+            )
+        values[name] = value
+    return values
+
+
+def with_flag_names(work: Callable[[], Any], cls: type, prefix: str = '') -> Any:
+    """Runs `work`; a ValueError about fields of `cls` names their flags instead."""
+    try:
+        return work()
+    except ValueError as error:
+        text = str(error)
+        for name, about in settings.about(cls).items():
+            text = re.sub(rf'\b{name}(?==)', prefix + (about.flag or name), text)
+        raise ValueError(text) from None
+
+
+def _define(name: str, kind: Any, default: Any, about: settings.About) -> None:
+    help_text = about.help
+    if about.choices is not None:
+        help_text += f' One of {", ".join(about.choices)}.'
+    if about.parse is not None:
+        kind = str
+    kind = _without_none(kind)
+    if kind is bool:
+        flags.DEFINE_bool(name, default, help_text)
+    elif kind is int:
+        flags.DEFINE_integer(name, default, help_text)
+    elif kind is float:
+        flags.DEFINE_float(name, default, help_text)
+    elif kind is str:
+        flags.DEFINE_string(name, default, help_text)
+    elif typing.get_origin(kind) is tuple:
+        flags.DEFINE_list(name, list(default), help_text)
+    else:
+        raise TypeError(f'{name}: no flag for values of {kind}; give its setting parse=')
+
+
+def _without_none(kind: Any) -> Any:
+    """X for Optional[X]."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        inner = [part for part in typing.get_args(kind) if part is not type(None)]
+        return inner[0] if len(inner) == 1 else kind
+    return kind
