@@ -61,9 +61,9 @@ def _of_task(model):
     if FLAGS.part not in task.stores:
         raise ValueError(f'part={FLAGS.part!r}: task {task.name} has {", ".join(task.stores)}')
     store = task.stores[FLAGS.part]
-    model.check_image_shape(store.image_shape)
+    model.check_examples(store.example_spec)
     with progress.bar(store.num_examples, 'embedding', 'image') as bar:
-        embeddings = evaluation.embed(model, store.images, FLAGS.eval_batch_size, bar.update)
+        embeddings = evaluation.embed(model, store.examples, FLAGS.eval_batch_size, bar.update)
     return {
         'embeddings': embeddings,
         'identities': np.array(store.identity_names)[store.identities],
@@ -77,16 +77,16 @@ def _of_folder(model):
     from dp_fedemb import progress
     from dp_fedemb.data import preprocessing as preprocessing_lib
     from dp_fedemb.evaluation import folder as folder_lib
-    from dp_fedemb.evaluation import inference
 
-    height, width, channels = model.image_shape
-    if height is None or height != width:
+    shape = model.example_spec.shape
+    if not model.example_spec.is_image or shape[0] != shape[1]:
         raise ValueError(
-            f'model={str(model.path)!r} takes images of'
-            f' {inference.shape_text(model.image_shape)}: expected squares of one size'
+            f'model={str(model.path)!r} takes examples of {model.example_spec}: expected square'
+            ' images of one size'
         )
+    size, _, channels = shape
     preprocessing = preprocessing_lib.Preprocessing(
-        height, channels, FLAGS.fit, FLAGS.resampling, FLAGS.invert
+        size, channels, FLAGS.fit, FLAGS.resampling, FLAGS.invert
     )
     folder = pathlib.Path(FLAGS.input).expanduser()
     total = len(folder_lib.picture_paths(folder))

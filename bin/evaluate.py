@@ -55,7 +55,7 @@ def main(_):
     model = evaluation.load_model(FLAGS.model)
     task = groups.task()
     store = _part(task)
-    model.check_image_shape(store.image_shape)
+    model.check_examples(store.example_spec)
     pairs = task.pairs if FLAGS.part == 'test' else None
     metrics = FLAGS.metrics
     if metrics is None:
@@ -68,13 +68,13 @@ def main(_):
             f'Model {os.path.normpath(FLAGS.model)}, part {FLAGS.part} of the task:'
             f' {task.description}.',
             f'{store.num_users:,} users with {store.num_identities:,} identities,'
-            f' {store.num_examples:,} images of {"x".join(map(str, store.image_shape))}.',
+            f' {store.num_examples:,} images of {store.example_spec}.',
         ],
         'model': str(model.path),
         'task': task.name,
         'part': FLAGS.part,
         'num_users': store.num_users,
-        'image_shape': list(store.image_shape),
+        'image_shape': list(store.example_spec.shape),
         'embedding_dim': embeddings.shape[1],
     }
     values = collection.collect(images, metrics, about)
@@ -122,7 +122,7 @@ def _embed(model, store):
     from dp_fedemb import progress
 
     with progress.bar(store.num_examples, 'embedding', 'image') as bar:
-        return evaluation.embed(model, store.images, FLAGS.eval_batch_size, bar.update)
+        return evaluation.embed(model, store.examples, FLAGS.eval_batch_size, bar.update)
 
 
 def _write(output, values, images, store):
@@ -155,7 +155,7 @@ def _write_report(draft, values, images, store):
     figures['similarities'] = plots.similarities(images.verification)
     if FLAGS.show_images:
         figures['neighbours'] = plots.neighbours(
-            store.images, images.embeddings, images.identities
+            store.examples, images.embeddings, images.identities
         )
     figures = {name: picture for name, picture in figures.items() if picture is not None}
     plots.save(figures, str(draft))

@@ -54,7 +54,7 @@ def main(_):
     store = _part(task, 'part')
     unseen = _part(task, 'evaluation_part')
     model = groups.model(task)
-    config = pretraining_flags.config(store.image_shape[-1])
+    config = pretraining_flags.config(store.example_spec.shape[-1])
 
     from dp_fedemb.pretraining import pretrain
 

@@ -139,7 +139,7 @@ def _config(settings, plan, task):
         for part, store in task.stores.items()
     }
     if FLAGS.pretrained == 'public':
-        pretraining = pretraining_flags.config(task.train.image_shape[-1], 'pretrain_')
+        pretraining = pretraining_flags.config(task.train.example_spec.shape[-1], 'pretrain_')
         config['pretraining'] = dataclasses.asdict(pretraining)
     config['plan'] = plan.to_json()
     config['training'] = settings_lib.record(settings)

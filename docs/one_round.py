@@ -58,7 +58,9 @@ def fine_tune(theta, client, config, rate, draws):
         order = draws.order(count, key, epoch)
         for first in range(0, count, config.batch_size):
             batch = order[first : first + config.batch_size]
-            slopes = gradients(backbone, head, client['images'][batch], client['labels'][batch])
+            slopes = gradients(
+                backbone, head, client['examples'][batch], client['labels'][batch]
+            )
             step_rate = rate * SCHEDULES[config.local_lr_schedule](step / steps)
             for index, (weight, slope) in enumerate(zip(backbone + head, slopes)):
                 of_head = index >= len(backbone)
@@ -131,7 +133,7 @@ def main():
     theta = [generator.normal(0, 0.3, shape) for shape in ((16, 12), 12, (12, 5), 5)]
     clients = [
         {
-            'images': users[group].reshape(-1, 4, 4),
+            'examples': users[group].reshape(-1, 4, 4),
             'labels': np.repeat(np.arange(2 * len(group)), 3),
             'seed': generator.integers(0, 2**63, 2),
         }

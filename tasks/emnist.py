@@ -19,11 +19,11 @@ import string
 
 import numpy as np
 
+from dp_fedemb import files
 from dp_fedemb import progress
 from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb.data import store as store_lib
 from tasks.shared import base
 from tasks.shared import converted
 from tasks.shared import tfds_archives
@@ -133,9 +133,13 @@ def _decompress(path, target):
     """Unpacks the database, unless that was done before."""
     if target.exists():
         return
-    draft = store_lib.partial_sibling(target) / target.name
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with progress.bar(path.stat().st_size, f'unpacking {path.name}', 'B') as bar:
+        size = path.stat().st_size
+        with (
+            files.appearing_file(target) as draft,
+            progress.bar(size, f'unpacking {path.name}', 'B') as bar,
+        ):
             with open(path, 'rb') as packed, lzma.open(packed) as content:
                 with open(draft, 'wb') as file:
                     done = 0
@@ -143,12 +147,8 @@ def _decompress(path, target):
                         file.write(block)
                         bar.update(packed.tell() - done)
                         done = packed.tell()
-        draft.rename(target)
     except (lzma.LZMAError, EOFError) as error:
         raise tfds_archives.damaged(path, error, _WHERE) from None
-    finally:
-        draft.unlink(missing_ok=True)
-        draft.parent.rmdir()
 
 
 def _check(path):

@@ -191,7 +191,7 @@ def _with_pairs(task, lines, partial):
     """Adds the protocol, as rows of the test store."""
     from dp_fedemb.evaluation import pair_protocol
 
-    row = {name: index for index, name in enumerate(task.test.image_names)}
+    row = {name: index for index, name in enumerate(task.test.example_names)}
     kept = [line for line in lines if line.first in row and line.second in row]
     notes = task.notes
     if len(kept) < len(lines):

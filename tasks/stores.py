@@ -45,10 +45,10 @@ def build(config: base.TaskConfig) -> base.Task:
         if part in ('train', 'test') or (data_dir / part).is_dir()
     }
     for store in stores.values():
-        if store.image_shape != stores['train'].image_shape:
+        if store.example_spec != stores['train'].example_spec:
             raise ValueError(
-                f'{store.path}: images of shape {list(store.image_shape)}, those of train'
-                f' have {list(stores["train"].image_shape)}'
+                f'{store.path}: examples of {store.example_spec}, those of train are'
+                f' of {stores["train"].example_spec}'
             )
     converted.check_disjoint(stores)
     return base.Task(

@@ -129,7 +129,7 @@ class StockTff:
 
         def batch(rows, labels):
             # Mapped in here: what a data set captures goes along by value, the whole file.
-            images = tf.gather(virtual_clients.map_images(store), rows)
+            images = tf.gather(virtual_clients.map_examples(store), rows)
             return tf.cast(images, tf.float32) / 255.0, labels
 
         @tff.tensorflow.computation(tff.types.tensorflow_to_type(virtual_clients.SHARD_SPEC))
@@ -144,7 +144,7 @@ class StockTff:
                 tf.keras.Model(backbone.input, scores),
                 loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                 input_spec=(
-                    tf.TensorSpec([None, *model.image_shape]),
+                    tf.TensorSpec([None, *model.example_spec.shape]),
                     tf.TensorSpec([None], tf.int32),
                 ),
             )

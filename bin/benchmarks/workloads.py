@@ -144,6 +144,7 @@ class _PlainClient:
     def __init__(self, model, num_identities, batch_size):
         self._batch_size = batch_size
         self._head = model.head
+        self._preprocess = model.preprocess
         self._backbone = model.build_local_backbone()
         self._head_weights = [
             tf.Variable(weight)
@@ -152,7 +153,7 @@ class _PlainClient:
             )
         ]
         generator = np.random.default_rng(0)
-        shape = (1024, *model.image_shape)
+        shape = (1024, *model.example_spec.shape)
         self._images = tf.constant(generator.integers(0, 256, shape, np.uint8))
         self._labels = tf.constant(generator.integers(0, num_identities, 1024, np.int32))
         self._steps = tf.function(self._run)
@@ -166,7 +167,7 @@ class _PlainClient:
         for step in tf.range(steps):
             first = (step * self._batch_size) % (1024 - self._batch_size)
             batch = tf.range(first, first + self._batch_size)
-            images = embedding_model.preprocess(tf.gather(self._images, batch))
+            images = self._preprocess(tf.gather(self._images, batch))
             weights = [*self._backbone.trainable_variables, *self._head_weights]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)

@@ -59,5 +59,5 @@ def pretrain_public(
         directory,
         unfrozen_model,
         of_task.public,
-        config(of_task.public.image_shape[-1], prefix),
+        config(of_task.public.example_spec.shape[-1], prefix),
     )

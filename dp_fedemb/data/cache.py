@@ -1,13 +1,14 @@
 """Stores made once and found again by a hash of everything they were made from."""
 
 from collections.abc import Callable, Iterable
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
-import shutil
 from typing import Any, Optional, Union
 
+from dp_fedemb import files
 from dp_fedemb import progress
 from dp_fedemb.data import store as store_lib
 
@@ -54,19 +55,12 @@ def cached_stores(
     return {part: store_lib.UserStore.open(folder / part) for part in parts}
 
 
-def _build(folder, text, build):
-    partial = store_lib.partial_sibling(folder)
-    try:
-        build(partial)
-        (partial / 'source.json').write_text(text)
-        try:
-            partial.rename(folder)
-        except OSError:
-            # Another process was faster; the same source made the same stores.
-            if not folder.exists():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _build(folder: pathlib.Path, text: str, build: Callable[[pathlib.Path], None]) -> None:
+    # Another process may be faster; the same source made the same stores.
+    with contextlib.suppress(FileExistsError):
+        with files.appearing_directory(folder) as draft:
+            build(draft)
+            (draft / 'source.json').write_text(text)
 
 
 def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
@@ -92,13 +86,11 @@ def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
                 digest.update(block)
         known[stamp] = digest.hexdigest()
         memory.parent.mkdir(parents=True, exist_ok=True)
-        draft = memory.with_name(f'{memory.name}.{os.getpid()}')
-        draft.write_text(json.dumps(known, indent=2) + '\n')
-        draft.replace(memory)
+        files.write_text(memory, json.dumps(known, indent=2) + '\n')
     return known[stamp]
 
 
-def listing_fingerprint(root: _PathLike, files: Optional[Iterable[pathlib.Path]] = None) -> str:
+def listing_fingerprint(root: _PathLike, paths: Optional[Iterable[pathlib.Path]] = None) -> str:
     """Returns a hash of the names, sizes and times of many files.
 
     Reading every image of a large folder to see whether it changed would take as
@@ -106,12 +98,12 @@ def listing_fingerprint(root: _PathLike, files: Optional[Iterable[pathlib.Path]]
 
     Args:
         root: directory; names count from here.
-        files: by default all files under `root`.
+        paths: by default all files under `root`.
     """
-    if files is None:
-        files = (path for path in pathlib.Path(root).rglob('*') if path.is_file())
+    if paths is None:
+        paths = (path for path in pathlib.Path(root).rglob('*') if path.is_file())
     digest = hashlib.sha256()
-    for path in sorted(files):
+    for path in sorted(paths):
         status = path.stat()
         line = f'{path.relative_to(root)}\t{status.st_size}\t{status.st_mtime_ns}\n'
         digest.update(line.encode(errors='surrogateescape'))

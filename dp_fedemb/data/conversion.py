@@ -21,7 +21,7 @@ from PIL import Image
 
 from dp_fedemb import progress
 from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb.data import store as store_lib
+from dp_fedemb.data import store_writer
 
 _BROKEN_LIST = 'broken_images.txt'
 _BLOCK = 256
@@ -110,7 +110,7 @@ def convert(
                 )
     for part in spool.parts:
         limit = max_examples_per_user if part == 'train' else None
-        writer = store_lib.UserStoreWriter(
+        writer = store_writer.UserStoreWriter(
             directory / part, preprocessing.image_shape, dict(source or {}), limit, seed
         )
         with writer:

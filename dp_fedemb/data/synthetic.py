@@ -15,7 +15,7 @@ import numpy as np
 
 from dp_fedemb import randomness
 from dp_fedemb import validate
-from dp_fedemb.data import store as store_lib
+from dp_fedemb.data import store_writer
 
 # Users drawn from one random stream. Part of the data's definition: with another
 # number the same seed gives other drawings.
@@ -149,7 +149,7 @@ def draw(part: Part, seed: int) -> Iterator[np.ndarray]:
 def write(
     part: Part,
     seed: int,
-    writer: store_lib.UserStoreWriter,
+    writer: store_writer.UserStoreWriter,
     on_users: Optional[Callable[[int], None]] = None,
 ) -> None:
     """Draws a part into a store.

@@ -1,7 +1,7 @@
 """From a cohort of users to what the clients of a round read.
 
 The server decides which rows of the packed store make up each virtual client and
-sends only that: row numbers, local labels and a seed. The images are read inside
+sends only that: row numbers, local labels and a seed. The examples are read inside
 the client's graph, so no tensor of users' data crosses from driver to worker.
 """
 
@@ -29,14 +29,14 @@ class Shard(NamedTuple):
     """A shard's virtual clients as tensors: `SHARD_SPEC`, and what its rows point to.
 
     Attributes:
-        images: uint8 [N, H, W, C], all images of the store.
+        examples: [N, *shape], all examples of the store.
         rows: int64 [T].
         labels: int32 [T].
         splits: int64 [V + 1].
         seeds: int64 [V, 2].
     """
 
-    images: tf.Tensor
+    examples: tf.Tensor
     rows: tf.Tensor
     labels: tf.Tensor
     splits: tf.Tensor
@@ -46,7 +46,7 @@ class Shard(NamedTuple):
         """Returns virtual client `index`, as `LocalFineTuning.update` takes it."""
         start, end = self.splits[index], self.splits[index + 1]
         return collections.OrderedDict(
-            images=self.images,
+            examples=self.examples,
             rows=self.rows[start:end],
             labels=self.labels[start:end],
             seed=self.seeds[index],
@@ -106,29 +106,29 @@ def empty_shard() -> collections.OrderedDict:
     )
 
 
-def map_images(store: store_lib.UserStore) -> tf.Tensor:
-    """Returns uint8 [N, H, W, C], the store's image file mapped into memory."""
+def map_examples(store: store_lib.UserStore) -> tf.Tensor:
+    """Returns [N, *shape], the store's file of examples mapped into memory."""
     return tf.raw_ops.ImmutableConst(
-        dtype=tf.uint8,
-        shape=[store.num_examples, *store.image_shape],
-        memory_region_name=str(store.images_path),
+        dtype=tf.as_dtype(store.example_spec.dtype),
+        shape=[store.num_examples, *store.example_spec.shape],
+        memory_region_name=str(store.examples_path),
     )
 
 
 def build_reader(store: store_lib.UserStore) -> Callable[[Mapping[str, tf.Tensor]], Shard]:
     """Returns the in-graph function from a shard descriptor to its virtual clients.
 
-    A step gathers the rows of its batch from the mapped image file. There is no data set:
+    A step gathers the rows of its batch from the mapped file. There is no data set:
     to set one up takes longer than to train a small virtual client. On several machines
     the file must be at the same path on each.
     """
-    return lambda shard: Shard(images=map_images(store), **shard)
+    return lambda shard: Shard(examples=map_examples(store), **shard)
 
 
 def as_sequence(
     read: Callable[[Mapping[str, tf.Tensor]], Shard], shard: Mapping[str, tf.Tensor]
 ) -> tf.data.Dataset:
-    """Returns a shard's virtual clients one after another, each with its own images.
+    """Returns a shard's virtual clients one after another, each with its own examples.
 
     Args:
         read: as `build_reader` returns it.
@@ -141,7 +141,7 @@ def as_sequence(
     def virtual_client(index: tf.Tensor) -> collections.OrderedDict:
         # Read in here: what a data set captures goes along by value, the whole file.
         client = read(shard).client(index)
-        client['images'] = tf.gather(client['images'], client.pop('rows'))
+        client['examples'] = tf.gather(client['examples'], client.pop('rows'))
         return client
 
     count = tf.size(shard['splits'], tf.int64) - 1

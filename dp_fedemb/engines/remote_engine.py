@@ -78,11 +78,11 @@ class RemoteRuntime:
         """
         count = min(_COMPARED_ROWS, store.num_examples)
         rows = np.unique(np.linspace(0, store.num_examples - 1, count).astype(np.int64))
-        expected = store.images[rows]
+        expected = store.examples[rows]
 
         @tff.tensorflow.computation
         def images_of_rows() -> tuple[tf.Tensor]:
-            return (tf.gather(virtual_clients.map_images(store), rows),)
+            return (tf.gather(virtual_clients.map_examples(store), rows),)
 
         def check(worker: remote_worker.RemoteWorker) -> None:
             try:
@@ -93,12 +93,12 @@ class RemoteRuntime:
                 raise
             except RuntimeError as error:
                 raise ValueError(
-                    f'worker {worker.address} cannot read {store.images_path}: copy the'
+                    f'worker {worker.address} cannot read {store.examples_path}: copy the'
                     f' store to the same path there ({str(error)[:200]})'
                 ) from error
             if not np.array_equal(images, expected):
                 raise ValueError(
-                    f'worker {worker.address} has another {store.images_path} than the'
+                    f'worker {worker.address} has another {store.examples_path} than the'
                     ' driver: copy the store again'
                 )
 

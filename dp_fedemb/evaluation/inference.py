@@ -1,12 +1,13 @@
-"""From images to embeddings, with a model at hand or from its SavedModel."""
+"""From examples to embeddings, with a model at hand or from its SavedModel."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 import os
 import pathlib
 from typing import Any, Optional, Union
 
 import numpy as np
 
+from dp_fedemb import data
 from dp_fedemb import validate
 
 _OUTPUT = 'embeddings'
@@ -14,48 +15,50 @@ _OUTPUT = 'embeddings'
 
 def embed(
     model: Callable[[np.ndarray], Any],
-    images: np.ndarray,
+    examples: np.ndarray,
     batch_size: int = 512,
     on_batch: Optional[Callable[[int], None]] = None,
 ) -> np.ndarray:
-    """Embeds images batch by batch.
+    """Embeds examples batch by batch.
 
     Args:
-        model: maps uint8 images [b, H, W, C] to embeddings [b, D], or to a dict that
-            has them under 'embeddings'.
-        images: uint8 [n, H, W, C]; of a memory map, one batch is read at a time.
-        batch_size: images in memory and in the model at once.
-        on_batch: called with the number of images of each batch that is done.
+        model: maps examples [b, *shape] to embeddings [b, D], or to a dict that has them
+            under 'embeddings'. If it has an `example_spec`, the examples must fit it.
+        examples: [n, *shape]; of a memory map, one batch is read at a time.
+        batch_size: examples in memory and in the model at once.
+        on_batch: called with the number of examples of each batch that is done.
 
     Returns:
         float32 [n, D], each of norm 1; zero where the model's embedding is zero.
 
     Raises:
-        ValueError: for no images, another type, or embeddings that are not finite.
+        ValueError: for no examples, others than the model takes, or embeddings that are
+            not finite.
     """
     validate.positive(batch_size=batch_size)
-    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
-        raise ValueError(
-            f'images {images.dtype}{list(images.shape)}: expected uint8[n >= 1, H, W, C]'
-        )
+    if not len(examples):
+        raise ValueError(f'examples {list(examples.shape)}: expected at least one')
+    spec = getattr(model, 'example_spec', None)
+    if spec is not None:
+        spec.check(examples)
     embeddings = None
-    for start in range(0, len(images), batch_size):
-        batch = np.ascontiguousarray(images[start : start + batch_size])
+    for start in range(0, len(examples), batch_size):
+        batch = np.ascontiguousarray(examples[start : start + batch_size])
         output = model(batch)
         vectors = np.asarray(output[_OUTPUT] if isinstance(output, dict) else output)
         if embeddings is None:
-            embeddings = np.empty((len(images), vectors.shape[-1]), np.float32)
+            embeddings = np.empty((len(examples), vectors.shape[-1]), np.float32)
         embeddings[start : start + len(batch)] = _unit(vectors, start)
         if on_batch is not None:
             on_batch(len(batch))
     return embeddings
 
 
-def _unit(vectors, start):
+def _unit(vectors: np.ndarray, start: int) -> np.ndarray:
     finite = np.isfinite(vectors).all(axis=-1)
     if not finite.all():
         raise ValueError(
-            f'embedding of image {start + int(np.argmin(finite))} is not finite: the'
+            f'embedding of example {start + int(np.argmin(finite))} is not finite: the'
             ' weights are not, or training diverged; take an earlier checkpoint, a'
             ' smaller learning rate or less noise'
         )
@@ -65,11 +68,11 @@ def _unit(vectors, start):
 
 
 class SavedEmbeddingModel:
-    """A released model from disk: uint8 images in, unit-norm embeddings out.
+    """A released model from disk: examples (as uint8 images) in, embeddings out.
 
     Attributes:
         path: the SavedModel's directory.
-        image_shape: (H, W, C) of the images it takes.
+        example_spec: shape and type of the examples it takes.
     """
 
     def __init__(self, path: pathlib.Path, loaded: Any):
@@ -79,41 +82,45 @@ class SavedEmbeddingModel:
         self._signature = _signature(path, loaded)
         (self._input,) = self._signature.structured_input_signature[1]
         spec = self._signature.structured_input_signature[1][self._input]
-        self.image_shape = tuple(spec.shape[1:])
+        self.example_spec = data.ExampleSpec(spec.shape[1:], spec.dtype.name)
 
-    def __call__(self, images: np.ndarray) -> dict[str, Any]:
-        """Maps uint8 [n, H, W, C] to {'embeddings': float32 [n, D]}."""
+    def __call__(self, examples: np.ndarray) -> dict[str, Any]:
+        """Maps [n, *shape] to {'embeddings': float32 [n, D]}."""
         import tensorflow as tf
 
-        return self._signature(**{self._input: tf.constant(images)})
+        return self._signature(**{self._input: tf.constant(examples)})
 
-    def check_image_shape(self, image_shape: Sequence[int]) -> None:
-        """Raises ValueError unless the model takes images (H, W, C) of this shape."""
-        if self.image_shape != tuple(image_shape):
+    def check_examples(self, example_spec: data.example_spec.SpecLike) -> None:
+        """Raises ValueError unless the model takes examples of this shape and type."""
+        spec = data.ExampleSpec.of(example_spec)
+        if self.example_spec != spec:
             raise ValueError(
-                f'model={str(self.path)!r} takes images of'
-                f' {shape_text(self.image_shape)}, the data are of'
-                f' {shape_text(image_shape)}: choose the model, or the image size of the'
-                ' task, that it was trained with'
+                f'model={str(self.path)!r} takes examples of {self.example_spec}, the data are'
+                f' of {spec}: choose the model, or the size of the examples of the task, that'
+                ' it was trained with'
             )
 
 
 def load_model(
-    directory: Union[str, os.PathLike], image_shape: Optional[Sequence[int]] = None
+    directory: Union[str, os.PathLike],
+    example_spec: Optional[data.example_spec.SpecLike] = None,
 ) -> SavedEmbeddingModel:
     """Loads a SavedModel of `dp_fedemb.models.ServingModel.save`.
 
     Args:
         directory: its directory, or that of the run that wrote it.
-        image_shape: (H, W, C) of the images that it will get, to be checked.
+        example_spec: of the examples that it will get, to be checked; a bare shape is that
+            of uint8 images.
 
     Raises:
         FileNotFoundError: if there is no SavedModel.
-        ValueError: if its signature is another, or it takes images of another shape.
+        ValueError: if its signature is another, or it takes other examples.
     """
-    path = _saved_model_path(pathlib.Path(directory).expanduser())
     import tensorflow as tf
 
+    from dp_fedemb.models import saved_model
+
+    path = saved_model.find(directory, 'model')
     try:
         loaded = tf.saved_model.load(str(path))
     # What TensorFlow raises for damaged files is any of many types.
@@ -121,30 +128,16 @@ def load_model(
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f'model={str(path)!r}: damaged SavedModel ({reason})') from error
     model = SavedEmbeddingModel(path, loaded)
-    if image_shape is not None:
-        model.check_image_shape(image_shape)
+    if example_spec is not None:
+        model.check_examples(example_spec)
     return model
 
 
-def shape_text(shape: Sequence[int]) -> str:
-    """Returns 28x28x1 for (28, 28, 1)."""
-    return 'x'.join('?' if size is None else str(size) for size in shape)
-
-
-def _saved_model_path(directory):
-    if not directory.is_dir():
-        raise FileNotFoundError(f'model={str(directory)!r}: no such directory')
-    for path in (directory, directory / 'saved_model'):
-        if (path / 'saved_model.pb').exists():
-            return path
-    raise FileNotFoundError(
-        f'model={str(directory)!r}: no SavedModel here (neither saved_model.pb nor a'
-        ' saved_model directory with it); a run writes one when it saves a checkpoint'
+def _signature(path: pathlib.Path, loaded: Any) -> Any:
+    expected = (
+        'expected examples [n, ...] of one size in (as uint8 images [n, H, W, C]), float32'
+        ' embeddings [n, D] out'
     )
-
-
-def _signature(path, loaded):
-    expected = 'expected uint8 images [n, H, W, C] in, float32 embeddings [n, D] out'
     signature = loaded.signatures.get('serving_default')
     if signature is None:
         raise ValueError(f'model={str(path)!r}: no signature serving_default; {expected}')
@@ -153,7 +146,7 @@ def _signature(path, loaded):
     found = f'{_specs(inputs)} in, {_specs(outputs)} out'
     fits = (
         len(inputs) == 1
-        and all(s.dtype == 'uint8' and s.shape.rank == 4 for s in inputs.values())
+        and all(_fits(spec) for spec in inputs.values())
         and _OUTPUT in outputs
         and outputs[_OUTPUT].shape.rank == 2
         and outputs[_OUTPUT].dtype == 'float32'
@@ -163,7 +156,12 @@ def _signature(path, loaded):
     return signature
 
 
-def _specs(specs):
+def _fits(spec: Any) -> bool:
+    known = spec.shape.rank and spec.shape[1:].is_fully_defined()
+    return known and spec.dtype.name in data.example_spec.DTYPES
+
+
+def _specs(specs: Mapping[str, Any]) -> str:
     return ', '.join(
         f'{name} {spec.dtype.name}{spec.shape}' for name, spec in sorted(specs.items())
     )

@@ -9,23 +9,25 @@ import functools
 
 import tensorflow as tf
 
+from dp_fedemb import data
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import schedules
 from dp_fedemb.models import embedding_model
 
 
-def virtual_client_spec(image_shape: tuple[int, int, int]) -> collections.OrderedDict:
+def virtual_client_spec(example_spec: data.example_spec.SpecLike) -> collections.OrderedDict:
     """Type of one virtual client's data, an element of a client's sequence.
 
     Args:
-        image_shape: (H, W, C).
+        example_spec: shape and type of an example.
 
     Returns:
-        `images` uint8 [n, H, W, C]; `labels` int32 [n], local to the virtual client,
-        0..L-1; `seed` int64 [2], which keys its head's start and its batch order.
+        `examples` [n, *shape]; `labels` int32 [n], local to the virtual client, 0..L-1;
+        `seed` int64 [2], which keys its head's start and its batch order.
     """
+    spec = data.ExampleSpec.of(example_spec)
     return collections.OrderedDict(
-        images=tf.TensorSpec([None, *image_shape], tf.uint8),
+        examples=tf.TensorSpec([None, *spec.shape], spec.dtype),
         labels=tf.TensorSpec([None], tf.int32),
         seed=tf.TensorSpec([2], tf.int64),
     )
@@ -44,6 +46,7 @@ class LocalFineTuning:
         """Creates the variables in the current graph (or eagerly)."""
         self._config = config
         self._head = model.head
+        self._preprocess = model.preprocess
         self._embedding_dim = model.embedding_dim
         self._backbone = model.build_local_backbone()
         # A head is carried through the steps as tensors. As variables whose shape changes
@@ -80,7 +83,7 @@ class LocalFineTuning:
             theta: the round's trainable backbone weights.
             client: as specified by `virtual_client_spec`; may have no examples, and
                 then the update is zero. With a further entry `rows`, int64 [n], its
-                images are those rows of `images`.
+                examples are those rows of `examples`.
             learning_rate: float32 scalar, the backbone's in this round, before the
                 schedule of local steps.
 
@@ -90,7 +93,7 @@ class LocalFineTuning:
             (float32 scalar, 0 without examples). The head is not returned.
         """
         config = self._config
-        images, labels, seed = client['images'], client['labels'], client['seed']
+        examples, labels, seed = client['examples'], client['labels'], client['seed']
         num_examples = tf.shape(labels)[0]
         head = self._start(theta, labels, seed)
         head_momenta = [tf.zeros_like(weight) for weight in head if self._momenta]
@@ -113,7 +116,7 @@ class LocalFineTuning:
             batch = order[position * config.batch_size : (position + 1) * config.batch_size]
             rows = tf.gather(client['rows'], batch) if 'rows' in client else batch
             loss, head, head_momenta = self._step(
-                embedding_model.preprocess(tf.gather(images, rows)),
+                self._preprocess(tf.gather(examples, rows)),
                 tf.gather(labels, batch),
                 step,
                 self._rate_at(step, num_steps, learning_rate),
@@ -141,10 +144,10 @@ class LocalFineTuning:
             return learning_rate  # Not times 1: a step has no operation to spare.
         return learning_rate * schedules.SCHEDULES[name](step, num_steps)
 
-    def _step(self, images, labels, step, learning_rate, head, head_momenta):
+    def _step(self, examples, labels, step, learning_rate, head, head_momenta):
         head_only_steps = self._config.head_only_steps
         train = functools.partial(
-            self._train, images, labels, learning_rate, head, head_momenta
+            self._train, examples, labels, learning_rate, head, head_momenta
         )
         if head_only_steps == 0:
             return train(joint=True)
@@ -152,7 +155,7 @@ class LocalFineTuning:
             step < head_only_steps, lambda: train(joint=False), lambda: train(joint=True)
         )
 
-    def _train(self, images, labels, learning_rate, head, head_momenta, *, joint):
+    def _train(self, examples, labels, learning_rate, head, head_momenta, *, joint):
         """One SGD step on the head, and on the backbone too if `joint`.
 
         Returns:
@@ -161,7 +164,7 @@ class LocalFineTuning:
         variables = self._backbone_weights if joint else []
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([*variables, *head])
-            embeddings = tf.cast(self._backbone(images, training=True), tf.float32)
+            embeddings = tf.cast(self._backbone(examples, training=True), tf.float32)
             loss = self._head.loss(head, embeddings, labels)
             if joint and self._backbone.losses:
                 loss += tf.add_n(self._backbone.losses)

@@ -45,13 +45,13 @@ def build_dp_fedemb(
 
     The data of a TFF client is a sequence of virtual clients
     (`local_fine_tuning.virtual_client_spec`), or with `reader` a descriptor of some
-    (`virtual_clients.SHARD_SPEC`), whose images it reads itself. With `query`, a TFF
+    (`virtual_clients.SHARD_SPEC`), whose examples it reads itself. With `query`, a TFF
     client is a shard: it may hold any number of virtual clients, and each is one record
     of the query. With `model_aggregator`, one TFF client is one record, so give it one
     virtual client; any TFF aggregator can be plugged in there.
 
     Args:
-        model: backbone, head and image shape.
+        model: backbone, head and what an example is.
         config: local fine-tuning.
         query: sums, clips and noises; usually `dp_fedemb.aggregation.build_query`.
             Its result must be the mean update (use `tfp.NormalizedQuery`).
@@ -89,7 +89,7 @@ def build_dp_fedemb(
 
     weights_type = initial_weights.type_signature.result
     sequence_type = tff.SequenceType(
-        tff.types.tensorflow_to_type(local_fine_tuning.virtual_client_spec(model.image_shape))
+        tff.types.tensorflow_to_type(local_fine_tuning.virtual_client_spec(model.example_spec))
     )
     descriptor_type = tff.types.tensorflow_to_type(virtual_clients.SHARD_SPEC)
     finalizer = tff.learning.templates.build_apply_optimizer_finalizer(

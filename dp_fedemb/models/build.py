@@ -4,6 +4,7 @@ from typing import Optional
 
 import tensorflow as tf
 
+from dp_fedemb import data
 from dp_fedemb import validate
 from dp_fedemb.models import backbones
 from dp_fedemb.models import embedding_model
@@ -13,7 +14,7 @@ from dp_fedemb.models import heads
 
 def build_embedding_model(
     backbone: str,
-    image_shape: tuple[int, int, int],
+    example_spec: data.example_spec.SpecLike,
     embedding_dim: int = 128,
     head: str = 'linear',
     freeze: str = '',
@@ -25,7 +26,8 @@ def build_embedding_model(
 
     Args:
         backbone: a key of `backbones.BACKBONES`.
-        image_shape: (H, W, C).
+        example_spec: shape and type of the examples; a bare shape, as (H, W, C), is that
+            of uint8 images.
         embedding_dim: D.
         head: a key of `heads.HEADS`.
         freeze: layers that are not trained, see `freezing.freeze`.
@@ -40,14 +42,16 @@ def build_embedding_model(
     validate.one_of('backbone', backbone, backbones.BACKBONES)
     validate.positive(embedding_dim=embedding_dim)
 
+    spec = data.ExampleSpec.of(example_spec)
+
     def build() -> tf.keras.Model:
-        model = backbones.BACKBONES[backbone](tuple(image_shape), embedding_dim)
+        model = backbones.BACKBONES[backbone](spec.shape, embedding_dim)
         freezing.freeze(model, freeze)
         return model
 
     model = embedding_model.EmbeddingModel(
         build_backbone=build,
-        image_shape=tuple(image_shape),
+        example_spec=spec,
         embedding_dim=embedding_dim,
         head=heads.build_head(head, head_scale, head_margin),
         precision=precision,

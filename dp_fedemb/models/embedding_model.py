@@ -1,4 +1,4 @@
-"""The embedding model: a Keras backbone, a local head and the input pipeline."""
+"""The embedding model: preprocessing, a Keras backbone and a local head."""
 
 from collections.abc import Callable, Sequence
 import dataclasses
@@ -7,6 +7,7 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from dp_fedemb import data
 from dp_fedemb import validate
 from dp_fedemb.models import heads
 from dp_fedemb.models import initial_weights
@@ -23,39 +24,65 @@ PRECISIONS = {
 Weights = tuple[list[np.ndarray], list[np.ndarray]]
 
 
+def preprocess(examples: tf.Tensor) -> tf.Tensor:
+    """Maps uint8 [n, ...] in 0..255 to float32 in [0, 1]; leaves other types alone."""
+    if examples.dtype != tf.uint8:
+        return examples
+    return tf.cast(examples, tf.float32) * (1.0 / 255.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class EmbeddingModel:
     """What DP-FedEmb trains; builds itself anew in every graph that needs it.
 
     Attributes:
         build_backbone: no-argument function returning a Keras model that maps
-            float32 images [n, H, W, C] in [0, 1] to embeddings [n, D]. Called
-            once per graph; it must return the same architecture each time. What it
-            returns is checked (`validator`) whenever it is called.
-        image_shape: (H, W, C) of the uint8 images that clients hold.
+            what `preprocess` returns (of images: float32 [n, H, W, C] in [0, 1]) to
+            embeddings [n, D]. Called once per graph; it must return the same
+            architecture each time. What it returns is checked (`validator`) whenever
+            it is called.
+        example_spec: shape and type of the examples that clients hold; a bare shape, as
+            (H, W, C), is that of uint8 images.
         embedding_dim: D.
         head: the per-virtual-client classifier.
         precision: of local steps, a key of `PRECISIONS`. Weights, updates, serving
             and evaluation are float32 always.
+        preprocess: pure TensorFlow function from a batch of examples to what the
+            backbone takes, in training, evaluation and the released model alike.
     """
 
     build_backbone: Callable[[], tf.keras.Model]
-    image_shape: tuple[int, int, int]
+    example_spec: data.ExampleSpec
     embedding_dim: int
     head: heads.Head
     precision: str = 'float32'
+    preprocess: Callable[[tf.Tensor], tf.Tensor] = preprocess
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validate.one_of('precision', self.precision, PRECISIONS)
         validate.positive(embedding_dim=self.embedding_dim)
-        build = self.build_backbone
+        object.__setattr__(self, 'example_spec', data.ExampleSpec.of(self.example_spec))
+        build, taken = self.build_backbone, self.backbone_input()
 
         def build_checked() -> tf.keras.Model:
             backbone = build()
-            validator.check(backbone, self.image_shape, self.embedding_dim)
+            validator.check(backbone, taken, self.embedding_dim)
             return backbone
 
         object.__setattr__(self, 'build_backbone', build_checked)
+
+    def backbone_input(self) -> tf.TensorSpec:
+        """Returns the type [None, ...] of what the backbone takes."""
+        with tf.Graph().as_default():
+            batch = tf.compat.v1.placeholder(
+                self.example_spec.dtype, [None, *self.example_spec.shape]
+            )
+            taken = self.preprocess(batch)
+        return tf.TensorSpec([None, *taken.shape[1:]], taken.dtype)
+
+    def serving_model(self) -> 'ServingModel':
+        """Builds the model that is released, with fresh weights."""
+        return ServingModel(self.build_backbone(), self.example_spec, self.preprocess)
 
     def build_local_backbone(self) -> tf.keras.Model:
         """Builds the backbone for local steps, in the model's precision.
@@ -126,39 +153,43 @@ class EmbeddingModel:
         return weight_counts.count(self.build_backbone())
 
 
-def preprocess(images: tf.Tensor) -> tf.Tensor:
-    """Maps uint8 images [..., H, W, C] in 0..255 to float32 in [0, 1]."""
-    return tf.cast(images, tf.float32) * (1.0 / 255.0)
-
-
 class ServingModel:
-    """The released model: uint8 images in, unit-norm embeddings out.
+    """The released model: examples (as uint8 images) in, unit-norm embeddings out.
 
     Its graph is traced once, here: Keras refuses to run a model built eagerly after
     another one was built in a graph, as TFF does.
 
     Attributes:
         backbone: the Keras backbone whose weights are released.
+        example_spec: what it takes.
     """
 
-    def __init__(self, backbone: tf.keras.Model, image_shape: tuple[int, int, int]):
+    def __init__(
+        self,
+        backbone: tf.keras.Model,
+        example_spec: data.example_spec.SpecLike,
+        preprocess: Callable[[tf.Tensor], tf.Tensor] = preprocess,
+    ):
         self.backbone = backbone
-        images = tf.TensorSpec([None, *image_shape], tf.uint8, name='images')
-        traced = tf.function(self._embed, input_signature=[images]).get_concrete_function()
+        self.example_spec = spec = data.ExampleSpec.of(example_spec)
+        self._preprocess = preprocess
+        name = 'images' if spec.is_image else 'examples'
+        batch = tf.TensorSpec([None, *spec.shape], spec.dtype, name=name)
+        traced = tf.function(self._embed, input_signature=[batch]).get_concrete_function()
         # Saving traces again; what it then meets is a graph and not the Keras model.
-        self._function = tf.function(lambda batch: traced(batch), input_signature=[images])
+        self._function = tf.function(lambda batch: traced(batch), input_signature=[batch])
 
-    def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Maps uint8 [n, H, W, C] to {'embeddings': float32 [n, D]}."""
-        return self._function(images)
+    def __call__(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Maps examples [n, *shape] to {'embeddings': float32 [n, D]}."""
+        return self._function(examples)
 
-    def _embed(self, images):
-        embeddings = self.backbone(preprocess(images), training=False)
+    def _embed(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        embeddings = self.backbone(self._preprocess(examples), training=False)
         embeddings = tf.cast(embeddings, tf.float32)
         return {'embeddings': tf.math.l2_normalize(embeddings, axis=-1)}
 
     def save(self, directory: str) -> None:
-        """Writes a SavedModel whose signature is `images` -> `embeddings`."""
+        """Writes a SavedModel: `images` (or `examples`) -> `embeddings`."""
         # Weights and graph, without the Keras layers: it loads where neither Keras nor
         # this package is, and saves faster.
         exported = tf.Module(name='embedding_model')

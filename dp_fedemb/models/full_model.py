@@ -120,16 +120,18 @@ def build_full_model(
 
     def build() -> tf.keras.Model:
         backbone = model.build_backbone()
-        images = tf.keras.Input(model.image_shape, name='images')
-        scores = GlobalHead(model.head, label_space.size)(backbone(images))
-        return tf.keras.Model(images, scores, name=f'{backbone.name}_and_head')
+        taken = model.backbone_input()
+        examples = tf.keras.Input(taken.shape[1:], dtype=taken.dtype, name='examples')
+        scores = GlobalHead(model.head, label_space.size)(backbone(examples))
+        return tf.keras.Model(examples, scores, name=f'{backbone.name}_and_head')
 
     return FullModel(
         build_backbone=build,
-        image_shape=model.image_shape,
+        example_spec=model.example_spec,
         embedding_dim=label_space.size,
         head=OnScores(model.head),
         precision=model.precision,
+        preprocess=model.preprocess,
         embedding_model=model,
         label_space=label_space,
     )

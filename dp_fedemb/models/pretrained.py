@@ -16,10 +16,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from dp_fedemb.models import embedding_model
+from dp_fedemb.models import saved_model
 from dp_fedemb.models import weight_values
 
-# Where the released model is in a run directory, and what is said about its privacy.
-SAVED_MODEL = 'saved_model'
+# What is said beside a released model about its privacy.
 STATEMENT = 'privacy.json'
 _GRAPH_KEY = '_CHECKPOINTABLE_OBJECT_GRAPH'
 _SHOWN = 4
@@ -81,9 +81,9 @@ def read_origin(directory: Union[str, os.PathLike]) -> Origin:
     Raises:
         FileNotFoundError: if there is no SavedModel.
     """
-    path = find_saved_model(directory)
+    path = saved_model.find(directory, 'pretrained')
     record = path.parent / STATEMENT
-    if path.name != SAVED_MODEL or not record.exists():
+    if path.name != saved_model.NAME or not record.exists():
         return Origin(
             'not stated; a guarantee holds only if it has seen no training user', False
         )
@@ -125,7 +125,7 @@ def load(
         ValueError: if nothing matches; if a weight does not and `partial` is false;
             or if a value is not finite.
     """
-    path = find_saved_model(directory)
+    path = saved_model.find(directory, 'pretrained')
     stored = read_variables(path)
     start = model.initial_weights(seed)
     backbone = model.build_backbone()
@@ -157,22 +157,6 @@ def load(
     )
     _check(report, backbone, other_shape, partial)
     return weight_values.get(backbone), report
-
-
-def find_saved_model(directory: Union[str, os.PathLike]) -> pathlib.Path:
-    """Returns the SavedModel at a path, or the one in the run directory at that path.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
-    directory = pathlib.Path(directory)
-    for path in (directory, directory / SAVED_MODEL):
-        if (path / 'saved_model.pb').exists():
-            return path
-    raise FileNotFoundError(
-        f'{directory}: no SavedModel (saved_model.pb) here or in {SAVED_MODEL}/; give the'
-        ' output directory of bin/pretrain.py or bin/train.py, or a SavedModel'
-    )
 
 
 def read_variables(path: pathlib.Path) -> dict[str, np.ndarray]:

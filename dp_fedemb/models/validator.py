@@ -74,28 +74,28 @@ def _contains(layer, kind):
     return any(isinstance(part, kind) for part in (layer, *layer.submodules))
 
 
-def check(model: tf.keras.Model, image_shape: tuple[int, int, int], output_dim: int) -> None:
+def check(model: tf.keras.Model, taken: tf.TensorSpec, output_dim: int) -> None:
     """Raises ValueError unless a model can be trained as a backbone.
 
     Args:
-        model: maps float32 [n, H, W, C] to [n, output_dim].
-        image_shape: (H, W, C) of the images that it will get.
+        model: maps batches of examples, preprocessed, to [n, output_dim].
+        taken: type [None, ...] of the batches that it will get.
         output_dim: size of its output.
     """
     if not model.inputs:
-        model(tf.keras.Input(image_shape))  # Subclassed models get their weights here.
+        # Subclassed models get their weights here.
+        model(tf.keras.Input(taken.shape[1:], dtype=taken.dtype))
     reasons = unfit_layers(model)
     if reasons:
         listed = '; '.join(f'{name}: {reason}' for name, reason in reasons.items())
         raise ValueError(f'layers unfit for user-level differential privacy: {listed}')
     if not model.trainable_variables:
         raise ValueError(f'{model.name}: no trainable weights are left; freeze fewer layers')
-    if model.inputs:
-        expected = tf.TensorShape([None, *image_shape])
-        if not expected.is_compatible_with(model.input_shape):
-            raise ValueError(
-                f'{model.name} takes images {model.input_shape}: the data has {image_shape}'
-            )
+    if model.inputs and not taken.shape.is_compatible_with(model.input_shape):
+        raise ValueError(
+            f'{model.name} takes examples {model.input_shape}: the data, preprocessed,'
+            f' are {tuple(taken.shape)}'
+        )
     if tuple(model.output_shape) != (None, output_dim):
         raise ValueError(
             f'{model.name} returns {model.output_shape}: expected (None, {output_dim})'

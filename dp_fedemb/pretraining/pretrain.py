@@ -17,15 +17,15 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 from typing import Any, Optional, Union
 
 import numpy as np
 
 from dp_fedemb import data
-from dp_fedemb.data import store as store_lib
+from dp_fedemb import files
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import pretrained
+from dp_fedemb.models import saved_model
 from dp_fedemb.models import weight_values
 from dp_fedemb.pretraining import settings
 from dp_fedemb.pretraining import simclr
@@ -88,7 +88,7 @@ def pretrain(
     Raises:
         ValueError: for images of another shape, or training that diverges.
     """
-    config = config.resolved(store.image_shape[-1])
+    config = config.resolved(store.example_spec.shape[-1])
     return METHODS[config.method](config)(model, store, seed=seed, initial=initial)
 
 
@@ -122,15 +122,16 @@ def pretrain_once(
         ValueError: if it holds a result made otherwise, or see `pretrain`.
     """
     directory = pathlib.Path(directory).absolute()
-    config = config.resolved(store.image_shape[-1])
+    config = config.resolved(store.example_spec.shape[-1])
     source = _source(model, store, config, seed, initial, users_images)
     if _is_there(directory, source):
         return False
+    if directory.exists():
+        directory.rmdir()
     # Made before training, so that a path that cannot be written costs no time.
-    draft = store_lib.partial_sibling(directory)
-    try:
+    with files.appearing_directory(directory) as draft:
         weights, history = pretrain(model, store, config, seed, initial)
-        _save_model(model, weights, draft / pretrained.SAVED_MODEL)
+        _save_model(model, weights, draft / saved_model.NAME)
         with open(draft / 'metrics.csv', 'w', newline='') as file:
             writer = csv.DictWriter(file, list(history[0]))
             writer.writeheader()
@@ -145,18 +146,13 @@ def pretrain_once(
         }
         _write_json(draft / pretrained.STATEMENT, statement)
         (draft / 'privacy.txt').write_text(f'{notice}\n')
-        if directory.exists():
-            directory.rmdir()
-        draft.rename(directory)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return True
 
 
 def _save_model(model, weights, path):
     backbone = model.build_backbone()
     weight_values.assign(backbone, *weights)
-    embedding_model.ServingModel(backbone, model.image_shape).save(str(path))
+    embedding_model.ServingModel(backbone, model.example_spec, model.preprocess).save(str(path))
 
 
 def _source(model, store, config, seed, initial, users_images):
@@ -169,7 +165,7 @@ def _source(model, store, config, seed, initial, users_images):
         'initial': None if initial is None else _digest(initial),
         'data': {name: value for name, value in store.meta.items() if name != 'format_version'},
         'model': {
-            'image_shape': model.image_shape,
+            'image_shape': model.example_spec.shape,
             'embedding_dim': model.embedding_dim,
             'head': type(model.head).__name__,
             'head_options': vars(model.head),

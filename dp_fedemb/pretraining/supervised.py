@@ -83,14 +83,21 @@ def run(
     description: str,
 ) -> tuple[weight_values.WeightValues, list[dict[str, Any]]]:
     """Trains with any objective; see `train` for the arguments they share."""
-    if store.image_shape != tuple(model.image_shape):
+    if store.example_spec != model.example_spec:
         raise ValueError(
-            f'image_shape={model.image_shape}: expected {store.image_shape}, that of the'
-            f' images in {store.path}'
+            f'example_spec={model.example_spec}: expected {store.example_spec}, that of the'
+            f' examples in {store.path}'
+        )
+    if config.augmentation and not model.example_spec.is_image:
+        raise ValueError(
+            f'augmentation={config.augmentation}: expected none, for it changes images, and'
+            f' the examples are {model.example_spec}'
         )
     start = model.initial_weights(seed) if initial is None else initial
     backbone = model.build_local_backbone()
     weight_values.assign(backbone, *start)
     objective = build_objective()
-    history = training_loop.fit(backbone, objective, store, config, seed, description)
+    history = training_loop.fit(
+        backbone, objective, store, config, seed, description, model.preprocess
+    )
     return weight_values.get(backbone), history

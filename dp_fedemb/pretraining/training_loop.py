@@ -6,6 +6,7 @@ core: operations on a piece are too small to keep two cores busy by themselves.
 """
 
 import abc
+from collections.abc import Callable
 import itertools
 import os
 import time
@@ -17,8 +18,10 @@ import tensorflow as tf
 from dp_fedemb import data
 from dp_fedemb import progress
 from dp_fedemb import randomness
+from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import fused_optimizers
 from dp_fedemb.learning import schedules
+from dp_fedemb.models import embedding_model
 from dp_fedemb.pretraining import settings
 
 # Steps per call into the graph: enough to hide the call, few enough for the bar.
@@ -68,6 +71,7 @@ def fit(
     config: settings.TrainingConfig,
     seed: int,
     description: str = 'training',
+    preprocess: Callable[[tf.Tensor], tf.Tensor] = embedding_model.preprocess,
 ) -> list[dict[str, Any]]:
     """Trains the backbone's trainable weights in place.
 
@@ -78,6 +82,7 @@ def fit(
         config: how.
         seed: keys the order of the images and the augmentation.
         description: of the progress bar.
+        preprocess: the model's.
 
     Returns:
         One row per pass over the images: `epoch`, `step`, `images` seen so far,
@@ -87,7 +92,7 @@ def fit(
     Raises:
         ValueError: if the loss is not finite any more.
     """
-    loop = _Loop(backbone, objective, store, config, seed)
+    loop = _Loop(backbone, objective, store, config, seed, preprocess)
     total = config.steps(store.num_examples)
     rows = _row_stream(store.num_examples, config, seed)
     history = []
@@ -145,7 +150,8 @@ def _row_stream(num_examples, config, seed):
 class _Loop:
     """The graph of one training."""
 
-    def __init__(self, backbone, objective, store, config, seed):
+    def __init__(self, backbone, objective, store, config, seed, preprocess):
+        self._preprocess = preprocess
         self._backbone = backbone
         self._objective = objective
         self._store = store
@@ -170,15 +176,11 @@ class _Loop:
         """Runs a step for each row of `batches`; returns the losses, float32 [steps]."""
         store = self._store
         # A memory map: neither a copy of the file nor a tensor in the graph.
-        images = tf.raw_ops.ImmutableConst(
-            dtype=tf.uint8,
-            shape=[store.num_examples, *store.image_shape],
-            memory_region_name=str(store.images_path),
-        )
+        examples = virtual_clients.map_examples(store)
         losses = tf.TensorArray(tf.float32, size=tf.shape(batches)[0])
         for index in tf.range(tf.shape(batches)[0]):
             rows = batches[index]
-            batch = tf.cast(tf.gather(images, rows), tf.float32) * (1.0 / 255.0)
+            batch = self._preprocess(tf.gather(examples, rows))
             loss = self._train(batch, tf.gather(self._labels, rows))
             losses = losses.write(index, loss)
         return losses.stack()

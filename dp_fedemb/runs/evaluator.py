@@ -29,9 +29,7 @@ class Evaluator:
             store: identities that no training user holds.
             fars: false accept rates to state the recall at.
         """
-        self.serving_model = embedding_model.ServingModel(
-            model.build_backbone(), model.image_shape
-        )
+        self.serving_model = model.serving_model()
         self._store = store
         self._fars = tuple(fars)
 
@@ -42,6 +40,6 @@ class Evaluator:
     def __call__(self, trainable: Sequence, non_trainable: Sequence) -> dict[str, float]:
         """Returns `recall@FAR=...` for each rate."""
         self.set_weights(trainable, non_trainable)
-        embeddings = inference.embed(self.serving_model, self._store.images)
+        embeddings = inference.embed(self.serving_model, self._store.examples)
         points = verification.recall_at_far(embeddings, self._store.identities, self._fars)
         return {f'recall@FAR={point.target_far:g}': point.recall for point in points}

@@ -51,7 +51,7 @@ def profile_round(
         tf.profiler.experimental.stop()
     _, whole = _timed(lambda: engine.next(state, shards))
     fixed = statistics.median(_timed(lambda: engine.next(state, empty))[1] for _ in range(3))
-    _, reading = _timed(lambda: [store.images[shard['rows']] for shard in shards])
+    _, reading = _timed(lambda: [store.examples[shard['rows']] for shard in shards])
     seconds = collections.OrderedDict(
         [
             ('sampling users, describing shards (*)', sampling),

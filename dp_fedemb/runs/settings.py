@@ -65,7 +65,7 @@ class ModelSettings:
         own['embedding_dim'] = (
             embedding_dim if self.embedding_dim is None else self.embedding_dim
         )
-        return models.build_embedding_model(image_shape=store.image_shape, **own)
+        return models.build_embedding_model(example_spec=store.example_spec, **own)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -112,7 +112,7 @@ class Task:
             lines.append(
                 f'  {name}: {store.num_users:,} users, {store.num_identities:,}'
                 f' identities, {store.num_examples:,} images'
-                f' ({per_user:.1f} per user) of {"x".join(map(str, store.image_shape))}'
+                f' ({per_user:.1f} per user) of {store.example_spec}'
             )
             if store.meta.get('users_cut'):
                 lines.append(

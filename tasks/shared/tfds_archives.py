@@ -6,11 +6,9 @@ import contextlib
 import io
 import os
 import pathlib
-import shutil
 import tarfile
+import tempfile
 import zipfile
-
-from dp_fedemb.data import store as store_lib
 
 
 def check_zip(path: pathlib.Path, where: str) -> None:
@@ -64,18 +62,19 @@ def builder_from_archives(
         return builder
     official = type(builder)
     files = {url: archives / info.filename for url, info in official.url_infos.items()}
-    work = store_lib.partial_sibling(data_dir / f'{name}_unpacked')
 
     class Local(official, skip_registration=True):
         name = official.name
 
         def _split_generators(self, dl_manager):
             del dl_manager
-            return super()._split_generators(_Unpacker(files, work, where))
+            return super()._split_generators(_Unpacker(files, pathlib.Path(work), where))
 
+    data_dir.mkdir(parents=True, exist_ok=True)
+    unpacked = tempfile.TemporaryDirectory(prefix=f'.{name}-', dir=data_dir)
     try:
         # What TFDS prints speaks of downloads.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with unpacked as work, contextlib.redirect_stdout(io.StringIO()):
             Local(data_dir=os.fspath(data_dir)).download_and_prepare(
                 download_dir=work,
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False),
@@ -85,8 +84,6 @@ def builder_from_archives(
             f'{archives}: TFDS finds other files than it expects of {name} ({error}); fetch'
             f' them again: {where}'
         ) from error
-    finally:
-        shutil.rmtree(work)
     return tfds.builder(name, data_dir=os.fspath(data_dir))
 
 

@@ -162,7 +162,7 @@ def test_json_and_figures_agree(workspace, programs):
         'synthetic', tasks.TaskConfig(cache_dir=f'{workspace}/cache', options=options)
     )
     model = evaluation.load_model(workspace / 'run')
-    embeddings = evaluation.embed(model, task.test.images)
+    embeddings = evaluation.embed(model, task.test.examples)
     (expected,) = evaluation.recall_at_far(embeddings, task.test.identities, [0.1])
     assert values['metrics']['recall@FAR=0.1'] == pytest.approx(expected.recall, abs=1e-3)
     assert values['points'][0]['accepted_impostors'] <= 2784
@@ -198,7 +198,7 @@ def test_report_without_a_statement_says_so(workspace, programs):
         (['--fars=few'], "fars='few': expected numbers"),
         (['--model={workspace}/nowhere'], 'no such directory'),
         (['--model={workspace}'], 'no SavedModel here'),
-        (['--task_option=image_size=12'], 'images of 16x16x1, the data are of 12x12x1'),
+        (['--task_option=image_size=12'], 'examples of 16x16x1, the data are of 12x12x1'),
         (['--plots'], 'give --output_dir as well'),
         (['--output_dir={workspace}/run'], 'is the directory of a run'),
     ],

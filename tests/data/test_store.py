@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
+from dp_fedemb import data
 from dp_fedemb.data import cache
-from dp_fedemb.data import store as store_lib
 
 SHAPE = (4, 5, 3)
 
@@ -18,7 +18,7 @@ def random_images(count, seed=0):
 
 def write_two_users(path):
     alice, bob = random_images(3, 1), random_images(2, 2)
-    with store_lib.UserStoreWriter(path, SHAPE, source={'from': 'here'}) as writer:
+    with data.UserStoreWriter(path, SHAPE, source={'from': 'here'}) as writer:
         writer.add_user(alice, ['cat', 'dog', 'cat'], name='alice')
         writer.add_user(bob, ['dog', 'owl'], name='bob')
     return alice, bob
@@ -26,10 +26,10 @@ def write_two_users(path):
 
 def test_round_trip(tmp_path):
     alice, bob = write_two_users(tmp_path / 'store')
-    store = store_lib.UserStore.open(tmp_path / 'store')
+    store = data.UserStore.open(tmp_path / 'store')
     assert (store.num_users, store.num_examples, store.num_identities) == (2, 5, 3)
-    assert store.image_shape == SHAPE
-    np.testing.assert_array_equal(store.images, np.concatenate([alice, bob]))
+    assert store.example_spec == data.ExampleSpec(SHAPE, 'uint8')
+    np.testing.assert_array_equal(store.examples, np.concatenate([alice, bob]))
     np.testing.assert_array_equal(store.identities, [0, 1, 0, 1, 2])
     np.testing.assert_array_equal(store.user_splits, [0, 3, 5])
     np.testing.assert_array_equal(store.users, [0, 0, 0, 1, 1])
@@ -37,13 +37,13 @@ def test_round_trip(tmp_path):
     assert store.user_names == ['alice', 'bob']
     assert store.identity_names == ['cat', 'dog', 'owl']
     assert store.meta['source'] == {'from': 'here'}
-    assert store.images_path.read_bytes() == np.concatenate([alice, bob]).tobytes()
+    assert store.examples_path.read_bytes() == np.concatenate([alice, bob]).tobytes()
 
 
 def test_numbers_may_name_identities(tmp_path):
-    with store_lib.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
+    with data.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
         writer.add_user(random_images(3), np.array([7, 3, 7]))
-    store = store_lib.UserStore.open(tmp_path / 'store')
+    store = data.UserStore.open(tmp_path / 'store')
     assert store.identity_names == ['7', '3'] and list(store.identities) == [0, 1, 0]
 
 
@@ -52,21 +52,21 @@ def test_numbers_may_name_identities(tmp_path):
     [
         (random_images(2).astype(np.float32), [0, 1], 'float32'),
         (random_images(2)[:, :3], [0, 1], 'expected uint8'),
-        (random_images(0), [], 'n >= 1'),
-        (random_images(2), [0], '1 identities for 2 images'),
+        (random_images(0), [], 'no examples'),
+        (random_images(2), [0], '1 identities for 2 examples'),
     ],
 )
 def test_refused_users_leave_nothing(tmp_path, images, identities, words):
     with pytest.raises(ValueError, match=words):
-        with store_lib.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
+        with data.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
             writer.add_user(random_images(1), [0])
             writer.add_user(images, identities)
     assert not list(tmp_path.iterdir())
 
 
 def test_no_users_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match='no user'):
-        with store_lib.UserStoreWriter(tmp_path / 'store', SHAPE):
+    with pytest.raises(ValueError, match='no example was added'):
+        with data.UserStoreWriter(tmp_path / 'store', SHAPE):
             pass
     assert not list(tmp_path.iterdir())
 
@@ -74,24 +74,22 @@ def test_no_users_is_an_error(tmp_path):
 def test_existing_store_is_not_overwritten(tmp_path):
     write_two_users(tmp_path / 'store')
     with pytest.raises(FileExistsError, match='delete it'):
-        store_lib.UserStoreWriter(tmp_path / 'store', SHAPE)
+        data.UserStoreWriter(tmp_path / 'store', SHAPE)
 
 
 def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
-    dead = tmp_path / 'store.partial-999999999'
-    alive = tmp_path / f'store.partial-{os.getppid()}'
-    for left in (dead, alive):
-        left.mkdir()
+    dead = tmp_path / '.store.partial-0000'
+    dead.mkdir()
     write_two_users(tmp_path / 'store')
-    assert not dead.exists() and alive.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ['store']
 
 
 def truncate_images(path):
-    (path / 'images.bin').write_bytes(b'123')
+    (path / 'examples.bin').write_bytes(b'123')
 
 
 def drop_images(path):
-    (path / 'images.bin').unlink()
+    (path / 'examples.bin').unlink()
 
 
 def drop_a_user(path):
@@ -137,7 +135,7 @@ def test_spoiled_store_is_refused_in_one_line(tmp_path, spoil):
     write_two_users(tmp_path / 'store')
     spoil(tmp_path / 'store')
     with pytest.raises(ValueError) as error:
-        store_lib.UserStore.open(tmp_path / 'store')
+        data.UserStore.open(tmp_path / 'store')
     message = str(error.value)
     assert str(tmp_path / 'store') in message and 'delete the directory' in message
     assert '\n' not in message
@@ -145,7 +143,7 @@ def test_spoiled_store_is_refused_in_one_line(tmp_path, spoil):
 
 def test_missing_store(tmp_path):
     with pytest.raises(FileNotFoundError, match='no user store'):
-        store_lib.UserStore.open(tmp_path / 'nowhere')
+        data.UserStore.open(tmp_path / 'nowhere')
 
 
 def test_cache_builds_once_per_source(tmp_path):
@@ -196,23 +194,21 @@ def test_fingerprint_follows_the_content(tmp_path):
 
 
 def test_names_of_images(tmp_path):
-    with store_lib.UserStoreWriter(
-        tmp_path / 'store', SHAPE, max_examples_per_user=2
-    ) as writer:
+    with data.UserStoreWriter(tmp_path / 'store', SHAPE, max_examples_per_user=2) as writer:
         writer.add_user(random_images(1), [0], 'alice', ['a.png'])
         writer.add_user(random_images(3), [0, 1, 2], 'bob', ['b\n0', 'b\udcff', 'b\r2'])
-    store = store_lib.UserStore.open(tmp_path / 'store')
-    assert store.image_names[0] == 'a.png' and len(store.image_names) == 3
-    numbers = [{'b 0': 0, 'b\udcff': 1, 'b 2': 2}[name] for name in store.image_names[1:]]
+    store = data.UserStore.open(tmp_path / 'store')
+    assert store.example_names[0] == 'a.png' and len(store.example_names) == 3
+    numbers = [{'b 0': 0, 'b\udcff': 1, 'b 2': 2}[name] for name in store.example_names[1:]]
     assert [store.identity_names[i] for i in store.identities[1:]] == list(map(str, numbers))
     expected = random_images(3)[numbers]
-    np.testing.assert_array_equal(store.images[1:], expected)
+    np.testing.assert_array_equal(store.examples[1:], expected)
 
 
 @pytest.mark.parametrize('first, second', [(['a'], None), (None, ['b']), (['a', 'b'], None)])
 def test_images_have_names_everywhere_or_nowhere(tmp_path, first, second):
-    with pytest.raises(ValueError, match='for each image of all users, or none'):
-        with store_lib.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
+    with pytest.raises(ValueError, match='for each example of all users, or none'):
+        with data.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
             writer.add_user(random_images(1), [0], 'alice', first)
             writer.add_user(random_images(1), [0], 'bob', second)
 
@@ -233,7 +229,7 @@ def test_listing_fingerprint_follows_names_sizes_and_times(tmp_path):
 
 def test_reading_ahead_asks_for_the_rows_of_the_users(tmp_path, monkeypatch):
     write_two_users(tmp_path / 'store')
-    store = store_lib.UserStore.open(tmp_path / 'store')
+    store = data.UserStore.open(tmp_path / 'store')
     asked = []
     monkeypatch.setattr(os, 'posix_fadvise', lambda file, *span: asked.append(span))
     size = int(np.prod(SHAPE))
@@ -242,3 +238,70 @@ def test_reading_ahead_asks_for_the_rows_of_the_users(tmp_path, monkeypatch):
     assert asked == [(3 * size, 2 * size, will_need), (0, 3 * size, will_need)]
     monkeypatch.delattr(os, 'posix_fadvise')
     store.read_ahead([0])
+
+
+def test_absent_users_are_places_without_rows(tmp_path):
+    with data.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
+        writer.add_absent_user('first')
+        writer.add_user(random_images(2), [0, 1], 'alice')
+        writer.add_absent_user('last')
+    store = data.UserStore.open(tmp_path / 'store')
+    assert (store.num_users, store.num_examples) == (3, 2)
+    assert store.user_names == ['first', 'alice', 'last']
+    assert store.present.tolist() == [False, True, False]
+    assert store.users.tolist() == [1, 1]
+
+
+def test_places_alone_are_no_store(tmp_path):
+    with pytest.raises(ValueError, match='no example was added'):
+        with data.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
+            writer.add_absent_user('alice')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('absent', [False, True])
+def test_a_name_is_one_user(tmp_path, absent):
+    with pytest.raises(ValueError, match="'alice': was added before"):
+        with data.UserStoreWriter(tmp_path / 'store', SHAPE) as writer:
+            writer.add_user(random_images(1), [0], 'alice')
+            if absent:
+                writer.add_absent_user('alice')
+            else:
+                writer.add_user(random_images(1), [0], 'alice')
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_with_one_name_twice_is_not_opened(tmp_path):
+    write_two_users(tmp_path / 'store')
+    (tmp_path / 'store' / 'user_names.txt').write_text('alice\nalice\n')
+    with pytest.raises(ValueError, match="'alice' is there twice"):
+        data.UserStore.open(tmp_path / 'store')
+
+
+def test_examples_of_any_shape_and_type(tmp_path):
+    spec = data.ExampleSpec((7, 2), 'float32')
+    series = np.random.default_rng(0).normal(size=(5, 7, 2)).astype(np.float32)
+    with data.UserStoreWriter(tmp_path / 'store', spec) as writer:
+        writer.add_user(series[:3], [0, 1, 0])
+        writer.add_user(series[3:], [1, 2])
+        with pytest.raises(ValueError, match='not finite'):
+            writer.add_user(np.full((1, 7, 2), np.nan, np.float32), [0])
+        with pytest.raises(ValueError, match=r'expected float32\[n, 7, 2\]'):
+            writer.add_user(series.astype(np.float64), [0] * 5)
+    store = data.UserStore.open(tmp_path / 'store')
+    assert store.example_spec == spec
+    np.testing.assert_array_equal(store.examples, series)
+
+
+def test_stores_of_images_from_before_still_open(tmp_path):
+    alice, bob = write_two_users(tmp_path / 'store')
+    meta = json.loads((tmp_path / 'store' / 'meta.json').read_text())
+    del meta['example_shape'], meta['example_dtype']
+    meta.update(format_version=1, image_shape=list(SHAPE))
+    (tmp_path / 'store' / 'meta.json').write_text(json.dumps(meta))
+    (tmp_path / 'store' / 'examples.bin').rename(tmp_path / 'store' / 'images.bin')
+    (tmp_path / 'store' / 'image_names.txt').write_text('a\nb\nc\nd\ne\n')
+    store = data.UserStore.open(tmp_path / 'store')
+    np.testing.assert_array_equal(store.examples, np.concatenate([alice, bob]))
+    assert store.example_spec == data.ExampleSpec(SHAPE)
+    assert store.example_names == list('abcde')

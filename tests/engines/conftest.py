@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dp_fedemb.data import store as store_lib
+from dp_fedemb import data
 
 
 @pytest.fixture(scope='session')
@@ -12,11 +12,11 @@ def write_users():
 
     def write(path, num_users, image_shape):
         generator = np.random.default_rng(0)
-        with store_lib.UserStoreWriter(path, image_shape) as writer:
+        with data.UserStoreWriter(path, image_shape) as writer:
             for user in range(num_users):
                 images = generator.integers(0, 256, (5, *image_shape), np.uint8)
                 identities = [2 * user] * 3 + [2 * user + 1] * 2
                 writer.add_user(images, identities, name=f'user{user}')
-        return store_lib.UserStore.open(path)
+        return data.UserStore.open(path)
 
     return write

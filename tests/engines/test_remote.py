@@ -249,14 +249,14 @@ def test_store_that_a_worker_lacks_or_has_otherwise(store, worker_pair, tmp_path
     with connected(worker_pair) as remote:
         remote.check_store(copy)
         # The driver keeps its map of the file that was there before.
-        copy.images_path.rename(tmp_path / 'away')
+        copy.examples_path.rename(tmp_path / 'away')
         with pytest.raises(ValueError) as error:
             remote.check_store(copy)
         for worker in worker_pair:
-            assert f'worker {address(worker)} cannot read {copy.images_path}' in str(
+            assert f'worker {address(worker)} cannot read {copy.examples_path}' in str(
                 error.value
             )
-        copy.images_path.write_bytes(bytes(store.images.size))
+        copy.examples_path.write_bytes(bytes(store.examples.size))
         with pytest.raises(ValueError, match='has another .* than the driver: copy the store'):
             remote.check_store(copy)
 

@@ -44,7 +44,7 @@ def make_clients():
         generator = np.random.default_rng(seed)
         return [
             collections.OrderedDict(
-                images=generator.integers(0, 256, [size, *IMAGE_SHAPE], np.uint8),
+                examples=generator.integers(0, 256, [size, *IMAGE_SHAPE], np.uint8),
                 labels=(np.arange(size) % (2 + index % 3)).astype(np.int32),
                 seed=generator.integers(-(2**62), 2**62, 2),
             )
@@ -61,7 +61,7 @@ def describe():
     def describe_shard(clients):
         empty = np.zeros([0, *IMAGE_SHAPE], np.uint8)
         return collections.OrderedDict(
-            images=np.concatenate([empty] + [client['images'] for client in clients]),
+            examples=np.concatenate([empty] + [client['examples'] for client in clients]),
             labels=np.concatenate(
                 [np.zeros(0, np.int32)] + [client['labels'] for client in clients]
             ),
@@ -77,11 +77,11 @@ def read():
     """Function from a shard descriptor to its virtual clients, as the engines read them."""
 
     def read_shard(shard):
-        images = shard['images']
+        images = shard['examples']
         # Backwards, so that a row is not its own position.
         rows = tf.range(tf.shape(images, tf.int64)[0] - 1, -1, -1)
         return virtual_clients.Shard(
-            images=images[::-1],
+            examples=images[::-1],
             rows=rows,
             labels=shard['labels'],
             splits=shard['splits'],
@@ -99,7 +99,7 @@ def read_sequence():
         def virtual_client(index):
             start, end = shard['splits'][index], shard['splits'][index + 1]
             return collections.OrderedDict(
-                images=shard['images'][start:end],
+                examples=shard['examples'][start:end],
                 labels=shard['labels'][start:end],
                 seed=shard['seeds'][index],
             )

@@ -22,7 +22,7 @@ def build_update(model, weights, config):
     """Function from a virtual client, and a rate, to (update, loss)."""
     tuning = local_fine_tuning.LocalFineTuning(model, config)
     theta = [tf.constant(weight) for weight in weights]
-    spec = local_fine_tuning.virtual_client_spec(model.image_shape)
+    spec = local_fine_tuning.virtual_client_spec(model.example_spec)
     traced = tf.function(
         lambda client, rate: tuning.update(theta, client, rate), [spec, tf.TensorSpec([])]
     )
@@ -77,12 +77,12 @@ def test_frozen_weights_come_from_the_server(
     small_model, small_weights, make_clients, read, describe
 ):
     def build():
-        images = tf.keras.Input(small_model.image_shape)
+        images = tf.keras.Input(small_model.example_spec.shape)
         frozen = tf.keras.layers.Dense(5, activation='relu', trainable=False)
         x = frozen(tf.keras.layers.Flatten()(images))
         return tf.keras.Model(images, tf.keras.layers.Dense(3)(x))
 
-    half = models.EmbeddingModel(build, small_model.image_shape, 3, small_model.head)
+    half = models.EmbeddingModel(build, small_model.example_spec, 3, small_model.head)
     shard = describe(make_clients((8,)))
 
     def sums(model, trainable, frozen):
@@ -158,7 +158,7 @@ def merged(users, images, key):
     labels = [2 * local + np.arange(len(images[user])) % 2 for local, user in enumerate(users)]
     empty = np.zeros([0, 4, 4, 1], np.uint8)
     return {
-        'images': np.concatenate([empty] + [images[user] for user in users]),
+        'examples': np.concatenate([empty] + [images[user] for user in users]),
         'labels': np.concatenate([np.zeros(0)] + labels).astype(np.int32),
         'seed': np.array([3, key]),
     }

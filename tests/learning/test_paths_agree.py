@@ -134,7 +134,7 @@ def test_neither_clip_nor_noise_is_plain_averaging(
     weights_after_one_round, small_model, small_weights, make_clients, make_plan
 ):
     tuning = local_fine_tuning.LocalFineTuning(small_model, CONFIG)
-    spec = local_fine_tuning.virtual_client_spec(small_model.image_shape)
+    spec = local_fine_tuning.virtual_client_spec(small_model.example_spec)
     update = tf.function(
         lambda client: tuning.update(theta, client, tf.constant(0.3))[0], [spec]
     )

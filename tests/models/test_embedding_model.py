@@ -68,7 +68,7 @@ def update(regularizer):
     fine_tuning = local_fine_tuning.LocalFineTuning(model, client_config.ClientConfig())
     kernel = np.full((64, DIM), 0.1, np.float32)
     client = {
-        'images': images(2),
+        'examples': images(2),
         'labels': np.array([0, 1], np.int32),
         'seed': np.array([1, 2], np.int64),
     }

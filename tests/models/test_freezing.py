@@ -69,7 +69,7 @@ def test_clients_leave_frozen_weights_alone():
     )
     fine_tuning.load_frozen(frozen)
     client = {
-        'images': np.random.default_rng(0).integers(0, 255, (4, *SHAPE), np.uint8),
+        'examples': np.random.default_rng(0).integers(0, 255, (4, *SHAPE), np.uint8),
         'labels': np.array([0, 1, 1, 2], np.int32),
         'seed': np.array([3, 4], np.int64),
     }

@@ -27,7 +27,7 @@ def full(model):
 def client(seed=0):
     generator = np.random.default_rng(seed)
     return {
-        'images': generator.integers(0, 255, (5, *SHAPE), np.uint8),
+        'examples': generator.integers(0, 255, (5, *SHAPE), np.uint8),
         'labels': np.array([0, 4, 4, 5, 1], np.int32),
         'seed': np.array([3, 4], np.int64),
     }

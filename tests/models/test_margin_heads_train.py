@@ -17,7 +17,7 @@ def client():
     part = synthetic.Part('margin', IDENTITIES, images_per_identity=IMAGES)
     images = np.concatenate(list(synthetic.draw(part, seed=0)))
     return {
-        'images': images.reshape(-1, *SHAPE),
+        'examples': images.reshape(-1, *SHAPE),
         'labels': np.repeat(np.arange(IDENTITIES, dtype=np.int32), IMAGES),
         'seed': np.array([5, 6], np.int64),
     }
@@ -37,7 +37,7 @@ def fine_tune(client, head, epochs):
         fine_tuning.update, input_signature=[weights_spec, dict(spec), tf.TensorSpec([])]
     )
     _, loss = update(start, client, tf.constant(0.1))
-    embeddings = fine_tuning.backbone(client['images'].astype(np.float32) / 255).numpy()
+    embeddings = fine_tuning.backbone(client['examples'].astype(np.float32) / 255).numpy()
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     labels = client['labels']
     return float(loss), (embeddings @ embeddings.T)[labels[:, None] != labels].mean()

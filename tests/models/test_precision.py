@@ -40,7 +40,7 @@ def test_float32_model_has_one_precision(pair):
 def test_update_is_float32_and_near_the_exact_one(pair, momentum):
     start, _ = pair['float32'].initial_weights(0)
     client = {
-        'images': np.random.default_rng(0).integers(0, 255, (16, *SHAPE), np.uint8),
+        'examples': np.random.default_rng(0).integers(0, 255, (16, *SHAPE), np.uint8),
         'labels': np.arange(16, dtype=np.int32) % 4,
         'seed': np.array([3, 4], np.int64),
     }

@@ -150,7 +150,7 @@ def test_values_that_are_not_finite_are_refused(tmp_path):
 
 
 def test_missing_and_damaged(run_directory, tmp_path):
-    with pytest.raises(FileNotFoundError, match='no SavedModel'):
+    with pytest.raises(FileNotFoundError, match='no such directory'):
         pretrained.load(tmp_path / 'nowhere', model())
     damaged = tmp_path / 'damaged'
     (damaged / 'variables').mkdir(parents=True)

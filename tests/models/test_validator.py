@@ -113,7 +113,7 @@ def test_frozen_batch_norm_is_fit_and_keeps_its_statistics():
     )
     start = [variable.numpy() for variable in model.trainable_variables]
     client = {
-        'images': np.full((2, *SHAPE), 200, np.uint8),
+        'examples': np.full((2, *SHAPE), 200, np.uint8),
         'labels': np.array([0, 1], np.int32),
         'seed': np.array([3, 4], np.int64),
     }
@@ -124,16 +124,17 @@ def test_frozen_batch_norm_is_fit_and_keeps_its_statistics():
 @pytest.mark.parametrize(
     'shape, dim, message',
     [
-        ((9, 8, 3), 4, r'takes images \(None, 8, 8, 3\): the data has \(9, 8, 3\)'),
+        ((9, 8, 3), 4, r'takes examples \(None, 8, 8, 3\): the data.* \(None, 9, 8, 3\)'),
         (SHAPE, 5, r'returns \(None, 4\): expected \(None, 5\)'),
     ],
 )
 def test_shapes(shape, dim, message):
     with pytest.raises(ValueError, match=message):
-        validator.check(sequential(), shape, dim)
+        validator.check(sequential(), tf.TensorSpec([None, *shape]), dim)
 
 
 def test_images_of_any_size_are_accepted():
     images = tf.keras.Input((None, None, 3))
     pooled = tf.keras.layers.GlobalAveragePooling2D()(images)
-    validator.check(tf.keras.Model(images, tf.keras.layers.Dense(4)(pooled)), SHAPE, 4)
+    model = tf.keras.Model(images, tf.keras.layers.Dense(4)(pooled))
+    validator.check(model, tf.TensorSpec([None, *SHAPE]), 4)

@@ -95,7 +95,7 @@ def test_other_model_or_data_are_refused(made, model, store, tmp_path):
     with pytest.raises(ValueError, match='model.embedding_dim=4, not 5'):
         pretrain.pretrain_once(made, other, store, CONFIG, seed=3)
     with data.UserStoreWriter(tmp_path / 'more', SHAPE) as writer:
-        writer.add_user(store.images[:8], [0] * 8)
+        writer.add_user(store.examples[:8], [0] * 8)
     with pytest.raises(ValueError, match='data.num_examples=16, not 8'):
         pretrain.pretrain_once(
             made, model, data.UserStore.open(tmp_path / 'more'), CONFIG, seed=3

@@ -20,7 +20,7 @@ CONFIG = settings.TrainingConfig(epochs=8, batch_size=32, learning_rate=0.05)
 
 def small_model(**options):
     options = {'backbone': 'small_conv', 'embedding_dim': 16, **options}
-    return models.build_embedding_model(image_shape=(SIZE, SIZE, 1), **options)
+    return models.build_embedding_model(example_spec=(SIZE, SIZE, 1), **options)
 
 
 def drawn_store(directory, name, num_users):
@@ -55,7 +55,7 @@ def recall_at_one_percent(model, weights, store):
     """Accepted genuine pairs at the threshold that 1 % of the impostors pass."""
     backbone = model.build_backbone()
     weight_values.assign(backbone, *weights)
-    embeddings = tf.math.l2_normalize(backbone(np.float32(store.images) / 255), -1).numpy()
+    embeddings = tf.math.l2_normalize(backbone(np.float32(store.examples) / 255), -1).numpy()
     scores = embeddings @ embeddings.T
     same = store.identities[:, None] == store.identities
     pairs = np.triu(np.ones_like(same), 1)
@@ -129,7 +129,7 @@ def test_one_step_of_sgd_is_the_gradient(train_store):
     objective = supervised._Classification(model, train_store.num_identities, config, 2)
     rows = next(training_loop._row_stream(train_store.num_examples, config, 2))
     assert len(set(rows)) == 33
-    images, labels = train_store.images[rows], train_store.identities[rows]
+    images, labels = train_store.examples[rows], train_store.identities[rows]
     variables = [*backbone.trainable_variables, *objective.variables]
     before = [variable.numpy() for variable in variables]
     with tf.GradientTape() as tape:
@@ -171,11 +171,11 @@ def test_augmentation_reaches_the_images(train_store):
         seen = []
         objective.loss(
             lambda images, seen=seen: seen.append(images) or tf.zeros([len(images), 16]),
-            np.float32(train_store.images[:8]) / 255,
+            np.float32(train_store.examples[:8]) / 255,
             train_store.identities[:8],
             tf.constant([1, 2], tf.int64),
         )
-        changed = np.abs(seen[0] - np.float32(train_store.images[:8]) / 255).max()
+        changed = np.abs(seen[0] - np.float32(train_store.examples[:8]) / 255).max()
         assert (changed > 0.1) == bool(config.augmentation)
 
 
@@ -206,7 +206,7 @@ def test_divergence_stops_with_the_remedy(train_store):
 
 def test_refuses_images_of_another_shape(train_store):
     model = models.build_embedding_model('small_conv', (20, 20, 1), 16)
-    with pytest.raises(ValueError, match=r'image_shape=\(20, 20, 1\)'):
+    with pytest.raises(ValueError, match='example_spec=20x20x1'):
         supervised.train(model, train_store, CONFIG)
 
 

@@ -5,9 +5,9 @@ import collections
 import numpy as np
 import pytest
 
+from dp_fedemb import data
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing
-from dp_fedemb.data import store as store_lib
 from tasks.shared import base
 from tasks.shared import converted
 
@@ -79,9 +79,9 @@ def test_a_single_shared_identity():
 def test_sharing_parts_are_refused(tmp_path):
     stores = {}
     for part, identity in (('train', 'cat'), ('test', 'dog'), ('validation', 'cat')):
-        with store_lib.UserStoreWriter(tmp_path / part, (2, 2, 1)) as writer:
+        with data.UserStoreWriter(tmp_path / part, (2, 2, 1)) as writer:
             writer.add_user(np.zeros((1, 2, 2, 1), np.uint8), [identity], part)
-        stores[part] = store_lib.UserStore.open(tmp_path / part)
+        stores[part] = data.UserStore.open(tmp_path / part)
     converted.check_disjoint({name: stores[name] for name in ('train', 'test')})
     with pytest.raises(ValueError, match="identity 'cat' is in train and in validation"):
         converted.check_disjoint(stores)

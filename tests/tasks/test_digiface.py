@@ -38,14 +38,14 @@ def test_subjects_are_users_and_pixels_are_those_of_the_archive(task, official):
     sizes = {part: store.num_users for part, store in task.stores.items()}
     assert sizes == {'train': 7, 'validation': 1, 'test': 2}
     for store in task.stores.values():
-        assert store.image_shape == (112, 112, 3)
+        assert store.example_spec.shape == (112, 112, 3)
         names = np.array(store.identity_names)[store.identities]
         assert list(names) == list(np.array(store.user_names)[store.users])
-        for row, name in enumerate(store.image_names):
+        for row, name in enumerate(store.example_names):
             subject, number = map(int, name.split('/'))
             assert name.startswith(store.user_names[store.users[row]] + '/')
             expected = official.picture([subject, number], 112, 112)
-            np.testing.assert_array_equal(store.images[row], expected)
+            np.testing.assert_array_equal(store.examples[row], expected)
 
 
 def test_public_subjects(data_dir, tmp_path):
@@ -73,8 +73,8 @@ def test_through_tfds(data_dir, task, tmp_path):
     assert builder.info.splits['train'].num_examples == 30
     again = build(tmp_path, tmp_path / 'cache')
     for part, store in task.stores.items():
-        assert again.stores[part].image_names == store.image_names
-        np.testing.assert_array_equal(again.stores[part].images, store.images)
+        assert again.stores[part].example_names == store.example_names
+        np.testing.assert_array_equal(again.stores[part].examples, store.examples)
 
 
 def test_some_of_the_archives(official, tmp_path):

@@ -66,7 +66,7 @@ def test_what_tff_reads_is_what_is_stored(official, task, tmp_path):
             )
             rows = range(store.user_splits[user], store.user_splits[user + 1])
             got = [
-                (store.identity_names[store.identities[r]], store.images[r].tobytes())
+                (store.identity_names[store.identities[r]], store.examples[r].tobytes())
                 for r in rows
             ]
             assert sorted(got) == expected
@@ -77,18 +77,18 @@ def test_classes_are_characters_and_split_as_published(task):
     assert sorted(task.test.identity_names) == sorted(emnist.CLASSES[36:])
     for store in (task.train, task.test):
         # The maker wrote class and writer into the first two pixels.
-        labels = 255 - store.images[:, 0, 0, 0]
+        labels = 255 - store.examples[:, 0, 0, 0]
         names = np.array(store.identity_names)[store.identities]
         assert [emnist.CLASSES[label] for label in labels] == list(names)
-        writers = 255 - store.images[:, 0, 1, 0]
+        writers = 255 - store.examples[:, 0, 1, 0]
         users = np.array(store.user_names)[store.users]
         assert [f'f{writer:04d}_{writer:02d}' for writer in writers] == list(users)
 
 
 def test_ink_is_bright(task):
     # Paper, 1.0 in the database, is 0; ink, 0.0 there, is 255.
-    assert np.all(task.train.images[:, 5:] == 0)
-    assert set(np.unique(task.train.images[:, 0, 2])) == {0, 255}
+    assert np.all(task.train.examples[:, 5:] == 0)
+    assert set(np.unique(task.train.examples[:, 0, 2])) == {0, 255}
 
 
 def test_validation_has_writers_and_classes_of_its_own(data_dir, tmp_path):
@@ -104,7 +104,7 @@ def test_validation_has_writers_and_classes_of_its_own(data_dir, tmp_path):
 def test_unpacked_database_gives_the_same(official, task, tmp_path):
     official.emnist(tmp_path, writers=8)
     again = build(tmp_path, tmp_path / 'cache')
-    assert again.train.images_path.read_bytes() == task.train.images_path.read_bytes()
+    assert again.train.examples_path.read_bytes() == task.train.examples_path.read_bytes()
     # Another database in the same place is converted anew.
     (tmp_path / 'emnist_all.sqlite').unlink()
     official.emnist(tmp_path, writers=9)

@@ -40,7 +40,7 @@ def test_people_of_the_protocol_are_tested_and_others_train(task):
 
 
 def test_pairs_are_rows_of_the_test_store(task):
-    rows = np.array(task.test.image_names)
+    rows = np.array(task.test.example_names)
     assert rows[task.pairs.first].tolist() == [
         'Ann_Ash/0001',
         'Bo/0002',
@@ -62,11 +62,11 @@ def test_pairs_are_rows_of_the_test_store(task):
 
 def test_the_centre_of_the_image_is_kept(data_dir, task, tmp_path, official):
     whole = build(data_dir, tmp_path, centre='1')
-    assert np.any(whole.test.images != task.test.images)
-    row = task.test.image_names.index('Bo/0001')
+    assert np.any(whole.test.examples != task.test.examples)
+    row = task.test.example_names.index('Bo/0001')
     expected = official.picture([2, 1], 250, 250)[45:205, 45:205]
     expected = expected.reshape(16, 10, 16, 10, 3).mean(axis=(1, 3))
-    assert np.abs(task.test.images[row] - expected).mean() < 4
+    assert np.abs(task.test.examples[row] - expected).mean() < 4
 
 
 def test_pairs_of_missing_images(official, tmp_path):

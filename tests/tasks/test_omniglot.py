@@ -47,7 +47,7 @@ def test_characters(archives, cache_dir):
     facts = {fact.what: fact for fact in task.expected_facts}
     assert facts['characters'].agrees and facts['images'].found == 2 * 1623
     # Ink is bright on dark: 15 x 15 of 105 x 105 pixels are black in the archive.
-    assert np.mean(task.train.images) == pytest.approx(255 * 15**2 / 105**2, rel=0.02)
+    assert np.mean(task.train.examples) == pytest.approx(255 * 15**2 / 105**2, rel=0.02)
 
 
 def test_drawers(archives, cache_dir):
@@ -59,8 +59,8 @@ def test_drawers(archives, cache_dir):
     assert list(np.diff(task.train.user_splits)[:2]) == [33, 33]
     assert len(np.unique(task.train.identities[:33])) == 33
     characters = build(archives, cache_dir).train
-    of_character = {image.tobytes() for image in characters.images[:2]}
-    mine = {image.tobytes() for image in task.train.images[:66]}
+    of_character = {image.tobytes() for image in characters.examples[:2]}
+    mine = {image.tobytes() for image in task.train.examples[:66]}
     assert of_character <= mine
 
 
@@ -85,7 +85,7 @@ def test_a_prepared_tfds_directory_gives_the_same(archives, cache_dir, tmp_path)
     first = build(archives, cache_dir)
     (prepared,) = (cache_dir / 'tfds').iterdir()
     again = build(prepared, tmp_path)
-    assert again.train.images_path.read_bytes() == first.train.images_path.read_bytes()
+    assert again.train.examples_path.read_bytes() == first.train.examples_path.read_bytes()
     with pytest.raises(ValueError, match='has no drawers.*archives=DIR'):
         build(prepared, tmp_path, user='drawer')
     drawers = build(prepared, tmp_path, user='drawer', archives=str(archives))
@@ -144,4 +144,4 @@ def test_real_archives(tmp_path):
     evaluation = reference['is_evaluation'].astype(bool)
     for store, rows in ((task.train, ~evaluation), (task.test, evaluation)):
         expected = sorted(image.tobytes() for image in reference['images'][rows])
-        assert sorted(image.tobytes() for image in store.images) == expected
+        assert sorted(image.tobytes() for image in store.examples) == expected

@@ -36,7 +36,7 @@ def test_sizes_and_disjoint_parts(tmp_path):
     for names in ('user_names', 'identity_names'):
         every = [name for store in task.stores.values() for name in getattr(store, names)]
         assert len(every) == len(set(every))
-    assert task.train.image_shape == (12, 12, 1)
+    assert task.train.example_spec.shape == (12, 12, 1)
     # Both identities of a user stay with the user.
     assert list(task.train.identities[:6]) == [0, 0, 0, 1, 1, 1]
     assert '30 users' in task.summary()
@@ -58,8 +58,8 @@ def test_limit_per_user(tmp_path):
     whole, cut = build(tmp_path).train, build(tmp_path, limit=4).train
     assert np.all(np.diff(cut.user_splits) == 4)
     assert cut.meta['users_cut'] == 30 and cut.meta['examples_dropped'] == 60
-    rows = {image.tobytes() for image in whole.images[:6]}
-    assert {image.tobytes() for image in cut.images[:4]} < rows
+    rows = {image.tobytes() for image in whole.examples[:6]}
+    assert {image.tobytes() for image in cut.examples[:4]} < rows
     assert 'left out' in build(tmp_path, limit=4).summary()
     # Evaluation is not cut.
     assert build(tmp_path, limit=1).test.num_examples == 30

@@ -34,9 +34,9 @@ def test_user_is_the_identity_by_default(data_dir, tmp_path, official):
     assert 'paintings/1.0.0' in task.description
     # Images of another size, cropped and shrunk: colours stay about the same.
     painter = int(task.train.user_names[0].split()[1])
-    row = task.train.image_names.index(f'train {task.train.image_names[0].split()[1]}')
+    row = task.train.example_names.index(f'train {task.train.example_names[0].split()[1]}')
     means = [official.picture(n, 20 + painter, 24).mean() for n in range(painter, 40, 10)]
-    assert np.min(np.abs(task.train.images[row].mean() - np.array(means))) < 15
+    assert np.min(np.abs(task.train.examples[row].mean() - np.array(means))) < 15
 
 
 def test_nested_features_splits_and_class_labels(data_dir, tmp_path):

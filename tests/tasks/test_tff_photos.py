@@ -37,10 +37,10 @@ def contents(task):
     return {
         part: sorted(
             zip(
-                store.image_names,
+                store.example_names,
                 np.array(store.user_names)[store.users],
                 np.array(store.identity_names)[store.identities],
-                (image.tobytes() for image in store.images),
+                (image.tobytes() for image in store.examples),
             )
         )
         for part, store in task.stores.items()

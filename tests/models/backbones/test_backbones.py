@@ -117,7 +117,7 @@ def test_one_local_step(built, name):
     model = models.EmbeddingModel(lambda: built[name], SHAPE, DIM, models.build_head('linear'))
     start = [weight.numpy() for weight in built[name].trainable_variables]
     client = {
-        'images': np.random.default_rng(1).integers(0, 255, (4, *SHAPE), np.uint8),
+        'examples': np.random.default_rng(1).integers(0, 255, (4, *SHAPE), np.uint8),
         'labels': np.array([0, 1, 1, 2], np.int32),
         'seed': np.array([3, 4], np.int64),
     }
