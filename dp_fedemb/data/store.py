@@ -24,6 +24,7 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from dp_fedemb.data import example_spec as spec_lib
+from dp_fedemb.data import fingerprint as fingerprint_lib
 from dp_fedemb.data import store_format
 
 
@@ -84,6 +85,29 @@ class UserStore:
                     os.posix_fadvise(file, first, end - first, os.POSIX_FADV_WILLNEED)
         finally:
             os.close(file)
+
+    def fingerprint(self, key: bytes) -> str:
+        """Returns 64 hexadecimal digits that tell this store from any other.
+
+        They depend on all that training reads: the examples with their shape and type,
+        whose they are and what they show, the names of users and identities. Names of
+        examples and `meta['source']` are left out. Every byte is read, each time.
+
+        Args:
+            key: at least 16 secret bytes; without them the fingerprint tells nothing.
+
+        Raises:
+            ValueError: for a shorter key.
+        """
+        return fingerprint_lib.of_contents(
+            key,
+            f'{self.example_spec.dtype}{list(self.example_spec.shape)}',
+            self.user_names,
+            self.identity_names,
+            self.user_splits,
+            self.identities,
+            self.examples_path,
+        )
 
     @property
     def examples_path(self) -> pathlib.Path:
