@@ -90,8 +90,9 @@ def _checked(analysis: Analyses) -> analysis_lib.Analysis:
     if rounds % 1:
         raise ValueError(f'rounds={rounds!r}: expected a whole number')
     if q == 1 and rounds:
-        distance = 2.0 if analysis.kind == 'replaced' else 1.0
-        return analysis_lib.Gaussian(ratio / (distance * math.sqrt(rounds)) * (1 - 1e-15))
+        return analysis_lib.Gaussian(
+            1 / rounds_lib.unsampled_mu(analysis.kind, ratio, int(rounds))
+        )
     return analysis_lib.SampledGaussian(analysis.kind, ratio, q, int(rounds))
 
 
@@ -118,7 +119,7 @@ def epsilon(analysis: Analyses, delta: float, accountant: str = 'pld') -> float:
     analysis = _checked(analysis)
     if isinstance(analysis, analysis_lib.Gaussian):
         bound = renyi.gaussian_epsilon if accountant == 'rdp' else gaussian.epsilon
-        return bound(1 / analysis.ratio, math.log(delta))
+        return bound((1 + 1e-15) / analysis.ratio, math.log(delta))
     if analysis.rounds == 0:
         return 0.0
     numbers_of_rounds = analysis.kind, analysis.ratio, analysis.probability, analysis.rounds
@@ -137,7 +138,7 @@ def delta(analysis: Analyses, epsilon: float) -> float:
     epsilon = _number('epsilon', epsilon, 0.0, 1e300, 'change epsilon')
     analysis = _checked(analysis)
     if isinstance(analysis, analysis_lib.Gaussian):
-        mu = 1 / analysis.ratio
+        mu = (1 + 1e-15) / analysis.ratio
         log_delta = gaussian.log_delta(epsilon / mu - mu / 2, mu)
     elif analysis.rounds == 0:
         return 0.0

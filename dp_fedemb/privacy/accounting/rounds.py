@@ -8,6 +8,7 @@ import numpy as np
 from scipy import special
 
 from dp_fedemb.privacy.accounting import composition
+from dp_fedemb.privacy.accounting import gaussian
 from dp_fedemb.privacy.accounting import one_round
 from dp_fedemb.privacy.accounting import renyi
 from dp_fedemb.privacy.accounting import windows
@@ -22,10 +23,19 @@ _REFINEMENTS = 6
 _LEAST_LOG_DELTA = -700.0
 
 
-def total_variation(kind: str, ratio: float, probability: float) -> float:
-    """Total variation between the two outcomes of one round."""
-    distance = 2.0 if kind == 'replaced' else 1.0
-    return probability * math.erf(distance / ratio / math.sqrt(8)) * (1 + 1e-14)
+def unsampled_mu(kind: str, ratio: float, count: int) -> float:
+    """Returns sensitivity over noise of rounds as one Gaussian, if none of them sampled.
+
+    It bounds rounds that do: both of a round's distributions are then those of the
+    Gaussian, replaced by N(0) with probability 1 - q whatever was drawn.
+    """
+    return (2 if kind == 'replaced' else 1) * math.sqrt(count) / ratio * (1 + 1e-15)
+
+
+def _log_variation(kind: str, ratio: float, probability: float, count: int) -> float:
+    """Log of a bound of delta at every epsilon: the sum of rounds' total variations."""
+    one = math.erf(unsampled_mu(kind, ratio, 1) / math.sqrt(8))
+    return math.log(count) + math.log(probability * one) + 1e-12
 
 
 def _deviations(count: int, log_delta: float) -> float:
@@ -69,22 +79,24 @@ def epsilon(
     kind: str, ratio: float, probability: float, count: int, log_delta: float, accountant: str
 ) -> float:
     """Returns epsilon of `count` rounds, 0 < probability < 1."""
-    variation = total_variation(kind, ratio, probability)
-    if variation == 0 or math.log(count) + math.log(variation) <= log_delta:
+    if _log_variation(kind, ratio, probability, count) <= log_delta:
         return 0.0
+    mu = unsampled_mu(kind, ratio, count)
+    unsampled = renyi.gaussian_epsilon if accountant == 'rdp' else gaussian.epsilon
     worst = 0.0
     deviations = _deviations(count, log_delta)
     for direction in one_round.directions(kind):
         rounds = renyi.Renyi(direction, ratio, probability, count, deviations)
         worst = max(worst, _epsilon(rounds, log_delta, accountant, worst))
-    return worst
+    return min(worst, unsampled(mu, log_delta))
 
 
 @functools.lru_cache(maxsize=256)
 def log_delta(kind: str, ratio: float, probability: float, count: int, epsilon: float) -> float:
     """Returns log delta of `count` rounds at `epsilon`, 0 < probability < 1."""
-    variation = total_variation(kind, ratio, probability)
-    largest = min(math.log(count) + math.log(max(variation, 1e-320)), 0.0)
+    mu = unsampled_mu(kind, ratio, count)
+    unsampled = gaussian.log_delta(epsilon / mu - mu / 2, mu)
+    largest = min(_log_variation(kind, ratio, probability, count), unsampled, 0.0)
     worst = -math.inf
     for direction in one_round.directions(kind):
         rounds = renyi.Renyi(direction, ratio, probability, count, float(_DEVIATIONS[-1]))

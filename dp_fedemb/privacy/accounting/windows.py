@@ -11,6 +11,8 @@ from dp_fedemb.privacy.accounting import renyi
 _OUTSIDE = -28.0
 # What the grid may add to epsilon, relative.
 _PRECISION = 5e-6
+# What it may add to delta, relative.
+_MOST_DELTA = 3e-3
 # Points of the grid that one round may have.
 _MOST_LOSSES = 2**18
 # Rates of Chernoff's bound over the spread of the losses, and tilts over the saddle point.
@@ -91,7 +93,7 @@ def step(rounds: renyi.Renyi, tilt: float, guess: float) -> float:
     by e^(tilt^2 T h^2 / 8), and epsilon by tilt T h^2 / 8.
     """
     precision = _PRECISION * max(1.0, math.sqrt(rounds.count / 1e4))
-    added = precision * max(guess, 0.05 / tilt)
+    added = min(precision * max(guess, 0.05 / tilt), _MOST_DELTA / tilt)
     span = float(np.ptp(rounds.losses.values))
     wanted = math.sqrt(8 * added / (tilt * rounds.count))
     return 2.0 ** math.floor(math.log2(max(wanted, span / _MOST_LOSSES, 1e-290)))
