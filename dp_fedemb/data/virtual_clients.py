@@ -62,7 +62,10 @@ def assemble(
 ) -> list[collections.OrderedDict]:
     """Describes a round's virtual clients, divided into shards of similar work.
 
-    Has the system read their images ahead, too.
+    Has the system read their examples ahead, too. Where the cohort groups users whole, a
+    virtual client with an absent member (a place of the roster without data) is void: it
+    is in no shard, so neither the sum nor any count of records knows of it. Otherwise the
+    others of a virtual client train without the absent.
 
     Args:
         store: the training users.
@@ -81,10 +84,15 @@ def assemble(
     store.read_ahead(itertools.chain.from_iterable(cohort.users))
     seeds = run.head_keys(round_num, len(cohort.users))
     rows = [_rows_of(store, users) for users in cohort.users]
+    there = [
+        index
+        for index, users in enumerate(cohort.users)
+        if not getattr(cohort, 'whole_groups', False) or store.present[users].all()
+    ]
     loads = np.zeros(num_shards, np.int64)
     members: list[list[int]] = [[] for _ in range(num_shards)]
     # Largest first onto the least loaded shard: within 4/3 of the best split.
-    for index in sorted(range(len(rows)), key=lambda i: -len(rows[i])):
+    for index in sorted(there, key=lambda i: -len(rows[i])):
         lightest = int(np.argmin(loads))
         members[lightest].append(index)
         loads[lightest] += len(rows[index])
@@ -153,6 +161,16 @@ def _rows_of(store: store_lib.UserStore, users: Iterable[int]) -> np.ndarray:
     return np.concatenate(spans) if spans else np.zeros(0, np.int64)
 
 
+def _local_labels(identities: np.ndarray) -> np.ndarray:
+    """Numbers identities by their first appearance here.
+
+    Not by their numbers in the store: those depend on who else holds them, and one
+    user's leaving would relabel the examples of others.
+    """
+    _, first, inverse = np.unique(identities, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
+
+
 def _shard(
     store: store_lib.UserStore,
     rows: list[np.ndarray],
@@ -163,7 +181,7 @@ def _shard(
     chosen = [rows[index] for index in indices]
     labels = [store.identities[part] for part in chosen]
     if identity_labels is None:
-        labels = [np.unique(identities, return_inverse=True)[1] for identities in labels]
+        labels = [_local_labels(identities) for identities in labels]
     else:
         labels = [identity_labels[identities] for identities in labels]
     nothing = [np.zeros(0, np.int64)]
