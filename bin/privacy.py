@@ -45,12 +45,15 @@ flags.DEFINE_string('output', 'privacy_plan.png', 'plan: where the figure is wri
 _FIELDS = (
     'epsilon_user',
     'epsilon_user_rdp',
+    'epsilon_present_absent',
+    'epsilon_present_absent_rdp',
     'epsilon_virtual_client',
     'delta',
     'rho',
     'accountant',
     'accountant_version',
     'sensitivity_over_clip',
+    'sensitivity_over_clip_present_absent',
     'noise_multiplier',
     'noise_multiplier_of_sum',
     'num_users',
@@ -58,11 +61,17 @@ _FIELDS = (
     'users_per_virtual_client',
     'rounds_planned',
     'sampler',
+    'sampling',
+    'grouping',
     'sampling_probability',
     'participation',
     'mechanism',
     'mechanism_fields',
     'neighboring_relation',
+    'neighboring_relation_text',
+    'neighboring_relation_meaning',
+    'present_absent_text',
+    'present_absent_meaning',
     'private',
     'hypothetical',
     'deployment',
@@ -191,12 +200,13 @@ def _show(plan, command, solved=None):
         ('virtual clients a round (m)', f'{plan.virtual_clients_per_round}'),
         ('users a virtual client (k)', f'{plan.users_per_virtual_client}'),
         ('rounds', f'{plan.rounds}'),
-        ('sampler', f'{plan.sampling.name}, q = {plan.sampling_probability:.4g}'),
+        ('sampler', _sampler(plan)),
         ('mechanism', plan.mechanism.name),
         ('noise multiplier (z)', f'{plan.mechanism.noise_multiplier:.6g}'),
         ('noise multiplier of the sum', f'{plan.mechanism.sum_noise_multiplier:.6g}'),
         ('sensitivity', f'{plan.sensitivity_over_clip:g} C'),
-        ('neighbouring data sets', plan.sampling.relation_text),
+        ('neighbouring data sets', plan.relation.text),
+        ('present or absent', plan.sampling.relation('present_absent').meaning),
     ]
     lines = [f'  {name:<28} {value}' for name, value in rows]
     if solved is not None:
@@ -209,19 +219,30 @@ def _show(plan, command, solved=None):
     print('\n'.join([*lines, '', headline]))
 
 
+def _sampler(plan):
+    grouping = getattr(plan.sampling, 'grouping', None)
+    of = '' if grouping is None else f' of {grouping}'
+    return f'{plan.sampling.name}{of}, q = {plan.sampling_probability:.4g}'
+
+
 def _table_of_epsilons(plan):
+    from dp_fedemb.privacy import rounding
+
     rho = plan.zcdp_rho()
     lines = ['of the simulated deployment:'] if plan.hypothetical else []
     row = '  {:<28} {:<15} {:>10} {:>10} {:>10}'
     lines.append(row.format('privacy unit', 'noise against', 'PLD', 'RDP', 'rho'))
-    for unit, name, against in (
-        ('user', 'user', f'{plan.sensitivity_over_clip:g} C'),
-        ('virtual_client', 'virtual client (literature)', '1 C'),
-    ):
-        figures = [f'{plan.epsilon(unit=unit, accountant=a):.6g}' for a in ('pld', 'rdp')]
+    names = {'user': f'user, {plan.relation.name}', 'present_absent': 'user, present or absent'}
+    names['virtual_client'] = 'virtual client (literature)'
+    if plan.relation.name == 'present_absent':
+        del names['present_absent']
+    for unit, name in names.items():
+        change = plan.sampling.record_change(plan.population, unit)
+        against = f'{change.update:g} C'
+        figures = [rounding.text(plan.epsilon(unit=unit, accountant=a)) for a in ('pld', 'rdp')]
         figures.append(f'{rho:.5g}' if rho is not None and unit == 'user' else '-')
         lines.append(row.format(name, against, *figures))
-    return [*lines, f'  at delta = {plan.guarantee_delta:.4g}']
+    return [*lines, f'  at delta = {rounding.text(plan.guarantee_delta)}']
 
 
 def _num_users():

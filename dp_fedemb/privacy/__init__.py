@@ -18,13 +18,14 @@ from dp_fedemb.privacy.private_run import PrivateRun
 from dp_fedemb.privacy.reporting.statement import statement
 from dp_fedemb.privacy.reporting.statement_text import headline as statement_headline
 from dp_fedemb.privacy.reporting.statement_text import text as statement_text
+from dp_fedemb.privacy.rounding import rounded_up
+from dp_fedemb.privacy.rounding import text as rounded_up_text
 from dp_fedemb.privacy.sampling import Cohort
 from dp_fedemb.privacy.sampling import FixedSize
 from dp_fedemb.privacy.sampling import MinSeparation
 from dp_fedemb.privacy.sampling import Observed
 from dp_fedemb.privacy.sampling import Poisson
 from dp_fedemb.privacy.sampling import Population
-from dp_fedemb.privacy.sampling import Sampler
 from dp_fedemb.privacy.sampling import Sampling
 from dp_fedemb.privacy.sampling import SAMPLINGS
 from dp_fedemb.randomness import generator

@@ -15,9 +15,9 @@ it cannot sample one way and account another. The conventions, stated here once:
 | `sampling_probability`     | q      | m k / N                                         |
 | `delta`                    |        | N**-1.1 unless given; refused at 1 / N and above|
 
-The sensitivity is derived from sampler and grouping, never typed: C where a user
-that goes takes its virtual client along or leaves it empty, 2C where it turns one
-virtual client's update into another.
+The sensitivity is derived from sampler, grouping and relation, never typed: C where a
+user that goes takes its virtual client along or leaves it empty, 2C where it turns one
+virtual client's update into another. What neighbours are is in `relations`.
 """
 
 import dataclasses
@@ -25,16 +25,13 @@ import math
 import numbers
 from typing import Any, Optional
 
-import dp_accounting
-
 from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.privacy import accounting
+from dp_fedemb.privacy import analysis as analysis_lib
 from dp_fedemb.privacy import mechanisms
+from dp_fedemb.privacy import relations
 from dp_fedemb.privacy import sampling as sampling_lib
-from dp_fedemb.privacy import sensitivity
-
-UNITS = ('user', 'virtual_client')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +43,9 @@ class PrivacyPlan:
     ...     rounds=200,
     ...     mechanism=mechanisms.Gaussian(clip_norm=1.0, noise_multiplier=0.62))
     >>> plan.sensitivity_over_clip, round(plan.epsilon(), 1)
-    (2.0, 104.9)
+    (2.0, 22.9)
+    >>> round(plan.epsilon(unit='present_absent'), 1)
+    17.6
 
     Attributes:
         num_users: N.
@@ -83,7 +82,7 @@ class PrivacyPlan:
         ' epsilon is then of that deployment, not of this run.',
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in (
             'num_users',
             'virtual_clients_per_round',
@@ -123,7 +122,7 @@ class PrivacyPlan:
         for population in (self.population, guarantee):
             self.sampling.check(population, self.mechanism, self.rounds)
 
-    def _require_count(self, name):
+    def _require_count(self, name: str) -> None:
         """Makes a field an int of at least 1; refuses fractions, infinity and NaN."""
         value = getattr(self, name)
         if not isinstance(value, numbers.Real) or not math.isfinite(value) or value % 1:
@@ -163,13 +162,13 @@ class PrivacyPlan:
 
     @property
     def sensitivity_over_clip(self) -> float:
-        """L2 change of the clipped sum when one user changes, in units of C."""
+        """L2 change of the clipped sum between neighbours of the headline, in units of C."""
         return self.sampling.record_change(self.population).update
 
     @property
-    def neighboring_relation(self) -> dp_accounting.NeighboringRelation:
-        """The relation between data sets that the guarantee is about."""
-        return self.sampling.neighboring_relation
+    def relation(self) -> relations.Relation:
+        """The neighbouring relation of the headline, `epsilon()`."""
+        return self.sampling.relation()
 
     @property
     def private(self) -> bool:
@@ -198,35 +197,23 @@ class PrivacyPlan:
             return 0.0
         return self.mechanism.sum_noise_multiplier * self.mechanism.clip_norm * self.noise_scale
 
-    def sampler(self, seed: int) -> sampling_lib.Sampler:
-        """Returns the cohorts of a run with this secret seed."""
-        return sampling_lib.Sampler(self.sampling, self.population, seed)
-
-    def dp_event(
-        self, rounds: Optional[int] = None, unit: str = 'user'
-    ) -> dp_accounting.DpEvent:
-        """Returns the event of the first rounds, noise relative to the sensitivity.
+    def analysis(self, rounds: int, unit: str = 'user') -> Optional[analysis_lib.Analysis]:
+        """Returns what is accounted for the first rounds; None without noise or rounds.
 
         Args:
-            rounds: completed rounds; all planned ones by default.
-            unit: `user`, with the derived sensitivity; or `virtual_client`, the
-                convention of the literature, whose noise is against C and whose
-                privacy unit is a virtual client, not a user.
+            rounds: completed rounds.
+            unit: `user`, under the relation of the headline; `present_absent`, the other
+                relation of a user; or `virtual_client`, the convention of the literature,
+                whose noise is against C and whose unit is a virtual client, not a user.
 
         Raises:
             ValueError: for an unknown unit or a negative number of rounds.
         """
-        rounds = self.rounds if rounds is None else rounds
-        validate.one_of('unit', unit, UNITS)
+        validate.one_of('unit', unit, relations.UNITS)
         validate.non_negative(rounds=rounds)
-        if rounds == 0:
-            return dp_accounting.NoOpDpEvent()
-        if not self.private:
-            return dp_accounting.NonPrivateDpEvent()
-        change = sensitivity.REMOVED
-        if unit == 'user':
-            change = self.sampling.record_change(self.population)
-        return self.sampling.event(self.guarantee_population, self.mechanism, change, rounds)
+        if rounds == 0 or not self.private:
+            return None
+        return self.sampling.analysis(self.guarantee_population, self.mechanism, rounds, unit)
 
     def epsilon(
         self, rounds: Optional[int] = None, unit: str = 'user', accountant: str = 'pld'
@@ -237,31 +224,31 @@ class PrivacyPlan:
 
         Args:
             rounds: completed rounds; all planned ones by default.
-            unit: as in `dp_event`.
+            unit: as in `analysis`.
             accountant: `pld` (the tighter) or `rdp`; both are upper bounds.
 
         Raises:
             ValueError: for an unknown unit or accountant, or negative rounds.
         """
         validate.one_of('accountant', accountant, accounting.ACCOUNTANTS)
-        event = self.dp_event(rounds, unit)
-        if isinstance(event, dp_accounting.NoOpDpEvent):
-            return 0.0
-        if isinstance(event, dp_accounting.NonPrivateDpEvent):
-            return math.inf
-        return accounting.epsilon(event, self.guarantee_delta, accountant)
+        rounds = self.rounds if rounds is None else rounds
+        analysis = self.analysis(rounds, unit)
+        if analysis is None:
+            return math.inf if rounds else 0.0
+        return accounting.epsilon(analysis, self.guarantee_delta, accountant)
 
     def zcdp_rho(self, rounds: Optional[int] = None) -> Optional[float]:
         """Returns rho of zero-concentrated DP of a user (Bun and Steinke 2016).
 
         None where rounds are amplified by sampling, which has no single rho.
         """
-        event = self.dp_event(rounds)
-        if isinstance(event, dp_accounting.NoOpDpEvent):
-            return 0.0
-        if not isinstance(event, dp_accounting.GaussianDpEvent):
+        rounds = self.rounds if rounds is None else rounds
+        analysis = self.analysis(rounds)
+        if analysis is None:
+            return None if rounds else 0.0
+        if not isinstance(analysis, analysis_lib.Gaussian):
             return None
-        return 0.5 / event.noise_multiplier**2
+        return 0.5 / analysis.ratio**2
 
     def to_json(self) -> dict[str, Any]:
         """Returns the plan as JSON values, without secrets."""

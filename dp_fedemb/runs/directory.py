@@ -20,7 +20,10 @@ from typing import Any, Optional, Union
 from dp_fedemb import privacy
 
 # What a config.json from before an option existed means by not naming it.
-_ABSENT = {'training.client.local_lr_schedule': 'constant'}
+_ABSENT = {
+    'plan.sampling.grouping': 'slots',
+    'training.client.local_lr_schedule': 'constant',
+}
 
 
 class RunDirectory:

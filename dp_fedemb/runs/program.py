@@ -181,7 +181,7 @@ class TrainingProgram:
         if not self._plan.private:
             return 'not private'
         whose = ' of the simulated deployment' if self._plan.hypothetical else ''
-        return f'epsilon{whose} {self._plan.epsilon(done):.2f}'
+        return f'epsilon{whose} {privacy.rounded_up_text(self._plan.epsilon(done), 2)}'
 
     def _shards(self, round_num):
         return virtual_clients.assemble(
@@ -200,8 +200,9 @@ class TrainingProgram:
         if self._plan.private:
             # A simulated deployment's epsilon never goes under the name of the run's.
             whose = 'deployment_' if self._plan.hypothetical else ''
-            for unit in ('user', 'virtual_client'):
-                row[f'{whose}epsilon_{unit}'] = self._plan.epsilon(done, unit)
+            for unit in ('user', 'present_absent', 'virtual_client'):
+                epsilon = self._plan.epsilon(done, unit)
+                row[f'{whose}epsilon_{unit}'] = privacy.rounded_up(epsilon)
             if 'noised_weights' in self._facts:
                 row['largest_signal_to_noise'] = signal_to_noise.largest(
                     self._plan, self._facts['noised_weights']

@@ -32,7 +32,8 @@ def _privacy(statement):
     if statement.get('epsilon_user') is None:
         return privacy.statement_headline(statement)
     return [
-        f'epsilon = {statement["epsilon_user"]:.3f} at delta = {statement["delta"]:.3g}, unit:'
+        f'epsilon = {privacy.rounded_up_text(statement["epsilon_user"])} at delta ='
+        f' {privacy.rounded_up_text(statement["delta"])}, unit:'
         f' one user; {statement["neighboring_relation_text"]}',
         f'  after {statement["rounds_completed"]} rounds of {statement["sampler"]} sampling'
         f' from {statement["num_users"]:,} users, sensitivity'

@@ -90,7 +90,7 @@ def test_starts_in_under_three_seconds_of_computing_and_without_tensorflow():
     assert float(seconds) < 3
     assert 'dp_accounting' in modules
     assert not {'tensorflow', 'tensorflow_federated', 'jax', 'matplotlib'} & set(modules)
-    assert json.loads(done.stdout)['epsilon_user'] == pytest.approx(104.945, abs=0.0005)
+    assert json.loads(done.stdout)['epsilon_user'] == pytest.approx(22.945, abs=0.0015)
 
 
 def test_help_answers_at_once():
@@ -112,8 +112,10 @@ def test_help_answers_at_once():
 def test_epsilon_as_json(run):
     answer = json.loads(run('epsilon', *GOLDEN, '--json'))
     plan = privacy.PrivacyPlan(3400, 32, 8, 200, privacy.Gaussian(1.0, 0.62))
-    assert answer['epsilon_user'] == plan.epsilon()
-    assert answer['epsilon_virtual_client'] == plan.epsilon(unit='virtual_client')
+    for unit in ('user', 'present_absent', 'virtual_client'):
+        assert answer[f'epsilon_{unit}'] == privacy.rounded_up(plan.epsilon(unit=unit))
+    assert 22.945 * 0.999 < answer['epsilon_user'] < 22.945 * 1.005
+    assert answer['grouping'] == 'groups' and answer['sampling'] == 'poisson'
     assert answer['delta'] == plan.guarantee_delta
     assert answer['sensitivity_over_clip'] == 2
     assert answer['accountant'] == 'pld'
@@ -123,10 +125,42 @@ def test_epsilon_as_json(run):
 
 def test_epsilon_as_table(run):
     text = run('epsilon', *GOLDEN)
-    assert '104.945' in text and '117.201' in text and '17.5688' in text
-    assert 'virtual client (literature)  1 C' in text
-    assert 'at delta = 0.0001304' in text
-    assert '(104.9, 0.00013)-differentially private at the level of users' in text
+    assert '22.945' in text and '17.569' in text
+    assert 'user, replaced               2 C' in text
+    assert 'at delta = 0.000131' in text
+    assert '(22.945, 0.000131)-differentially private at the level of users' in text
+
+
+GOLDEN_GROUPS = [
+    ('3400', '32', '8', '0.62', '200', 17.570, 22.945, 104.9),
+    ('10000', '32', '8', '0.62', '200', 7.170, 8.358, 50.3),
+    ('40000', '400', '2', '1.07669', '100', 1.207, 1.641, 8.00),
+    ('1000000', '32', '8', '0.62', '200', 0.548, 0.549, 10.8),
+    ('100000', '128', '8', '2.48', '200', 0.230, 0.439, 0.635),
+]
+
+
+@pytest.mark.parametrize('n, m, k, z, rounds, absent, replaced, slots', GOLDEN_GROUPS)
+def test_table_of_whole_groups(run, n, m, k, z, rounds, absent, replaced, slots):
+    """As printed: within half a percent of the client's figures, and hardly below."""
+    arguments = [
+        'epsilon',
+        '--json',
+        f'--num_users={n}',
+        f'--virtual_clients_per_round={m}',
+        f'--users_per_virtual_client={k}',
+        f'--noise_multiplier={z}',
+        f'--rounds={rounds}',
+    ]
+    groups = json.loads(run(*arguments))
+    for name, expected in (('user', replaced), ('present_absent', absent)):
+        assert 0.999 * expected <= groups[f'epsilon_{name}'] <= 1.005 * expected, name
+    assert groups['sensitivity_over_clip'] == 2
+    assert groups['sensitivity_over_clip_present_absent'] == 1
+    answer = json.loads(run(*arguments, '--grouping=slots'))
+    assert answer['epsilon_user'] == pytest.approx(slots, rel=2e-3)
+    assert answer['grouping'] == 'slots'
+    assert answer['epsilon_virtual_client'] == groups['epsilon_virtual_client']
 
 
 def test_clip_norm_does_not_matter(run):
@@ -204,7 +238,7 @@ def test_plan_draws_and_lists(run, tmp_path):
     ]
     text = run(*arguments)
     assert path.read_bytes()[:4] == b'\x89PNG'
-    assert '104.95' in text and '100,000' in text and '2.48' in text
+    assert '22.945' in text and '100,000' in text and '2.48' in text
     # With a target, and in one object.
     answer = json.loads(
         run(
@@ -217,16 +251,16 @@ def test_plan_draws_and_lists(run, tmp_path):
             '--json',
         )
     )
-    assert answer['points'][0]['epsilon_user'] == pytest.approx(0.635, abs=0.0005)
+    assert answer['points'][0]['epsilon_user'] == 0.439
     needed = {r['virtual_clients_per_round']: r['num_users'] for r in answer['users_needed']}
-    assert 3400 < needed[256] < needed[128] < 6046
+    assert needed.keys() == {128, 256} and all(2800 < n < 3900 for n in needed.values())
 
 
 @pytest.mark.parametrize(
     'mechanism, sampling, options',
     [
         (privacy.Gaussian(0.3, 0.62), privacy.FixedSize(), {}),
-        (privacy.Gaussian(0.3, 0.62), privacy.Poisson(), {'delta': 1e-7}),
+        (privacy.Gaussian(0.3, 0.62), privacy.Poisson('slots'), {'delta': 1e-7}),
         (privacy.Gaussian(0.3, 0.62), privacy.Poisson(), {'noise_cohort_size': 320}),
         (privacy.AdaptiveGaussian(0.3, 0.62), privacy.Poisson(), {}),
         (
@@ -281,7 +315,7 @@ def test_bad_input_is_refused_in_one_line(refused, arguments, message):
 def test_flags_without_privacy_are_no_privacy(flags_plan):
     plan = flags_plan()
     assert plan['mechanism'] == {'name': 'none', 'clip_norm': None, 'noise_multiplier': 0.0}
-    assert plan['sampling'] == {'name': 'poisson'}
+    assert plan['sampling'] == {'name': 'poisson', 'grouping': 'groups'}
 
 
 @pytest.mark.parametrize(
@@ -344,6 +378,7 @@ def test_options_reach_the_plan(flags_plan):
         'name': 'min_separation',
         'min_separation': 4,
         'max_participations': 9,
+        'grouping': 'groups',
     }
     assert plan['delta'] == 1e-5 and plan['noise_cohort_size'] == 64
 

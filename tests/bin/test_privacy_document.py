@@ -27,7 +27,7 @@ CHANGES = _rows('What would change epsilon')
 
 def test_there_is_something_to_check():
     assert len(COMMANDS) == TEXT.count('$ bin/privacy.py') == 7
-    assert len(CHANGES) == 14
+    assert len(CHANGES) == 15
 
 
 @pytest.mark.parametrize('command, printed', COMMANDS, ids=lambda text: text[:40])
@@ -38,13 +38,15 @@ def test_commands_print_what_the_page_shows(privacy_process, command, printed):
     assert heavy == []
 
 
-@pytest.mark.parametrize('change, flags, epsilon', CHANGES, ids=lambda text: text[:40])
-def test_changes_have_the_epsilon_of_the_page(privacy_process, change, flags, epsilon):
+@pytest.mark.parametrize('change, flags, epsilon, absent', CHANGES, ids=lambda text: text[:40])
+def test_changes_have_the_epsilon_of_the_page(privacy_process, change, flags, epsilon, absent):
     del change
     arguments = [*BASE, *flags.strip('`').split(), '--json']
     code, out, err, _ = privacy_process('epsilon', *arguments)
     assert code == 0, err
-    assert f'{json.loads(out)["epsilon_user"]:.4g}' == epsilon
+    answer = json.loads(out)
+    printed = [answer['epsilon_user'], answer['epsilon_present_absent']]
+    assert [privacy.rounded_up_text(value) for value in printed] == [epsilon, absent]
 
 
 def test_worked_example_is_right():

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dp_fedemb import privacy
+
 
 def one_line_error(result):
     """The error of a failed program, which must be a single line."""
@@ -25,7 +27,7 @@ def test_a_run_prints_recall_before_and_after_and_its_epsilon(tiny_run):
         'trained',
         'recall@FAR=0.001',
         'recall@FAR=0.01',
-        f'epsilon = {statement["epsilon_user"]:.3f}',
+        f'epsilon = {privacy.rounded_up_text(statement["epsilon_user"])}',
         'unit: one user',
         str(directory),
     ):

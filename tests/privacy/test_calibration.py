@@ -61,8 +61,8 @@ def test_num_users_are_the_fewest(make_plan, delta):
     assert solved.epsilon() <= 1.0
     fewer = dataclasses.replace(solved, num_users=solved.num_users - 1)
     assert fewer.epsilon() > 1.0
-    # Four digits: one user more or less is less than that.
-    assert solved.epsilon() == pytest.approx(1.0, rel=1e-3)
+    # One user more or less moves it by less than this.
+    assert solved.epsilon() == pytest.approx(1.0, rel=5e-3)
 
 
 def test_num_users_of_a_schedule_meet_the_target(make_plan):

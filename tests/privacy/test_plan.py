@@ -4,36 +4,47 @@ import dataclasses
 import json
 import math
 
-import dp_accounting
 import hypothesis
 from hypothesis import strategies as st
 import pytest
 
 from dp_fedemb import privacy
-
-RELATIONS = dp_accounting.NeighboringRelation
+from dp_fedemb.privacy import analysis
+from dp_fedemb.privacy import relations
 
 
 @pytest.mark.parametrize(
-    'sampling, k, sensitivity, relation',
+    'sampling, k, sensitivity, relation, other, other_relation',
     [
-        (privacy.Poisson(), 1, 1.0, RELATIONS.ADD_OR_REMOVE_ONE),
-        (privacy.Poisson(), 2, 2.0, RELATIONS.ADD_OR_REMOVE_ONE),
-        (privacy.FixedSize(), 1, 2.0, RELATIONS.REPLACE_ONE),
-        (privacy.FixedSize(), 2, 2.0, RELATIONS.REPLACE_ONE),
-        (privacy.MinSeparation(), 1, 1.0, RELATIONS.REPLACE_SPECIAL),
-        (privacy.MinSeparation(), 2, 2.0, RELATIONS.REPLACE_SPECIAL),
+        (privacy.Poisson(), 1, 2.0, 'REPLACED', 1.0, 'VOID'),
+        (privacy.Poisson(), 2, 2.0, 'REPLACED', 1.0, 'VOID'),
+        (privacy.MinSeparation(), 1, 2.0, 'REPLACED', 1.0, 'VOID'),
+        (privacy.MinSeparation(), 2, 2.0, 'REPLACED', 1.0, 'VOID'),
+        (privacy.Poisson('slots'), 1, 1.0, 'ADDED_OR_REMOVED', 1.0, 'RETRAINED'),
+        (privacy.Poisson('slots'), 2, 2.0, 'ADDED_OR_REMOVED', 2.0, 'RETRAINED'),
+        (privacy.FixedSize(), 1, 2.0, 'REPLACED', 2.0, 'RETRAINED'),
+        (privacy.FixedSize(), 2, 2.0, 'REPLACED', 2.0, 'RETRAINED'),
+        (privacy.MinSeparation(grouping='slots'), 1, 1.0, 'RETRAINED', 1.0, 'RETRAINED'),
+        (privacy.MinSeparation(grouping='slots'), 2, 2.0, 'RETRAINED', 2.0, 'RETRAINED'),
     ],
 )
-def test_sensitivity_follows_from_sampler_and_grouping(
-    make_plan, sampling, k, sensitivity, relation
+def test_sensitivity_follows_from_sampler_grouping_and_relation(
+    make_plan, sampling, k, sensitivity, relation, other, other_relation
 ):
     plan = make_plan('gaussian', sampling=sampling, users_per_virtual_client=k)
     assert plan.sensitivity_over_clip == sensitivity
-    assert plan.neighboring_relation == relation
+    assert plan.relation == getattr(relations, relation)
+    change = sampling.record_change(plan.population, 'present_absent')
+    assert change.update == other
+    assert sampling.relation('present_absent') == getattr(relations, other_relation)
+    # A count that follows its record moves by half as much, unless the record stays.
+    assert change.count in (change.update / 2, 1.0)
+    assert sampling.record_change(plan.population, 'virtual_client').update == 1
 
 
-@pytest.mark.parametrize('sampling', [privacy.Poisson(), privacy.FixedSize()])
+@pytest.mark.parametrize(
+    'sampling', [privacy.Poisson(), privacy.Poisson('slots'), privacy.FixedSize()]
+)
 @pytest.mark.parametrize('mechanism', ['tree', 'tree_adaptive'])
 def test_correlated_noise_with_random_cohorts_is_refused(make_plan, mechanism, sampling):
     with pytest.raises(ValueError, match='noise is correlated over rounds.*min_separation'):
@@ -81,12 +92,12 @@ def test_whole_floats_become_ints(make_plan):
     """1e6 is how people write a million; a sampler needs an int."""
     plan = make_plan('gaussian', num_users=1e6, noise_cohort_size=16.0)
     assert type(plan.num_users) is int and type(plan.noise_cohort_size) is int
-    assert plan.sampler(1).cohort(0).num_users > 0
+    assert privacy.PrivateRun(plan, 1).cohort(0).num_users > 0
 
 
 def test_unknown_unit_and_negative_rounds_are_refused(make_plan):
     plan = make_plan('gaussian')
-    with pytest.raises(ValueError, match="unit='example': expected one of user, virtual_cl"):
+    with pytest.raises(ValueError, match="unit='example': expected one of user, present_ab"):
         plan.epsilon(unit='example')
     with pytest.raises(ValueError, match='rounds=-1'):
         plan.epsilon(-1)
@@ -111,14 +122,43 @@ def test_without_noise_epsilon_is_infinite_by_the_same_interface(make_plan, name
 
 
 def test_one_place_decides_the_noise_and_the_event(make_plan):
-    """Half the noise multiplier reaches the accountant, with q = m k / N."""
+    """Half the noise multiplier reaches the accountant in slots, with q = m k / N."""
     plan = make_plan('gaussian')
     assert plan.noise_stddev == 1.5 * 0.5
-    sampled = plan.dp_event().event
-    assert plan.dp_event().count == 16
-    assert sampled.sampling_probability == pytest.approx(16 / 1000)
-    assert sampled.event.noise_multiplier == 0.75
-    assert plan.dp_event(unit='virtual_client').event.event.noise_multiplier == 1.5
+    q = 16 / 1000
+    sampled = analysis.SampledGaussian
+    assert plan.analysis(7) == sampled('replaced', 1.5, q, 7)
+    for unit in ('present_absent', 'virtual_client'):
+        assert plan.analysis(7, unit) == sampled('add_or_remove', 1.5, q, 7)
+    slots = make_plan('gaussian', sampling=privacy.Poisson('slots'))
+    assert slots.analysis(7) == sampled('add_or_remove', 0.75, q, 7)
+    assert slots.analysis(7, 'virtual_client') == sampled('add_or_remove', 1.5, q, 7)
+    fixed = make_plan('gaussian', sampling=privacy.FixedSize())
+    assert fixed.analysis(7) == sampled('without_replacement', 0.75, q, 7)
+
+
+def test_adaptive_clip_is_the_same_pair_in_two_dimensions(make_plan):
+    """Both data sets move sum and count by (C, 1/2), in opposite directions: 1 / z."""
+    plan = make_plan('adaptive_gaussian')
+    assert plan.analysis(3).kind == 'replaced'
+    assert plan.analysis(3).ratio == pytest.approx(1.5)
+    slots = make_plan('adaptive_gaussian', sampling=privacy.Poisson('slots'))
+    assert slots.analysis(3).ratio == pytest.approx(0.75)
+
+
+def test_a_schedule_costs_2c_replaced_and_c_absent(make_plan):
+    plan = make_plan('tree')
+    squared = make_plan('tree', sampling=privacy.MinSeparation(grouping='slots')).analysis(16)
+    assert plan.analysis(16) == squared
+    assert plan.analysis(16, 'present_absent').ratio == pytest.approx(2 * squared.ratio)
+    assert plan.zcdp_rho() == pytest.approx(0.5 / squared.ratio**2)
+
+
+def test_whole_groups_cost_less_than_slots_with_the_same_noise(make_plan):
+    for name in ('gaussian', 'adaptive_gaussian'):
+        groups = make_plan(name)
+        slots = make_plan(name, sampling=privacy.Poisson('slots'))
+        assert groups.epsilon(unit='present_absent') < groups.epsilon() < slots.epsilon()
 
 
 def test_more_rounds_than_planned_are_accounted(make_plan):
@@ -130,7 +170,9 @@ def test_more_rounds_than_planned_are_accounted(make_plan):
     assert tree.epsilon(40) == dataclasses.replace(tree, rounds=40).epsilon()
 
 
-@pytest.mark.parametrize('sampling', [privacy.Poisson(), privacy.FixedSize()])
+@pytest.mark.parametrize(
+    'sampling', [privacy.Poisson(), privacy.Poisson('slots'), privacy.FixedSize()]
+)
 def test_rounds_amplified_by_sampling_have_no_rho(make_plan, sampling):
     assert make_plan('gaussian', sampling=sampling).zcdp_rho() is None
 
@@ -162,7 +204,9 @@ def _plan(
     )
 
 
-@pytest.mark.parametrize('sampling', [privacy.Poisson(), privacy.FixedSize()])
+@pytest.mark.parametrize(
+    'sampling', [privacy.Poisson(), privacy.Poisson('slots'), privacy.FixedSize()]
+)
 @pytest.mark.parametrize('name', [*RAISES, *LOWERS])
 @hypothesis.settings(max_examples=5, deadline=None, derandomize=True)
 @hypothesis.given(data=st.data())
@@ -176,7 +220,9 @@ def test_epsilon_is_monotone(sampling, name, data):
     assert first <= second * GRID + 1e-6
 
 
-@pytest.mark.parametrize('sampling', [privacy.Poisson(), privacy.FixedSize()])
+@pytest.mark.parametrize(
+    'sampling', [privacy.Poisson(), privacy.Poisson('slots'), privacy.FixedSize()]
+)
 def test_epsilon_moves_strictly_over_a_large_step(sampling):
     base = _plan(sampling).epsilon()
     for name, (low, high) in (RAISES | LOWERS).items():
@@ -222,7 +268,7 @@ def test_simulation_keeps_the_noise_on_the_mean_and_takes_the_deployments_epsilo
     assert plan.hypothetical and plan.noise_scale == 0.1
     assert plan.noise_stddev / 8 == pytest.approx(deployed.noise_stddev / 80)
     assert plan.epsilon() == deployed.epsilon()
-    assert plan.sampler(1).population.num_users == 1000
+    assert plan.population.num_users == 1000
 
 
 def test_simulation_never_counts_more_users_than_it_has(make_plan):
@@ -239,7 +285,8 @@ def test_simulation_never_counts_more_users_than_it_has(make_plan):
 @pytest.mark.parametrize('name', sorted(privacy.MECHANISMS))
 def test_json_of_a_plan_is_json_and_has_no_seed(make_plan, name):
     plan = make_plan(name)
-    plan.sampler(seed=987654321)
     text = json.dumps(plan.to_json(), allow_nan=False)
-    assert 'seed' not in text and '987654321' not in text
+    assert 'seed' not in text
+    if plan.sampling.name != 'fixed_size':
+        assert json.loads(text)['sampling']['grouping'] == 'groups'
     assert json.loads(text)['mechanism']['name'] == name

@@ -13,12 +13,13 @@ ROUNDS = 1500
 
 
 def _sampler(sampling, n=N, m=M, k=K, seed=11):
-    return privacy.Sampler(sampling, privacy.Population(n, m, k), seed)
+    plan = privacy.PrivacyPlan(n, m, k, 1, privacy.NoPrivacy(), sampling)
+    return privacy.PrivateRun(plan, seed)
 
 
 def _members(sampler, rounds=ROUNDS):
     """Membership [rounds, N] as bool, and slot [rounds, N], -1 outside."""
-    slots = np.full((rounds, sampler.population.num_users), -1)
+    slots = np.full((rounds, sampler.plan.num_users), -1)
     for round_num in range(rounds):
         for slot, users in enumerate(sampler.cohort(round_num).users):
             assert (slots[round_num, users] == -1).all(), 'a user is in twice'
@@ -32,7 +33,7 @@ def _p_value_of_counts(counts, expected):
 
 @pytest.fixture(scope='module')
 def poisson():
-    return _members(_sampler(privacy.Poisson()))
+    return _members(_sampler(privacy.Poisson('slots')))
 
 
 @pytest.fixture(scope='module')
@@ -84,8 +85,8 @@ def test_poisson_slots_are_uniform_and_independent(poisson):
 
 
 def test_poisson_has_every_slot_every_round_and_may_leave_some_empty():
-    sampler = _sampler(privacy.Poisson(), n=40, m=8, k=1)
-    wide = _sampler(privacy.Poisson(), n=40, m=4, k=2)
+    sampler = _sampler(privacy.Poisson('slots'), n=40, m=8, k=1)
+    wide = _sampler(privacy.Poisson('slots'), n=40, m=4, k=2)
     assert all(len(wide.cohort(t).users) == 4 for t in range(50))
     assert any(min(map(len, wide.cohort(t).users)) == 0 for t in range(50))
     # k = 1: as many virtual clients as users came, none of them empty; m only expected.
@@ -96,7 +97,7 @@ def test_poisson_has_every_slot_every_round_and_may_leave_some_empty():
 
 def test_poisson_with_one_user_to_a_virtual_client_drops_nobody():
     """Rounds with more than m users are whole: cutting them would need another analysis."""
-    sampler = _sampler(privacy.Poisson(), n=200, m=10, k=1)
+    sampler = _sampler(privacy.Poisson('slots'), n=200, m=10, k=1)
     members, _ = _members(sampler, 400)
     sizes = members.sum(axis=1)
     assert sizes.max() > 15
@@ -122,13 +123,14 @@ def test_fixed_size_is_uniform_over_users_and_places(fixed_size):
     assert together == pytest.approx(0.2 * 23 / 119, abs=4 * math.sqrt(0.04 / (60 * ROUNDS)))
 
 
+@pytest.mark.parametrize('grouping', ['groups', 'slots'])
 @pytest.mark.parametrize('min_separation', [None, 5, 3, 1])
 @pytest.mark.parametrize('n, m, k', [(120, 6, 4), (97, 4, 3), (50, 10, 1), (61, 8, 1)])
-def test_schedule_keeps_its_promises(n, m, k, min_separation):
+def test_schedule_keeps_its_promises(n, m, k, min_separation, grouping):
     epoch = math.ceil(n / (m * k))
     if min_separation is not None and min_separation > epoch:
         pytest.skip('longer than an epoch: refused elsewhere')
-    sampling = privacy.MinSeparation(min_separation=min_separation)
+    sampling = privacy.MinSeparation(min_separation, grouping=grouping)
     sampler = _sampler(sampling, n, m, k)
     rounds = 4 * epoch
     members, _ = _members(sampler, rounds)
@@ -136,12 +138,14 @@ def test_schedule_keeps_its_promises(n, m, k, min_separation):
     per_epoch = members.reshape(4, epoch, n).sum(axis=1)
     assert (per_epoch == 1).all()
     sizes = members.sum(axis=1)
-    assert sizes.max() - sizes.min() <= 1 and sizes.max() <= m * k
+    # As even as what is dealt out allows: users, or groups of which one may be smaller.
+    uneven = 1 if grouping == 'slots' else 2 * k - 1
+    assert sizes.max() - sizes.min() <= uneven and sizes.max() <= m * k
     gaps = np.diff(np.nonzero(members.T)[1].reshape(n, 4), axis=1)
     assert gaps.min() >= (epoch if min_separation is None else min_separation)
     seen = sampler.observed(rounds)
     assert seen == privacy.Observed(rounds, int(gaps.min()), 4)
-    assert sampling.participation(sampler.population).most(rounds) == 4
+    assert sampling.participation(sampler.plan.population).most(rounds) == 4
     if min_separation is None:
         assert (gaps == epoch).all()
 
@@ -158,13 +162,13 @@ def test_observed_finds_a_broken_promise():
         def cohort(self, population, seed, round_num):
             return super().cohort(population, seed, round_num - round_num % 2)
 
-    seen = privacy.Sampler(Eager(), privacy.Population(N, M, K), 1).observed(8)
+    seen = _sampler(Eager()).observed(8)
     assert seen.min_separation == 1
     # And a statement made of it is refused.
     plan = privacy.PrivacyPlan(N, M, K, 8, privacy.Tree(1.0, 2.0), privacy.MinSeparation())
     with pytest.raises(ValueError, match='the cohorts are not those of this plan'):
         privacy.statement(plan, observed=seen)
-    good = plan.sampler(1).observed(8)
+    good = privacy.PrivateRun(plan, 1).observed(8)
     assert privacy.statement(plan, observed=good)['participation'] == {
         'min_separation': 5,
         'max_participations': 2,
@@ -180,7 +184,14 @@ def test_observed_of_nothing_and_of_nobody_twice():
 
 
 @pytest.mark.parametrize(
-    'sampling', [privacy.Poisson(), privacy.FixedSize(), privacy.MinSeparation(3)]
+    'sampling',
+    [
+        privacy.Poisson(),
+        privacy.Poisson('slots'),
+        privacy.FixedSize(),
+        privacy.MinSeparation(3),
+        privacy.MinSeparation(3, grouping='slots'),
+    ],
 )
 def test_cohort_is_a_function_of_seed_and_round(sampling):
     """So that a run that resumes goes on with the cohorts it would have had."""
@@ -199,7 +210,7 @@ def test_cohort_is_a_function_of_seed_and_round(sampling):
 def test_schedule_stops_at_max_participations():
     sampling = privacy.MinSeparation(max_participations=2)
     sampler = _sampler(sampling)
-    assert sampling.most_rounds(sampler.population) == 10
+    assert sampling.most_rounds(sampler.plan.population) == 10
     sampler.cohort(9)
     with pytest.raises(ValueError, match='max_participations=2 times; expected less than 10'):
         sampler.cohort(10)
@@ -218,5 +229,82 @@ def test_fewest_users_are_enough_and_one_less_is_not(separation, participations)
         build(fewest - 1)
 
 
-def test_seed_is_not_shown():
-    assert '123456789' not in repr(_sampler(privacy.Poisson(), seed=123456789))
+@pytest.mark.parametrize('n', [120, 121, 123])
+@pytest.mark.parametrize(
+    'sampling', [privacy.Poisson(), privacy.MinSeparation(), privacy.MinSeparation(2)]
+)
+def test_groups_are_whole_but_for_one(sampling, n):
+    """Of k members, but at most one of the N mod k that are left over, in all of an epoch."""
+    run = _sampler(sampling, n)
+    smaller = 0
+    for round_num in range(6):
+        cohort = run.cohort(round_num)
+        assert cohort.whole_groups
+        sizes = [len(users) for users in cohort.users]
+        assert all(size in (K, n % K) for size in sizes) and 0 not in sizes
+        assert sizes.count(n % K) <= 1 or n % K == 0
+        smaller += sum(size < K for size in sizes)
+    if isinstance(sampling, privacy.MinSeparation):
+        assert smaller == (n % K > 0)  # An epoch is 5 or 6 rounds.
+
+
+def test_slots_and_fixed_size_are_not_whole():
+    for sampling in (
+        privacy.Poisson('slots'),
+        privacy.FixedSize(),
+        privacy.MinSeparation(grouping='slots'),
+    ):
+        for k in (1, K):
+            assert not _sampler(sampling, k=k).cohort(0).whole_groups
+            assert _sampler(privacy.Poisson(), k=k).cohort(0).whole_groups
+
+
+@pytest.fixture(scope='module')
+def grouped():
+    return _members(_sampler(privacy.Poisson()))
+
+
+def test_groups_join_with_q_and_independently(grouped):
+    members, _ = grouped
+    z = (members.sum(axis=0) - ROUNDS * 0.2) / math.sqrt(ROUNDS * 0.2 * 0.8)
+    assert stats.kstest(z, 'norm').pvalue > 0.01
+    assert np.abs(z).max() < 4.5
+    # The number of groups is binomial: 30 of them, each with q.
+    counts = members.sum(axis=1) / K
+    assert (counts == counts.astype(int)).all()
+    assert abs(counts.var() / (30 * 0.2 * 0.8) - 1) < 4 * math.sqrt(2 / ROUNDS)
+    both = (members[1:] & members[:-1]).mean()
+    assert both == pytest.approx(0.04, abs=6 * math.sqrt(0.04 / (ROUNDS * N / K)))
+
+
+def test_every_two_users_meet_as_often_as_in_random_groups(grouped):
+    """The division is drawn anew: 2 users share a group with probability 3 / 119."""
+    members, slots = grouped
+    together = 0
+    for first in range(0, N, 2):
+        in_both = members[:, first] & members[:, first + 1]
+        together += np.sum(in_both & (slots[:, first] == slots[:, first + 1]))
+    expected = 60 * ROUNDS * 0.2 * 3 / 119
+    assert abs(together - expected) < 4 * math.sqrt(expected)
+
+
+def test_the_division_does_not_depend_on_who_joins():
+    """Nor on data: it is a function of roster, seed and round alone."""
+    half = privacy.PrivacyPlan(N, 3, K, 1, privacy.NoPrivacy())
+    whole = privacy.PrivacyPlan(N, 30, K, 1, privacy.NoPrivacy())
+    for round_num in range(5):
+        some = privacy.PrivateRun(half, 5).cohort(round_num).users
+        everybody = privacy.PrivateRun(whole, 5).cohort(round_num).users
+        assert len(everybody) == 30 and len(some) < 30
+        assert {tuple(users) for users in some} <= {tuple(users) for users in everybody}
+
+
+def test_k_1_is_the_same_cohort_in_groups_and_slots():
+    ours, theirs = (_sampler(privacy.Poisson(g), k=1).cohort(2) for g in ('groups', 'slots'))
+    np.testing.assert_array_equal(np.concatenate(ours.users), np.concatenate(theirs.users))
+
+
+def test_unknown_grouping_is_refused():
+    for sampling in (privacy.Poisson, privacy.MinSeparation):
+        with pytest.raises(ValueError, match="grouping='teams': expected one of groups, slots"):
+            sampling(grouping='teams')

@@ -82,7 +82,7 @@ def test_bound_covers_what_the_real_sampler_does(make_plan):
         rounds=37,
         sampling=privacy.MinSeparation(min_separation=4),
     )
-    sampler = plan.sampler(3)
+    sampler = privacy.PrivateRun(plan, 3)
     members = np.zeros((37, 60))
     for round_num in range(37):
         members[round_num, np.concatenate(sampler.cohort(round_num).users)] = 1

@@ -27,8 +27,10 @@ CLIP_NORM = 0.5
 SHAPES = ([3, 2], [5])
 SPECS = [tf.TensorSpec(shape) for shape in SHAPES]
 ABSENT = None
-POISSON, FIXED = privacy.Poisson(), privacy.FixedSize()
-SEPARATED, SHUFFLED = privacy.MinSeparation(), privacy.MinSeparation(min_separation=1)
+POISSON, FIXED = privacy.Poisson('slots'), privacy.FixedSize()
+SEPARATED = privacy.MinSeparation(grouping='slots')
+SHUFFLED = privacy.MinSeparation(min_separation=1, grouping='slots')
+GROUPS, SCHEDULE = privacy.Poisson(), privacy.MinSeparation(min_separation=1)
 MECHANISMS = {
     'gaussian': privacy.Gaussian(CLIP_NORM, 1.5),
     'adaptive_gaussian': privacy.AdaptiveGaussian(CLIP_NORM, 1.5, clipped_count_stddev=1.0),
@@ -39,7 +41,7 @@ MECHANISMS = {
 }
 PAIRS = [
     (sampling, name)
-    for sampling in (POISSON, FIXED, SEPARATED, SHUFFLED)
+    for sampling in (POISSON, FIXED, SEPARATED, SHUFFLED, GROUPS, SCHEDULE)
     for name in MECHANISMS
     if 'tree' not in name or isinstance(sampling, privacy.MinSeparation)
 ]
@@ -119,40 +121,51 @@ def clipped_sums(query, cohort, data):
     return np.concatenate(leaves[: len(SHAPES)]), float(sum(map(np.sum, leaves[2:])))
 
 
-def neighbours(plan, seed, round_num, user):
+def present(cohort, data):
+    """The cohort whose groups with an absent member are void, where groups are whole."""
+    if not cohort.whole_groups:
+        return cohort
+    whole = [users for users in cohort.users if all(data[u] is not ABSENT for u in users)]
+    return privacy.Cohort(tuple(whole), True)
+
+
+def neighbours(plan, seed, round_num, user, unit):
     """Returns (cohort, data) of a data set and of its neighbour that lacks the user.
 
-    The relation is that of the plan's sampler: the user is removed, or replaced by
-    another, or its data are, in a population of fixed size.
+    The relation is that of the plan: the user is removed, or its data are, or are replaced
+    by others, none (with its group trained without them) included.
     """
     users = plan.num_users
     data = {each: 10 + each for each in range(users)}
-    sampler = plan.sampler(seed)
-    relation = plan.neighboring_relation.name
-    if relation == 'ADD_OR_REMOVE_ONE':
+    sampler = privacy.PrivateRun(plan, seed)
+    relation = plan.sampling.relation(unit).code
+    if plan.relation.code == 'ADD_OR_REMOVE_ONE':
         with absent_user(users, None):
             whole = sampler.cohort(round_num)
         with absent_user(users, user):
             without = sampler.cohort(round_num)
         assert user not in np.concatenate([[-1], *without.users])
         return (whole, data), (without, data)
-    other = {'REPLACE_ONE': 10 + users + seed, 'REPLACE_SPECIAL': ABSENT}[relation]
     cohort = sampler.cohort(round_num)
-    return (cohort, data), (cohort, data | {user: other})
+    if relation == 'REPLACE_ONE':
+        other = 10 + users + seed if seed % 3 else ABSENT
+        return (cohort, data), (cohort, data | {user: other})
+    without = data | {user: ABSENT}
+    return (cohort, data), (present(cohort, without), without)
 
 
-def check_sensitivity(plan, seed, round_num, user):
+def check_sensitivity(plan, seed, round_num, user, unit='user'):
     """Fails if the user moves the sums by more than the plan accounts for."""
     query = aggregation.build_query(privacy.PrivateRun(plan, seed), SPECS)
     # Of the sums, not of the mean.
     query = query._numerator
     (sum_with, count_with), (sum_without, count_without) = (
         clipped_sums(query, cohort, data)
-        for cohort, data in neighbours(plan, seed, round_num, user)
+        for cohort, data in neighbours(plan, seed, round_num, user, unit)
     )
     moved = np.linalg.norm(sum_with - sum_without)
-    assert moved <= plan.sensitivity_over_clip * CLIP_NORM * (1 + 1e-6)
-    change = plan.sampling.record_change(plan.population)
+    change = plan.sampling.record_change(plan.population, unit)
+    assert moved <= change.update * CLIP_NORM * (1 + 1e-6)
     assert abs(count_with - count_without) <= change.count
     return moved
 
@@ -180,36 +193,50 @@ def build_plan(sampling, name, m, k, spare_users=0):
     seed=strategies.integers(0, 10**6),
     round_num=strategies.integers(0, 5),
     pick=strategies.integers(0, 10**6),
+    unit=strategies.sampled_from(['user', 'present_absent']),
 )
 def test_user_moves_the_sums_no_more_than_accounted(
-    sampling, name, m, k, spare_users, seed, round_num, pick
+    sampling, name, m, k, spare_users, seed, round_num, pick, unit
 ):
     plan = build_plan(sampling, name, m, k, spare_users)
-    check_sensitivity(plan, seed, round_num, pick % plan.num_users)
+    check_sensitivity(plan, seed, round_num, pick % plan.num_users, unit)
 
 
-def worst_move(plan, trials=40):
+def worst_move(plan, trials=40, unit='user'):
     """The greatest change over seeds and users, in units of C."""
-    return (
-        max(check_sensitivity(plan, seed, 0, seed % plan.num_users) for seed in range(trials))
-        / CLIP_NORM
-    )
+    users = plan.num_users
+    moves = [check_sensitivity(plan, seed, 0, seed % users, unit) for seed in range(trials)]
+    return max(moves) / CLIP_NORM
 
 
 @pytest.mark.parametrize(
-    'sampling, name, k, least',
+    'sampling, name, k, unit, least',
     [
-        (POISSON, 'gaussian', 1, 0.99),
-        (POISSON, 'gaussian', 3, 1.9),
-        (FIXED, 'gaussian', 1, 1.9),
-        (FIXED, 'gaussian', 3, 1.9),
-        (SEPARATED, 'tree', 1, 0.99),
-        (SEPARATED, 'tree', 3, 1.9),
+        (POISSON, 'gaussian', 1, 'user', 0.99),
+        (POISSON, 'gaussian', 3, 'user', 1.9),
+        (FIXED, 'gaussian', 1, 'user', 1.9),
+        (FIXED, 'gaussian', 3, 'user', 1.9),
+        (SEPARATED, 'tree', 1, 'user', 0.99),
+        (SEPARATED, 'tree', 3, 'user', 1.9),
+        (GROUPS, 'gaussian', 1, 'user', 1.9),
+        (GROUPS, 'gaussian', 3, 'user', 1.9),
+        (GROUPS, 'gaussian', 3, 'present_absent', 0.99),
+        (SCHEDULE, 'tree', 3, 'user', 1.9),
+        (SCHEDULE, 'tree', 3, 'present_absent', 0.99),
     ],
 )
-def test_accounted_sensitivity_is_reached(sampling, name, k, least):
+def test_accounted_sensitivity_is_reached(sampling, name, k, unit, least):
     # So the test above is not passed by updates that are all alike.
-    assert worst_move(build_plan(sampling, name, 4, k)) > least
+    assert worst_move(build_plan(sampling, name, 4, k), unit=unit) > least
+
+
+def test_mutation_a_void_group_is_trained_all_the_same(monkeypatch):
+    """Without the void, an absent user costs 2C in whole groups, too."""
+    plan = build_plan(GROUPS, 'gaussian', 4, 3)
+    worst_move(plan, unit='present_absent')
+    monkeypatch.setitem(globals(), 'present', lambda cohort, data: cohort)
+    with pytest.raises(AssertionError):
+        worst_move(plan, unit='present_absent')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +252,7 @@ class Chunked(privacy.Poisson):
 
 
 def test_mutation_chunked_grouping():
-    plan = build_plan(Chunked(), 'gaussian', 4, 3, spare_users=6)
+    plan = build_plan(Chunked('slots'), 'gaussian', 4, 3, spare_users=6)
     with pytest.raises(AssertionError):
         worst_move(plan)
 
@@ -267,7 +294,7 @@ def test_mutation_padding_counted_as_unclipped(monkeypatch):
             users = super().cohort(population, seed, round_num).users
             return base.Cohort(users + (pad,) * (population.num_users - len(users)))
 
-    plan = build_plan(Padded(), 'adaptive_gaussian', 4, 1)
+    plan = build_plan(Padded('slots'), 'adaptive_gaussian', 4, 1)
     worst_move(plan)
     monkeypatch.setattr(
         quantile, 'half_count', lambda norm, clip: tf.where(norm > clip, -0.5, 0.5)

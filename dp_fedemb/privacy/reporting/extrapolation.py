@@ -13,6 +13,7 @@ from typing import Optional
 
 from dp_fedemb.privacy import calibration
 from dp_fedemb.privacy import plan as plan_lib
+from dp_fedemb.privacy import rounding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Point:
         virtual_clients_per_round: m.
         noise_multiplier: z, at the noise-to-signal ratio of all points.
         delta: of the guarantee.
-        epsilon_user: of a user, by PLD.
+        epsilon_user: of a user, under the relation of the headline, by PLD.
+        epsilon_present_absent: of a user who is present or absent.
         epsilon_virtual_client: with the noise against C, as the literature reports.
     """
 
@@ -33,6 +35,7 @@ class Point:
     noise_multiplier: float
     delta: float
     epsilon_user: float
+    epsilon_present_absent: float
     epsilon_virtual_client: float
 
 
@@ -98,6 +101,7 @@ def _point(plan: plan_lib.PrivacyPlan) -> Point:
         virtual_clients_per_round=plan.virtual_clients_per_round,
         noise_multiplier=plan.mechanism.noise_multiplier,
         delta=plan.guarantee_delta,
-        epsilon_user=plan.epsilon(),
-        epsilon_virtual_client=plan.epsilon(unit='virtual_client'),
+        epsilon_user=rounding.rounded_up(plan.epsilon()),
+        epsilon_present_absent=rounding.rounded_up(plan.epsilon(unit='present_absent')),
+        epsilon_virtual_client=rounding.rounded_up(plan.epsilon(unit='virtual_client')),
     )

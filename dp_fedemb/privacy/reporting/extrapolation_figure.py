@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Optional
 
 import matplotlib
+from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
 from matplotlib import ticker
 
 from dp_fedemb.privacy import plan as plan_lib
+from dp_fedemb.privacy import rounding
 from dp_fedemb.privacy.reporting import extrapolation
 
 # From light to dark with the size; readable in grey, too.
@@ -18,13 +20,15 @@ def table(points: Sequence[extrapolation.Point]) -> str:
     """Returns the points as a table, one line each."""
     lines = [
         f'{"users (N)":>14} {"cohort (m)":>11} {"z":>9} {"delta":>10}'
-        f' {"epsilon, user":>14} {"virtual client":>15}'
+        f' {"epsilon, headline":>16} {"present or absent":>18} {"virtual client":>15}'
     ]
     for p in points:
         lines.append(
             f'{p.num_users:>14,} {p.virtual_clients_per_round:>11,}'
-            f' {p.noise_multiplier:>9.4g} {p.delta:>10.3g}'
-            f' {p.epsilon_user:>14.5g} {p.epsilon_virtual_client:>15.5g}'
+            f' {p.noise_multiplier:>9.4g} {rounding.text(p.delta):>10}'
+            f' {rounding.text(p.epsilon_user):>16}'
+            f' {rounding.text(p.epsilon_present_absent):>18}'
+            f' {rounding.text(p.epsilon_virtual_client):>15}'
         )
     return '\n'.join(lines)
 
@@ -47,7 +51,7 @@ def draw(
     left, right = figure.subplots(1, 2, sharey=True)
     _curves(left, points, 'num_users', 'virtual_clients_per_round', 'm')
     left.set_xlabel('users in the population (N)')
-    left.set_ylabel('epsilon of a user')
+    left.set_ylabel(f'epsilon of a user, {plan.relation.name.replace("_", " ")}')
     left.legend(title='virtual clients a round', fontsize=8, title_fontsize=8)
     shown = _spread([p.num_users for p in points], 5)
     chosen = [p for p in points if p.num_users in shown]
@@ -63,14 +67,25 @@ def draw(
     ratio = plan.mechanism.noise_multiplier / plan.virtual_clients_per_round
     delta = 'delta = N^-1.1' if plan.delta is None else f'delta = {plan.delta:g}'
     figure.suptitle(
-        f'{plan.mechanism.name}, {plan.sampling.name}: {plan.rounds} rounds,'
+        f'{plan.mechanism.name}, {_name_of(plan)}: {plan.rounds} rounds,'
         f' k = {plan.users_per_virtual_client}, z / m = {ratio:.4g} everywhere, {delta}',
         fontsize=10,
     )
     figure.savefig(path, dpi=150)
 
 
-def _curves(axes, points, along, by, symbol):
+def _name_of(plan: plan_lib.PrivacyPlan) -> str:
+    grouping = getattr(plan.sampling, 'grouping', None)
+    return plan.sampling.name if grouping is None else f'{plan.sampling.name} of {grouping}'
+
+
+def _curves(
+    axes: axes_lib.Axes,
+    points: Sequence[extrapolation.Point],
+    along: str,
+    by: str,
+    symbol: str,
+) -> None:
     groups = sorted({getattr(p, by) for p in points})
     for index, group in enumerate(groups):
         members = sorted(
@@ -85,7 +100,12 @@ def _curves(axes, points, along, by, symbol):
         )
 
 
-def _mark_setting(axes, points, plan, along):
+def _mark_setting(
+    axes: axes_lib.Axes,
+    points: Sequence[extrapolation.Point],
+    plan: plan_lib.PrivacyPlan,
+    along: str,
+) -> None:
     for p in points:
         if (p.num_users, p.virtual_clients_per_round) == (
             plan.num_users,
@@ -94,7 +114,7 @@ def _mark_setting(axes, points, plan, along):
             place = (getattr(p, along), p.epsilon_user)
             axes.plot(*place, marker='o', markersize=10, fillstyle='none', color='black')
             axes.annotate(
-                f'this setting: {p.epsilon_user:.3g}',
+                f'this setting: {rounding.text(p.epsilon_user)}',
                 place,
                 xytext=(9, 4),
                 textcoords='offset points',
@@ -102,7 +122,7 @@ def _mark_setting(axes, points, plan, along):
             )
 
 
-def _finish(axes, target_epsilon):
+def _finish(axes: axes_lib.Axes, target_epsilon: Optional[float]) -> None:
     axes.set_xscale('log')
     axes.set_yscale('log')
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
@@ -124,14 +144,14 @@ def _finish(axes, target_epsilon):
         )
 
 
-def _shade(index, count):
+def _shade(index: int, count: int) -> 'tuple[float, float, float, float]':
     place = index / max(count - 1, 1)
     return matplotlib.colormaps['viridis'](
         1 - (_FIRST_SHADE + (_LAST_SHADE - _FIRST_SHADE) * place)
     )
 
 
-def _spread(values, count):
+def _spread(values: Sequence[int], count: int) -> 'set[int]':
     """At most `count` of the distinct values, evenly over their order."""
     distinct = sorted(set(values))
     if len(distinct) <= count:

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from dp_fedemb.privacy import accounting
 from dp_fedemb.privacy import plan as plan_lib
+from dp_fedemb.privacy import rounding
 from dp_fedemb.privacy import sampling as sampling_lib
 from dp_fedemb.privacy.reporting import statement_text
 
@@ -91,14 +92,19 @@ def statement(
         'setting': SETTING,
         'data_accesses': DATA_ACCESSES,
         'unit': 'user: all images of one person or owner',
-        'neighboring_relation': plan.neighboring_relation.name,
-        'neighboring_relation_text': plan.sampling.relation_text,
+        'neighboring_relation': plan.relation.code,
+        'neighboring_relation_text': plan.relation.text,
+        'neighboring_relation_meaning': plan.relation.meaning,
+        'present_absent_text': plan.sampling.relation('present_absent').text,
+        'present_absent_meaning': plan.sampling.relation('present_absent').meaning,
         **(nothing if plan.hypothetical else guarantee),
         'epsilon_virtual_client_note': statement_text.VIRTUAL_CLIENT_NOTE,
         'accountant': 'pld',
         'accountant_version': accounting.accountant_version(),
         'assumptions': plan.sampling.assumption_text,
         'sampler': plan.sampling.name,
+        'sampling': plan.sampling.name,
+        'grouping': getattr(plan.sampling, 'grouping', None),
         'sampling_probability': plan.sampling_probability,
         'participation': _participation(plan, rounds, observed),
         'mechanism': mechanism.name,
@@ -108,6 +114,9 @@ def statement(
         'noise_scale': plan.noise_scale,
         'clip_norm': clip,
         'sensitivity_over_clip': plan.sensitivity_over_clip,
+        'sensitivity_over_clip_present_absent': plan.sampling.record_change(
+            plan.population, 'present_absent'
+        ).update,
         'sensitivity': None if clip is None else plan.sensitivity_over_clip * clip,
         'noise_stddev_on_sum': plan.noise_stddev,
         'num_users': plan.num_users,
@@ -131,16 +140,23 @@ def _guarantee(plan, rounds):
     """Epsilon, delta and rho of the population that they are about; all null if none."""
     private = plan.private
     return {
-        'epsilon_user': _finite(plan.epsilon(rounds)) if private else None,
-        'epsilon_user_rdp': (
-            _finite(plan.epsilon(rounds, accountant='rdp')) if private else None
-        ),
-        'epsilon_virtual_client': (
-            _finite(plan.epsilon(rounds, 'virtual_client')) if private else None
-        ),
+        'epsilon_user': _epsilon(plan, rounds),
+        'epsilon_user_rdp': _epsilon(plan, rounds, 'user', 'rdp'),
+        'epsilon_present_absent': _epsilon(plan, rounds, 'present_absent'),
+        'epsilon_present_absent_rdp': _epsilon(plan, rounds, 'present_absent', 'rdp'),
+        'epsilon_virtual_client': _epsilon(plan, rounds, 'virtual_client'),
         'delta': plan.guarantee_delta if private else None,
         'rho': _finite(plan.zcdp_rho(rounds)) if private else None,
     }
+
+
+def _epsilon(
+    plan: plan_lib.PrivacyPlan, rounds: int, unit: str = 'user', accountant: str = 'pld'
+) -> Optional[float]:
+    """Epsilon as it is printed, rounded up; None if there is none."""
+    if not plan.private:
+        return None
+    return _finite(rounding.rounded_up(plan.epsilon(rounds, unit, accountant)))
 
 
 def _finite(value):

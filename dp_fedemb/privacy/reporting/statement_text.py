@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from dp_fedemb.privacy import rounding
+
 VIRTUAL_CLIENT_NOTE = (
     'noise against C, as the literature reports: its unit is one virtual client, not one'
     ' user; for comparison only'
@@ -34,8 +36,8 @@ def headline(statement: dict[str, Any]) -> list[str]:
 
 def _guarantee_phrase(guarantee):
     return (
-        f'({guarantee["epsilon_user"]:.4g}, {guarantee["delta"]:.3g})-differentially private'
-        ' at the level of users'
+        f'({rounding.text(guarantee["epsilon_user"])}, {rounding.text(guarantee["delta"])})'
+        '-differentially private at the level of users'
     )
 
 
@@ -50,9 +52,12 @@ def text(statement: dict[str, Any]) -> str:
         ('covers', s['data_accesses']),
         ('unit', s['unit']),
         ('neighbouring data sets', s['neighboring_relation_text']),
+        ('which means', s['neighboring_relation_meaning']),
+        ('present or absent means', s['present_absent_meaning']),
         ('users (N)', s['num_users']),
         ('virtual clients a round (m)', s['virtual_clients_per_round']),
         ('users a virtual client (k)', s['users_per_virtual_client']),
+        ('grouping', s['grouping'] or 'none: k users to a virtual client'),
         ('sampler', f'{s["sampler"]}, q = {s["sampling_probability"]:.4g}'),
         ('assumes', s['assumptions']),
         ('rounds', f'{s["rounds_completed"]} of {s["rounds_planned"]} planned'),
@@ -104,17 +109,18 @@ def guarantee_rows(guarantee: dict[str, Any], version: str) -> list[tuple[str, s
     """Returns (name, value) rows of a guarantee: a statement, or its `deployment`."""
     g = guarantee
     rows = [
-        ('epsilon, user', f'{g["epsilon_user"]:.6g} (PLD)'),
-        ('epsilon, user, by RDP', f'{g["epsilon_user_rdp"]:.6g}'),
+        ('epsilon, user', f'{rounding.text(g["epsilon_user"])} (PLD)'),
+        ('epsilon, user, by RDP', rounding.text(g['epsilon_user_rdp'])),
+        ('epsilon, present or absent', rounding.text(g['epsilon_present_absent'])),
         (
             'epsilon, virtual client',
-            f'{g["epsilon_virtual_client"]:.6g} ({VIRTUAL_CLIENT_NOTE})',
+            f'{rounding.text(g["epsilon_virtual_client"])} ({VIRTUAL_CLIENT_NOTE})',
         ),
-        ('delta', f'{g["delta"]:.4g}'),
+        ('delta', rounding.text(g['delta'])),
         ('accountant', version),
     ]
     if g['rho'] is not None:
-        rows.insert(3, ('rho (zCDP), user', f'{g["rho"]:.6g}'))
+        rows.insert(3, ('rho (zCDP), user', rounding.text(g['rho'], 6)))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Who takes part in a round, one file per sampler."""
+"""Who takes part in a round and in which virtual client, one file per sampling."""
 
 from dp_fedemb.privacy.sampling import base
 from dp_fedemb.privacy.sampling import fixed_size
@@ -8,7 +8,6 @@ from dp_fedemb.privacy.sampling import poisson
 Cohort = base.Cohort
 Observed = base.Observed
 Population = base.Population
-Sampler = base.Sampler
 Sampling = base.Sampling
 FixedSize = fixed_size.FixedSize
 MinSeparation = min_separation.MinSeparation

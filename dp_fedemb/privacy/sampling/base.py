@@ -1,14 +1,15 @@
-"""Cohorts, and what a sampler states of itself."""
+"""Cohorts, and what a sampling states of itself."""
 
 import abc
 import dataclasses
 import math
 from typing import ClassVar, Optional
 
-import dp_accounting
 import numpy as np
 
+from dp_fedemb.privacy import analysis as analysis_lib
 from dp_fedemb.privacy import mechanisms
+from dp_fedemb.privacy import relations
 from dp_fedemb.privacy import sensitivity
 
 
@@ -19,9 +20,12 @@ class Cohort:
     Attributes:
         users: one int64 array of user indices in [0, N) per virtual client; a
             virtual client may be empty. No user appears twice in a round.
+        whole_groups: whether a virtual client with an absent member is void, so that
+            nothing of it may enter the sums. Otherwise the others are trained.
     """
 
     users: tuple[np.ndarray, ...]
+    whole_groups: bool = False
 
     @property
     def num_users(self) -> int:
@@ -53,6 +57,11 @@ class Population:
         """q = m k / N, the expected fraction of users in a round."""
         return self.users_per_round / self.num_users
 
+    @property
+    def num_groups(self) -> int:
+        """ceil(N / k), groups that the roster is divided into."""
+        return -(-self.num_users // self.users_per_virtual_client)
+
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
@@ -79,11 +88,15 @@ class Sampling(abc.ABC):
     """
 
     name: ClassVar[str]
-    neighboring_relation: ClassVar[dp_accounting.NeighboringRelation]
-    # The relation in words, for the statement.
-    relation_text: ClassVar[str]
-    # What the accountant assumes of the cohorts, and how it is met, for the statement.
-    assumption_text: ClassVar[str]
+
+    @abc.abstractmethod
+    def relation(self, unit: str = 'user') -> relations.Relation:
+        """Neighbouring relation of `user`, the headline, or of `present_absent`."""
+
+    @property
+    @abc.abstractmethod
+    def assumption_text(self) -> str:
+        """What the accountant assumes of the cohorts, and how it is met."""
 
     def check(
         self, population: Population, mechanism: mechanisms.Mechanism, rounds: int
@@ -122,52 +135,34 @@ class Sampling(abc.ABC):
         """
 
     @abc.abstractmethod
-    def record_change(self, population: Population) -> sensitivity.RecordChange:
-        """What one user changes in a round in which it takes part."""
+    def record_change(
+        self, population: Population, unit: str = 'user'
+    ) -> sensitivity.RecordChange:
+        """What one unit changes in a round in which it takes part, at most.
+
+        Args:
+            population: N, m and k.
+            unit: one of `relations.UNITS`.
+        """
 
     @abc.abstractmethod
-    def event(
+    def analysis(
         self,
         population: Population,
         mechanism: mechanisms.Mechanism,
-        change: sensitivity.RecordChange,
         rounds: int,
-    ) -> dp_accounting.DpEvent:
-        """Event of the first `rounds` rounds, noise stated over the change of a unit."""
+        unit: str = 'user',
+    ) -> analysis_lib.Analysis:
+        """What the accountant is to compute for the first `rounds` rounds.
+
+        Args:
+            population: N, m and k.
+            mechanism: noise of each round, or of all together.
+            rounds: at least 1.
+            unit: one of `relations.UNITS`.
+        """
 
 
-@dataclasses.dataclass(frozen=True)
-class Sampler:
-    """A sampling with its population and seed: the cohorts of a run.
-
-    Holds no state, so a run that resumes at round t gets the same cohorts as one that
-    was never interrupted.
-    """
-
-    sampling: Sampling
-    population: Population
-    seed: int = dataclasses.field(repr=False)
-
-    def cohort(self, round_num: int) -> Cohort:
-        """Returns the cohort of a round, from 0."""
-        return self.sampling.cohort(self.population, self.seed, round_num)
-
-    def observed(self, rounds: int) -> Observed:
-        """Draws the cohorts of the first `rounds` rounds and measures participation."""
-        last = np.full(self.population.num_users, -1)
-        times = np.zeros(self.population.num_users, np.int64)
-        separation = None
-        for round_num in range(rounds):
-            users = np.concatenate([np.zeros(0, np.int64), *self.cohort(round_num).users])
-            again = users[last[users] >= 0]
-            if len(again):
-                least = int(round_num - last[again].max())
-                separation = least if separation is None else min(separation, least)
-            last[users] = round_num
-            times[users] += 1
-        return Observed(rounds, separation, int(times.max()))
-
-
-def alone(users: np.ndarray) -> Cohort:
+def alone(users: np.ndarray, whole_groups: bool = False) -> Cohort:
     """Gives every user a virtual client of its own (k = 1)."""
-    return Cohort(tuple(users[i : i + 1] for i in range(len(users))))
+    return Cohort(tuple(users[i : i + 1] for i in range(len(users))), whole_groups)

@@ -2,10 +2,12 @@
 
 import dataclasses
 
-import dp_accounting
 import numpy as np
 
 from dp_fedemb import randomness
+from dp_fedemb.privacy import analysis as analysis_lib
+from dp_fedemb.privacy import mechanisms
+from dp_fedemb.privacy import relations
 from dp_fedemb.privacy import sensitivity
 from dp_fedemb.privacy.sampling import base
 
@@ -26,14 +28,18 @@ class FixedSize(base.Sampling):
     """
 
     name = 'fixed_size'
-    neighboring_relation = dp_accounting.NeighboringRelation.REPLACE_ONE
-    relation_text = 'differ by all data of one user, replaced by those of another'
-    assumption_text = (
-        'every round is a uniformly random set of m k users, independent of the rounds before;'
-        ' cohorts are drawn exactly so'
-    )
 
-    def cohort(self, population, seed, round_num):
+    def relation(self, unit: str = 'user') -> relations.Relation:
+        return relations.REPLACED if unit == 'user' else relations.RETRAINED
+
+    @property
+    def assumption_text(self) -> str:
+        return (
+            'every round is a uniformly random set of m k users, independent of the rounds'
+            ' before; cohorts are drawn exactly so'
+        )
+
+    def cohort(self, population: base.Population, seed: int, round_num: int) -> base.Cohort:
         generator = randomness.generator(seed, 'cohort', round_num)
         # A prefix of a random order is a random subset in random order, so cutting it
         # into groups of k is a uniformly random grouping.
@@ -42,13 +48,22 @@ class FixedSize(base.Sampling):
             tuple(np.split(users.astype(np.int64), population.virtual_clients_per_round))
         )
 
-    def record_change(self, population):
+    def record_change(
+        self, population: base.Population, unit: str = 'user'
+    ) -> sensitivity.RecordChange:
         del population
-        return sensitivity.REPLACED
+        return sensitivity.REMOVED if unit == 'virtual_client' else sensitivity.REPLACED
 
-    def event(self, population, mechanism, change, rounds):
-        gaussian = dp_accounting.GaussianDpEvent(mechanism.noise_over_sensitivity(change))
-        sampled = dp_accounting.SampledWithoutReplacementDpEvent(
-            population.num_users, population.users_per_round, gaussian
+    def analysis(
+        self,
+        population: base.Population,
+        mechanism: mechanisms.Mechanism,
+        rounds: int,
+        unit: str = 'user',
+    ) -> analysis_lib.Analysis:
+        return analysis_lib.SampledGaussian(
+            'without_replacement',
+            mechanism.noise_over_sensitivity(self.record_change(population, unit)),
+            population.sampling_probability,
+            rounds,
         )
-        return dp_accounting.SelfComposedDpEvent(sampled, rounds)

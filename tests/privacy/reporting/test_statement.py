@@ -29,15 +29,19 @@ def test_reports_what_how_to_dp_fy_ml_asks_for(make_plan, private):
     assert "training users' images" in private['data_accesses']
     assert any('backbone weights' in item for item in private['released'])
     assert private['unit'].startswith('user')
-    assert private['neighboring_relation'] == 'ADD_OR_REMOVE_ONE'
-    assert 'added or removed' in private['neighboring_relation_text']
+    assert private['neighboring_relation'] == 'REPLACE_ONE'
+    assert 'replaced by any others' in private['neighboring_relation_text']
     # 3. Accounting: kind, assumptions and whether they hold, the guarantee, tuning.
     assert private['accountant'] == 'pld'
     assert private['accountant_version'] == f'dp_fedemb {dp_fedemb.__version__}'
     assert 'cohorts are drawn exactly so' in private['assumptions']
-    assert private['epsilon_user'] == plan.epsilon()
-    assert private['epsilon_user_rdp'] == plan.epsilon(accountant='rdp')
-    assert private['epsilon_virtual_client'] == plan.epsilon(unit='virtual_client')
+    assert private['epsilon_user'] == privacy.rounded_up(plan.epsilon())
+    rdp = plan.epsilon(accountant='rdp')
+    assert private['epsilon_user_rdp'] == privacy.rounded_up(rdp)
+    other = plan.epsilon(unit='present_absent')
+    assert private['epsilon_present_absent'] == privacy.rounded_up(other)
+    literature = plan.epsilon(unit='virtual_client')
+    assert private['epsilon_virtual_client'] == privacy.rounded_up(literature)
     assert 'not one user' in private['epsilon_virtual_client_note']
     assert private['delta'] == plan.guarantee_delta
     assert any('hyper-parameters' in item for item in private['not_covered'])
@@ -64,7 +68,10 @@ def test_reports_what_how_to_dp_fy_ml_asks_for(make_plan, private):
 def test_text_of_a_private_run(private):
     text = privacy.statement_text(private)
     epsilon, delta = private['epsilon_user'], private['delta']
-    assert f'({epsilon:.4g}, {delta:.3g})-differentially private at the level of' in text
+    assert (
+        f'({epsilon:g}, {privacy.rounded_up(delta):g})-differentially private at the level of'
+        in text
+    )
     assert 'NOT PRIVATE' not in text and 'SIMULATION' not in text
     assert 'epsilon, virtual client' in text and 'for comparison only' in text
     assert 'the checkpoints, which hold the seed: publish the SavedModel' in text
@@ -101,7 +108,7 @@ def test_simulation_claims_nothing_for_the_run(make_plan):
     deployment = statement['deployment']
     assert deployment['num_users'] == 10_000
     assert deployment['virtual_clients_per_round'] == 80
-    assert deployment['epsilon_user'] == plan.epsilon()
+    assert deployment['epsilon_user'] == privacy.rounded_up(plan.epsilon())
     assert deployment['delta'] == pytest.approx(10_000**-1.1)
     text = privacy.statement_text(statement)
     assert 'NOT PRIVATE: this run has no differential privacy guarantee of its own' in text
@@ -125,7 +132,7 @@ def test_seed_from_the_command_line_is_named(make_plan, private):
 
 def test_seed_itself_is_nowhere(make_plan):
     plan = make_plan('tree')
-    observed = plan.sampler(SEED).observed(16)
+    observed = privacy.PrivateRun(plan, SEED).observed(16)
     statement = privacy.statement(plan, seed_given=True, observed=observed)
     assert str(SEED) not in _all_text(statement)
 
@@ -138,7 +145,7 @@ def test_statement_of_every_mechanism_is_json_and_text(make_plan, name):
     assert statement['rounds_completed'] == 5
     assert '5 of 16 planned' in privacy.statement_text(statement)
     if plan.private:
-        assert statement['epsilon_user'] == plan.epsilon(5) <= plan.epsilon()
+        assert statement['epsilon_user'] == privacy.rounded_up(plan.epsilon(5))
     if 'adaptive' in name:
         assert any('the clip norm of every' in item for item in statement['released'])
 
