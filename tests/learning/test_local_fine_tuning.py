@@ -171,12 +171,16 @@ def test_user_changes_the_sum_by_the_derived_sensitivity_at_most(
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, [24, 4, 4, 4, 1], np.uint8)
     plan = make_plan(
-        'gaussian', num_users=24, virtual_clients_per_round=4, users_per_virtual_client=k
+        'gaussian',
+        num_users=24,
+        virtual_clients_per_round=4,
+        users_per_virtual_client=k,
+        sampling=privacy.Poisson('slots'),
     )
     assert plan.sensitivity_over_clip == factor
-    moves = []
+    run, moves = privacy.PrivateRun(plan, 5), []
     for round_num in range(2):
-        groups = [list(users) for users in plan.sampler(5).cohort(round_num).users]
+        groups = [list(users) for users in run.cohort(round_num).users]
         whole, _ = run_shard([merged(users, images, i) for i, users in enumerate(groups)])
         for user in list(itertools.chain.from_iterable(groups))[:5]:
             # Others keep their virtual clients. Alone (k = 1), a user takes its own along.
