@@ -9,7 +9,6 @@ The same command again finds the result; an interrupted training begins anew.
 """
 
 import json
-import os
 import pathlib
 
 from absl import flags
@@ -106,6 +105,7 @@ def _scores(directory, model, unseen, start):
     if path.exists():
         return json.loads(path.read_text())
 
+    from dp_fedemb import files
     from dp_fedemb.models import pretrained
     from dp_fedemb.runs import evaluator
 
@@ -116,9 +116,7 @@ def _scores(directory, model, unseen, start):
     stages['trained'] = weights
     evaluate = evaluator.Evaluator(model, unseen)
     scores = {stage: evaluate(*values) for stage, values in stages.items()}
-    draft = path.with_name(f'{path.name}.partial-{os.getpid()}')
-    draft.write_text(json.dumps(scores, indent=2) + '\n')
-    draft.replace(path)
+    files.write_text(path, json.dumps(scores, indent=2) + '\n')
     return scores
 
 

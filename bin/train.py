@@ -44,6 +44,11 @@ flags.DEFINE_integer(
     lower_bound=0,
 )
 flags.DEFINE_bool(
+    'require_private',
+    False,
+    'Refuse to train where the result would have no epsilon of its own.',
+)
+flags.DEFINE_bool(
     'profile',
     False,
     'Trace the next round for TensorBoard under OUTPUT_DIR/profile, and print how long each'
@@ -60,90 +65,72 @@ def main(_):
     print(task.summary(), flush=True)
     plan = plan_flags.plan(task.train.num_users)
 
-    from dp_fedemb.runs import directory
-    from dp_fedemb.runs import summary
-
-    directory = directory.RunDirectory(FLAGS.output_dir)
-    config = _config(settings, plan, task)
-    directory.check(config)
-    if 'trained' in (directory.read_json('evaluation.json') or {}):
-        print(f'This run is finished: {FLAGS.rounds} rounds.')
-    else:
-        _train(settings, task, plan, directory, config)
-    print(summary.text(directory))
-
-
-def _train(settings, task, plan, directory, config):
     # TensorFlow takes seconds to load, so what can be wrong without it comes before.
+    from dp_fedemb.runs import directory as directory_lib
     from dp_fedemb.runs import experiment
     from dp_fedemb.runs import signals
+    from dp_fedemb.runs import summary
 
     model = groups.model(task)
     print(f'backbone: {model.weight_counts()}', flush=True)
-    origin = _origin(plan)
-    run = experiment.Experiment(model, plan, settings, task.train, task.test)
-    directory.begin(config)
+    directory = directory_lib.RunDirectory(FLAGS.output_dir)
+    run = experiment.Experiment(
+        model,
+        plan,
+        settings,
+        task.train,
+        task.test,
+        start=_start(task, model, directory),
+        facts=_facts(task),
+        require_private=FLAGS.require_private,
+    )
+    directory.check(run.config(), run.absent())
+    if run.is_finished(directory):
+        print(f'This run is finished: {FLAGS.rounds} rounds.')
     with signals.end_cleanly():
-        run.run(directory, FLAGS.seed, _start(task, model, directory), origin, FLAGS.profile)
-
-
-def _origin(plan):
-    """Whose images the start has seen; refuses one that voids the guarantee."""
-    if FLAGS.pretrained is None:
-        return None
-    from dp_fedemb.models import pretrained
-
-    if FLAGS.pretrained == 'public':
-        return f'pretrained on the public part of task {FLAGS.task}'
-    origin = pretrained.read_origin(FLAGS.pretrained)
-    if plan.private and origin.voids_guarantee:
-        raise ValueError(
-            f'pretrained={FLAGS.pretrained!r}: {origin.text}, so that what starts from it has'
-            ' no epsilon; choose a start from public images, or train without noise'
-        )
-    return origin.text
+        run.run(directory, FLAGS.seed, FLAGS.profile)
+    print(summary.text(directory))
 
 
 def _start(task, model, directory):
-    """Returns the function that makes the start weights of --pretrained, or None."""
+    """Returns where --pretrained says that the backbone begins, or None."""
     if FLAGS.pretrained is None:
         return None
     from dp_fedemb.models import pretrained
+    from dp_fedemb.runs import starts
 
-    def start():
-        source = FLAGS.pretrained
-        if source == 'public':
-            source = directory.pretrained
-            unfrozen = groups.model(task, freeze='')
-            pretraining_flags.pretrain_public(task, unfrozen, source)
-        weights, report = pretrained.load(source, model, FLAGS.pretrained_partial)
-        print(report, flush=True)
-        return weights
+    if FLAGS.pretrained != 'public':
+        return starts.Start.from_saved_model(FLAGS.pretrained, model, FLAGS.pretrained_partial)
 
-    return start
+    def load():
+        unfrozen = groups.model(task, freeze='')
+        pretraining_flags.pretrain_public(task, unfrozen, directory.pretrained)
+        public = starts.Start.from_saved_model(
+            directory.pretrained, model, FLAGS.pretrained_partial
+        )
+        return public.load()
+
+    text = f'pretrained on the public part of task {FLAGS.task}'
+    return starts.Start(load, pretrained.Origin(text, voids_guarantee=False))
 
 
-def _config(settings, plan, task):
-    """What decides what the run computes, as config.json has it."""
-    from dp_fedemb import settings as settings_lib
-
-    config = {
+def _facts(task):
+    """What decides what the run computes, beside model, plan and settings."""
+    facts = {
         'task': FLAGS.task,
         'task_option': FLAGS.task_option,
         **groups.record(),
         'pretrained': FLAGS.pretrained,
         'pretrained_partial': FLAGS.pretrained_partial,
-    }
-    config['data'] = {
-        part: [store.num_users, store.num_identities, store.num_examples]
-        for part, store in task.stores.items()
+        'data': {
+            part: [store.num_users, store.num_identities, store.num_examples]
+            for part, store in task.stores.items()
+        },
     }
     if FLAGS.pretrained == 'public':
         pretraining = pretraining_flags.config(task.train.example_spec.shape[-1], 'pretrain_')
-        config['pretraining'] = dataclasses.asdict(pretraining)
-    config['plan'] = plan.to_json()
-    config['training'] = settings_lib.record(settings)
-    return config
+        facts['pretraining'] = dataclasses.asdict(pretraining)
+    return facts
 
 
 if __name__ == '__main__':

@@ -42,6 +42,7 @@ UNTRIED = {
     'h5py': ('3.8', '4', 'Keras weight files'),
     'matplotlib': ('3.7', '4', 'its figures'),
     'pillow': ('9.2', '14', 'its resampling names'),
+    'tensorboard': ('2.14', '3', 'its event records'),
     'tqdm': ('4.60', '5', 'its progress bars'),
 }
 

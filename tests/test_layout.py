@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # do not know each other.
 ROOMS = (
     ('version', 'validate', 'settings', 'randomness', 'files', 'progress', 'environment'),
+    ('configured_directory',),
     ('privacy',),
     ('data',),
     ('models',),

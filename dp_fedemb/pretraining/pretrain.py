@@ -17,10 +17,12 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 from typing import Any, Optional, Union
 
 import numpy as np
 
+from dp_fedemb import configured_directory
 from dp_fedemb import data
 from dp_fedemb import files
 from dp_fedemb.models import embedding_model
@@ -121,22 +123,22 @@ def pretrain_once(
         FileExistsError: if there is something else at the path.
         ValueError: if it holds a result made otherwise, or see `pretrain`.
     """
-    directory = pathlib.Path(directory).absolute()
+    result = configured_directory.ConfiguredDirectory(directory, 'pretraining')
     config = config.resolved(store.example_spec.shape[-1])
     source = _source(model, store, config, seed, initial, users_images)
-    if _is_there(directory, source):
+    result.check(source)
+    if result.read_json(configured_directory.CONFIG) is not None:
         return False
-    if directory.exists():
-        directory.rmdir()
+    # Only what a killed writer left can be in there.
+    shutil.rmtree(result.path, ignore_errors=True)
     # Made before training, so that a path that cannot be written costs no time.
-    with files.appearing_directory(directory) as draft:
+    with files.appearing_directory(result.path) as draft:
         weights, history = pretrain(model, store, config, seed, initial)
         _save_model(model, weights, draft / saved_model.NAME)
         with open(draft / 'metrics.csv', 'w', newline='') as file:
             writer = csv.DictWriter(file, list(history[0]))
             writer.writeheader()
             writer.writerows(history)
-        _write_json(draft / 'config.json', source)
         notice = NOT_PRIVATE_NOTICE if users_images else PUBLIC_NOTICE
         statement = {
             'private': False,
@@ -144,78 +146,58 @@ def pretrain_once(
             'epsilon_user': None,
             'notice': notice,
         }
-        _write_json(draft / pretrained.STATEMENT, statement)
-        (draft / 'privacy.txt').write_text(f'{notice}\n')
+        written = configured_directory.ConfiguredDirectory(draft)
+        written.write_json(configured_directory.CONFIG, source)
+        written.write_json(pretrained.STATEMENT, statement)
+        written.write_text('privacy.txt', f'{notice}\n')
     return True
 
 
-def _save_model(model, weights, path):
+def _save_model(
+    model: embedding_model.EmbeddingModel,
+    weights: weight_values.WeightValues,
+    path: pathlib.Path,
+) -> None:
     backbone = model.build_backbone()
     weight_values.assign(backbone, *weights)
     embedding_model.ServingModel(backbone, model.example_spec, model.preprocess).save(str(path))
 
 
-def _source(model, store, config, seed, initial, users_images):
+def describe(model: embedding_model.EmbeddingModel) -> dict[str, Any]:
+    """Returns what tells a model from another one, as JSON values."""
+    description = {
+        'image_shape': model.example_spec.shape,
+        'embedding_dim': model.embedding_dim,
+        'head': type(model.head).__name__,
+        'head_options': vars(model.head),
+        'precision': model.precision,
+        'weights': dataclasses.asdict(model.weight_counts()),
+    }
+    return json.loads(json.dumps(description, default=str))
+
+
+def _source(
+    model: embedding_model.EmbeddingModel,
+    store: data.UserStore,
+    config: settings.PretrainingConfig,
+    seed: int,
+    initial: Optional[weight_values.WeightValues],
+    users_images: bool,
+) -> dict[str, Any]:
     """All that decides the result, as JSON values."""
-    counts = model.weight_counts()
     source = {
         'pretraining': dataclasses.asdict(config),
         'seed': seed,
         'users_images': users_images,
         'initial': None if initial is None else _digest(initial),
         'data': {name: value for name, value in store.meta.items() if name != 'format_version'},
-        'model': {
-            'image_shape': model.example_spec.shape,
-            'embedding_dim': model.embedding_dim,
-            'head': type(model.head).__name__,
-            'head_options': vars(model.head),
-            'precision': model.precision,
-            'weights': dataclasses.asdict(counts),
-        },
+        'model': describe(model),
     }
     return json.loads(json.dumps(source, default=str))
 
 
-def _is_there(directory, source):
-    if directory.exists() and not directory.is_dir():
-        raise NotADirectoryError(f'{directory}: is a file; choose another directory')
-    if not directory.exists() or not any(directory.iterdir()):
-        return False
-    record = directory / 'config.json'
-    try:
-        known = json.loads(record.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        known = {}
-    if 'pretraining' not in known:
-        raise FileExistsError(
-            f'{directory}: is not empty and holds no pretraining; choose another directory'
-        )
-    known, asked = _flat(known), _flat(source)
-    for name in sorted({*known, *asked}):
-        if known.get(name) != asked.get(name):
-            raise ValueError(
-                f'{directory}: was made with {name}={known.get(name)!r}, not'
-                f' {asked.get(name)!r}; choose another directory, or delete it to make it anew'
-            )
-    return True
-
-
-def _flat(value, prefix=''):
-    if not isinstance(value, dict):
-        return {prefix[:-1]: value}
-    return {
-        name: leaf
-        for key, inner in value.items()
-        for name, leaf in _flat(inner, f'{prefix}{key}.').items()
-    }
-
-
-def _digest(weights):
+def _digest(weights: weight_values.WeightValues) -> str:
     digest = hashlib.sha256()
     for value in (*weights[0], *weights[1]):
         digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()[:16]
-
-
-def _write_json(path, value):
-    path.write_text(json.dumps(value, indent=2) + '\n')

@@ -1,32 +1,42 @@
 """One run from data and settings to a private model in a directory."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
-from typing import Optional
+import os
+from typing import Any, Optional, Union
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb import aggregation
 from dp_fedemb import privacy
+from dp_fedemb import randomness
+from dp_fedemb import settings as settings_of
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
+from dp_fedemb.engines import engine as engine_lib
 from dp_fedemb.engines import in_process
 from dp_fedemb.engines import remote_engine
 from dp_fedemb.engines import runtime as runtime_lib
-from dp_fedemb.engines import tff_engine as engine_lib
+from dp_fedemb.engines import tff_engine
 from dp_fedemb.learning import schedules
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import full_model
 from dp_fedemb.models import label_spaces
+from dp_fedemb.models import weight_values
+from dp_fedemb.pretraining import pretrain
+from dp_fedemb.runs import checkpoints
 from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.runs import evaluator as evaluator_lib
 from dp_fedemb.runs import program as program_lib
 from dp_fedemb.runs import settings as settings_lib
+from dp_fedemb.runs import starts
 
-# Makes (trainable, non_trainable) start weights of the backbone.
-_Start = Callable[[], tuple[list, list]]
+# Fewer bits than these can be tried one by one.
+_SEED_BITS = 64
+_EVALUATION = 'evaluation.json'
+_Scores = dict[str, dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +49,13 @@ class Experiment:
         settings: of the training.
         train: the training users.
         test: identities that no training user holds.
+        start: where the backbone begins; None for fresh weights.
+        facts: further JSON values that decide what is computed, for config.json.
+        require_private: refuses whatever would have no epsilon of its own.
+
+    Raises:
+        ValueError: where the plan's epsilon would not hold: a start that has seen users
+            without privacy, a head that private users size.
     """
 
     model: embedding_model.EmbeddingModel
@@ -46,6 +63,28 @@ class Experiment:
     settings: settings_lib.Settings
     train: store_lib.UserStore
     test: store_lib.UserStore
+    start: Optional[starts.Start] = None
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    require_private: bool = False
+
+    def __post_init__(self) -> None:
+        if self.plan.private and not self.trained_model.public_labels:
+            raise ValueError(
+                'algorithm=fedavg with a label for each of the training identities: the'
+                " head's size and everybody's softmax would tell of private users, so no"
+                ' epsilon holds; set label_buckets to a public number, or mechanism=none'
+            )
+        if self.plan.private and self.start and self.start.origin.voids_guarantee:
+            raise ValueError(
+                f'start: {self.start.origin.text}, so that what begins there has no epsilon;'
+                ' choose a start from public images, or mechanism=none'
+            )
+        if self.require_private and (not self.plan.private or self.plan.hypothetical):
+            what = 'a simulated deployment' if self.plan.private else self.plan.mechanism.name
+            raise ValueError(
+                f'require_private with {what}: this run would have no epsilon; choose a private'
+                ' mechanism without noise_cohort_size, or leave require_private out'
+            )
 
     @property
     def trained_model(self) -> embedding_model.EmbeddingModel:
@@ -57,77 +96,149 @@ class Experiment:
             return full_model.build_full_model(self.model, labels)
         return self.model
 
-    def __post_init__(self):
-        if self.plan.private and not self.trained_model.public_labels:
-            raise ValueError(
-                'algorithm=fedavg with a label for each of the training identities: the'
-                " head's size and everybody's softmax would tell of private users, so no"
-                ' epsilon holds; set label_buckets to a public number, or mechanism=none'
-            )
+    def config(self) -> dict[str, Any]:
+        """Returns what decides what the run computes, without secrets, as JSON values."""
+        data = {
+            part: [store.num_users, store.num_identities, store.num_examples]
+            for part, store in (('train', self.train), ('test', self.test))
+        }
+        return {
+            'data': data,
+            'model': pretrain.describe(self.model),
+            **self.facts,
+            'plan': self.plan.to_json(),
+            'training': settings_of.record(self.settings),
+        }
+
+    def absent(self) -> dict[str, Any]:
+        """Returns what a config.json from before some of the names means; see `config`."""
+        plan = settings_of.absent(type(self.plan))
+        for part in ('mechanism', 'sampling'):
+            plan[part] = settings_of.absent(type(getattr(self.plan, part)))
+        return {
+            # Older runs did not note it; their checkpoints hold its shapes.
+            'model': pretrain.describe(self.model),
+            'plan': plan,
+            'training': settings_of.absent(settings_lib.Settings),
+        }
 
     def run(
         self,
-        directory: run_directory_lib.RunDirectory,
+        directory: Union[str, os.PathLike, run_directory_lib.RunDirectory],
         seed: Optional[int] = None,
-        pretrained: Optional[_Start] = None,
-        origin: Optional[str] = None,
         profile: bool = False,
-    ) -> dict[str, dict[str, float]]:
-        """Trains, or goes on with training, to the last round.
+    ) -> _Scores:
+        """Trains, goes on with training, or finds that all rounds are done.
 
         Args:
-            directory: begun already, with this configuration.
+            directory: of the run: new, empty, or of this very experiment.
             seed: secret seed; from the operating system by default.
-            pretrained: makes the start weights; called only if there is no checkpoint.
-            origin: whose images those have seen, for the statement.
             profile: whether to trace one round and print where its time goes.
 
         Returns:
-            Metrics of the unseen identities: 'untrained', 'pretrained' if there is
-            such a start, and 'trained'.
+            Metrics of the unseen identities: 'untrained', 'pretrained' if there is a
+            start, and 'trained'.
 
         Raises:
-            ValueError: for another seed than that of the run to go on with.
+            NotADirectoryError, FileExistsError: if something else is at the path.
+            ValueError: if the directory belongs to another configuration, seed or store,
+                is damaged, or is being written by another process.
         """
-        known_seed = program_lib.checkpointed_seed(directory)
-        if known_seed is not None and seed not in (None, known_seed):
-            raise ValueError(
-                f'seed: the run in {str(directory.path)!r} began with another one; leave it out'
-                ' to go on'
-            )
-        run_seed = next(
-            s for s in (known_seed, seed, privacy.new_secret_seed()) if s is not None
+        if not isinstance(directory, run_directory_lib.RunDirectory):
+            directory = run_directory_lib.RunDirectory(directory)
+        directory.check(self.config(), self.absent())
+        with directory.locked():
+            directory.begin(self.config(), self.absent())
+            saved = directory.checkpoints.load()
+            known = None if saved is None else int(saved.record['seed'])
+            if known is not None and seed not in (None, known):
+                raise ValueError(
+                    f'seed: the run in {str(directory.path)!r} began with another one; leave it'
+                    ' out to go on'
+                )
+            if self.require_private and _is_weak(seed if known is None else known):
+                raise ValueError(
+                    f'require_private with a seed below 2**{_SEED_BITS}: it can be found by'
+                    ' trying; leave it out to get one from the operating system'
+                )
+            run = privacy.PrivateRun.start(self.plan, seed if known is None else known)
+            record = self._record(run, saved, seed)
+            if saved is not None and self._is_finished(directory, saved):
+                return directory.read_json(_EVALUATION)
+            return self._train(directory, run, record, saved, profile)
+
+    def is_finished(self, directory: run_directory_lib.RunDirectory) -> bool:
+        """Whether all rounds are done and all of their results are there."""
+        saved = directory.checkpoints.load()
+        return saved is not None and self._is_finished(directory, saved)
+
+    def _is_finished(
+        self, directory: run_directory_lib.RunDirectory, saved: checkpoints.Checkpoint
+    ) -> bool:
+        rounds = self.settings.schedule.rounds
+        statement = directory.read_json('privacy.json') or {}
+        return (
+            saved.round_num == rounds
+            and directory.model_round() == rounds
+            and statement.get('rounds_completed') == rounds
+            and (directory.path / 'privacy.txt').exists()
+            and directory.metrics.exists()
+            and 'trained' in (directory.read_json(_EVALUATION) or {})
         )
-        evaluate = evaluator_lib.Evaluator(self.model, self.test)
-        scores = directory.read_json('evaluation.json') or {}
-        start = fresh = self.model.initial_weights(run_seed)
-        if 'untrained' not in scores:
-            scores['untrained'] = evaluate(*fresh)
-        if pretrained is not None and known_seed is None:
-            start = pretrained()
-            scores['pretrained'] = evaluate(*start)
-        directory.write_json('evaluation.json', scores)
-        given = _seed_was_given(directory, seed, resumed=known_seed is not None)
-        facts = {'seed_given': given, 'start': origin}
-        weights = self._train(directory, run_seed, facts, evaluate, start, profile)
-        scores['trained'] = evaluate(*weights)
-        directory.write_json('evaluation.json', scores)
-        return scores
 
-    def _train(self, directory, seed, facts, evaluate, start, profile):
+    def _record(
+        self,
+        run: privacy.PrivateRun,
+        saved: Optional[checkpoints.Checkpoint],
+        seed: Optional[int],
+    ) -> dict[str, Any]:
+        """What every checkpoint of the run carries.
+
+        Raises:
+            ValueError: if the run began on another store.
+        """
+        key = randomness.key(run.secret_seed, 'fingerprint of the store')
+        of_store = self.train.fingerprint(key)
+        engine = ' '.join([self._engine_name(), *self.settings.workers])
+        if saved is None:
+            return {
+                'seed': str(run.secret_seed),
+                'seed_given': seed is not None,
+                'store': of_store,
+                'engines': [engine],
+            }
+        if saved.record['store'] != of_store:
+            raise ValueError(
+                f'train={str(self.train.path)!r}: its contents are not those that the run began'
+                ' with; bring them back, or choose another output_dir'
+            )
+        record = {name: saved.record[name] for name in ('seed', 'store')}
+        record['seed_given'] = saved.record['seed_given'] or seed is not None
+        record['engines'] = list(dict.fromkeys([*saved.record['engines'], engine]))
+        return {**record, 'scores': saved.record['scores']}
+
+    def _train(
+        self,
+        directory: run_directory_lib.RunDirectory,
+        run: privacy.PrivateRun,
+        record: dict[str, Any],
+        saved: Optional[checkpoints.Checkpoint],
+        profile: bool,
+    ) -> _Scores:
         trained = self.trained_model
-        run = privacy.PrivateRun(self.plan, seed)
-        start = trained.start(start, run.weights_seed)
+        evaluate = evaluator_lib.Evaluator(self.model, self.test)
+        begin = self.model.initial_weights(run.weights_seed)
+        if saved is None:
+            record['scores'] = {'untrained': evaluate(*begin)}
+            if self.start is not None:
+                begin = self.start.load()
+                record['scores']['pretrained'] = evaluate(*begin)
+        begin = trained.start(begin, run.weights_seed)
 
-        def export(trainable, non_trainable, path):
+        def export(trainable: Any, non_trainable: Any, path: str) -> None:
             evaluate.set_weights(*trained.released((trainable, non_trainable)))
             evaluate.serving_model.save(path)
 
-        facts = {
-            **facts,
-            'noised_weights': sum(weight.size for weight in start[0]),
-            'raw_metrics': self.settings.raw_metrics,
-        }
         query = aggregation.build_query(run, trained.record_specs())
         with self._engine(trained, query) as engine:
             program = program_lib.TrainingProgram(
@@ -140,14 +251,37 @@ class Experiment:
                 export,
                 local_epochs=self.settings.client.local_epochs,
                 identity_labels=trained.identity_labels(self.train.identity_names),
-                statement_facts=facts,
+                statement_facts=self._statement_facts(record, begin),
+                record=record,
                 profile=profile,
             )
-            final = program.run(tff.learning.models.ModelWeights(*start))
-        return trained.released((final.trainable, final.non_trainable))
+            final = program.run(tff.learning.models.ModelWeights(*begin), saved)
+        weights = trained.released((final.trainable, final.non_trainable))
+        scores = {**record['scores'], 'trained': evaluate(*weights)}
+        directory.write_json(_EVALUATION, scores)
+        return scores
+
+    def _statement_facts(
+        self, record: Mapping[str, Any], begin: weight_values.WeightValues
+    ) -> dict[str, Any]:
+        return {
+            'seed_given': record['seed_given'],
+            'start': None if self.start is None else self.start.origin.text,
+            'noised_weights': sum(weight.size for weight in begin[0]),
+            'raw_metrics': self.settings.raw_metrics,
+        }
+
+    def _engine_name(self) -> str:
+        if self.settings.workers:
+            return 'workers'
+        if self.settings.engine is not None:
+            return self.settings.engine
+        return 'in_process' if tf.config.list_physical_devices('GPU') else 'tff'
 
     @contextlib.contextmanager
-    def _engine(self, model, query):
+    def _engine(
+        self, model: embedding_model.EmbeddingModel, query: Any
+    ) -> Iterator[engine_lib.Engine]:
         settings = self.settings
         options = {
             'query': query,
@@ -161,7 +295,8 @@ class Experiment:
         }
         parallelism = settings.client_parallelism or runtime_lib.default_parallelism()
         reader = virtual_clients.build_reader(self.train)
-        if settings.workers:
+        name = self._engine_name()
+        if name == 'workers':
             runtime = remote_engine.RemoteRuntime(settings.workers, settings.worker_timeout_s)
             with runtime:
                 yield remote_engine.RemoteEngine(
@@ -172,7 +307,7 @@ class Experiment:
                     num_shards=settings.client_parallelism or runtime.client_parallelism,
                     **options,
                 )
-        elif (settings.engine or _default_engine()) == 'in_process':
+        elif name == 'in_process':
             yield in_process.InProcessEngine(
                 model,
                 settings.client,
@@ -182,19 +317,10 @@ class Experiment:
             )
         else:
             with runtime_lib.LocalRuntime(parallelism, settings.intra_op_threads) as runtime:
-                yield engine_lib.TffEngine(
+                yield tff_engine.TffEngine(
                     runtime, model, settings.client, reader=reader, **options
                 )
 
 
-def _default_engine():
-    return 'in_process' if tf.config.list_physical_devices('GPU') else 'tff'
-
-
-def _seed_was_given(directory, seed, resumed):
-    """Whether the run's seed came from a command line: this one's, or an earlier one's."""
-    if seed is not None or not resumed:
-        return seed is not None
-    statement = directory.read_json('privacy.json')
-    # Interrupted before its first statement, a run may have been given one.
-    return statement is None or statement['seed_given']
+def _is_weak(seed: Optional[int]) -> bool:
+    return seed is not None and seed < 1 << _SEED_BITS

@@ -1,15 +1,18 @@
-"""The training program: rounds, evaluation, checkpoints and releases.
+"""The training program: rounds, and in which order they become durable and visible.
 
-On `tff.program` parts. A round is a function of the run's secret seed and its number,
-so a run that is continued from a checkpoint repeats the rounds after it as they were:
-the same cohorts, heads and noise, and one release instead of two.
+Nothing of a round is visible, not even on the console, before the state from which the
+next round follows is on the disk. A round is a function of the run's secret seed and
+its number, so a run that goes on from a checkpoint repeats the rounds after it as they
+were: the same cohorts, heads and noise, and one release instead of two. Where the sum
+of a repeated round comes out different, the journal notices before its noise is drawn.
 """
 
-import asyncio
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
+import inspect
 import itertools
+import pathlib
 import tempfile
 from typing import Any, Optional
 
@@ -19,17 +22,25 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb import privacy
+from dp_fedemb import randomness
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import engine as engine_lib
 from dp_fedemb.privacy.reporting import signal_to_noise
+from dp_fedemb.runs import checkpoints as checkpoints_lib
 from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.runs import profiling
+from dp_fedemb.runs import releases
 from dp_fedemb.runs import settings as settings_lib
 from dp_fedemb.runs import training_bar
 
 _Evaluate = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], dict[str, float]]
 _Export = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], str], None]
+_Row = collections.OrderedDict[str, Any]
+
+# States up to this many numbers become durable after every round, larger ones where the run
+# evaluates or saves; rounds in between are released together.
+_EVERY_ROUND_ENTRIES = 4 << 20
 
 
 class TrainingProgram:
@@ -47,14 +58,15 @@ class TrainingProgram:
         *,
         local_epochs: int = 1,
         identity_labels: Optional[np.ndarray] = None,
-        statement_facts: Optional[dict[str, Any]] = None,
+        statement_facts: Optional[Mapping[str, Any]] = None,
+        record: Optional[Mapping[str, Any]] = None,
         profile: bool = False,
     ):
         """Collects what a run needs.
 
         Args:
             engine: its query built from `run`.
-            run: decides the cohorts and the epsilon; see `checkpointed_seed`.
+            run: decides the cohorts and the epsilon.
             store: the training users, `run.plan.num_users` of them.
             schedule: when to evaluate and save.
             directory: begun already.
@@ -63,6 +75,7 @@ class TrainingProgram:
             local_epochs: for the examples/s of the progress bar.
             identity_labels: as in `virtual_clients.assemble` (DP-FedAvg).
             statement_facts: further facts of the privacy statement.
+            record: JSON values that every checkpoint carries.
             profile: whether to trace the first round and print where its time goes.
 
         Raises:
@@ -77,7 +90,6 @@ class TrainingProgram:
         self._plan = plan
         self._run = run
         self._store = store
-        self._seed = run.secret_seed
         self._schedule = schedule
         self._directory = directory
         self._evaluate = evaluate
@@ -85,52 +97,161 @@ class TrainingProgram:
         self._local_epochs = local_epochs
         self._identity_labels = identity_labels
         self._facts = dict(statement_facts or {})
+        self._record = dict(record or {})
         self._profile = profile
-        self._checkpoints = _checkpoint_manager(directory)
-        self._metrics = tff.program.GroupingReleaseManager(
-            [
-                tff.program.CSVFileReleaseManager(directory.metrics, key_fieldname='round'),
-                tff.program.TensorBoardReleaseManager(directory.tensorboard),
-            ]
-        )
+        self._journal = directory.journal(randomness.key(run.secret_seed, 'journal of sums'))
+        self._releases = releases.Releases(directory.metrics, directory.tensorboard)
+        self._last_recall = ''
 
     def run(
-        self, initial_weights: tff.learning.models.ModelWeights
+        self,
+        initial_weights: tff.learning.models.ModelWeights,
+        saved: Optional[checkpoints_lib.Checkpoint] = None,
     ) -> tff.learning.models.ModelWeights:
         """Runs all rounds that are not done yet.
 
         Args:
             initial_weights: the backbone's, used only if there is no checkpoint.
+            saved: the checkpoint to go on from; None to start.
 
         Returns:
             The backbone's weights after the last round.
+
+        Raises:
+            ValueError: for a checkpoint of another model or with a lost journal, or where
+                a repeated round has another sum and cannot be accounted again.
         """
         state = self._engine.initialize()
-        saved, version = _run_async(
-            self._checkpoints.load_latest(_program_state(self._seed, state))
-        )
         if saved is None:
             state = self._engine.set_model_weights(state, initial_weights)
-            version = 0
-            self._save(state, 0)
-            self._release(state, 0, collections.OrderedDict(), evaluate=True)
+            row = self._row(state, 0, collections.OrderedDict(), evaluates=True)
+            saved = self._make_durable(state, 0, [row])
         else:
-            state = saved['algorithm']
-            logging.info('Going on after round %d of %d', version, self._schedule.rounds)
+            state = _restored(state, saved)
+            logging.info('Going on after round %d', saved.round_num)
+        self._check_journal(saved)
+        self._releases.restore(saved.round_num, saved.record['rows'])
+        self._publish(state, saved.round_num)
         if self._profile:
-            self._print_profile(state, version)
-        state = self._rounds(state, version)
+            self._print_profile(state, saved.round_num)
+        state = self._rounds(self._engine.send(state), saved.round_num)
         return self._engine.fetch(state).global_model_weights
 
-    def _print_profile(self, state, done):
+    @property
+    def _rounds_in_all(self) -> int:
+        return self._schedule.rounds
+
+    def _rounds(self, state: Any, first: int) -> Any:
+        """Runs rounds `first` + 1, ..., each from a cohort prepared during the one before."""
+        pending: list[_Row] = []
+        with (
+            training_bar.TrainingBar(self._rounds_in_all, first) as bar,
+            futures.ThreadPoolExecutor(1) as pool,
+        ):
+            upcoming = pool.submit(self._shards, first)
+            for round_num in range(first, self._rounds_in_all):
+                shards = upcoming.result()
+                if round_num + 1 < self._rounds_in_all:
+                    upcoming = pool.submit(self._shards, round_num + 1)
+                bar.round_begins()
+                output = self._next(state, shards, round_num)
+                state, done = output.state, round_num + 1
+                bar.round_computed(virtual_clients.num_examples(shards) * self._local_epochs)
+                evaluates = self._schedule.evaluates_after(done)
+                durable = evaluates or self._schedule.saves_after(done) or _small(state)
+                # The engine's copy goes on; this one is looked at.
+                fetched = self._engine.fetch(state) if durable else None
+                pending.append(self._row(fetched, done, output.metrics, evaluates))
+                if durable:
+                    self._make_durable(fetched, done, pending)
+                    self._releases.append(pending)
+                    self._publish(fetched, done)
+                    self._last_recall = _recall(pending[-1]) or self._last_recall
+                    pending = []
+                bar.round_ended(self._spent(done), self._last_recall)
+        return state
+
+    def _next(
+        self, state: Any, shards: list[collections.OrderedDict], round_num: int
+    ) -> engine_lib.Output:
+        if 'commit' not in inspect.signature(self._engine.next).parameters:
+            return self._engine.next(state, shards)
+        return self._engine.next(state, shards, self._commit_of(round_num))
+
+    def _commit_of(self, round_num: int) -> Callable[[Sequence[np.ndarray]], int]:
+        """Returns what the engine calls with a round's sum before it draws the noise."""
+
+        def commit(sums: Sequence[np.ndarray]) -> int:
+            attempt = self._journal.attempt(round_num, sums)
+            if attempt and not self._can_repeat():
+                raise ValueError(
+                    f'round {round_num + 1} was computed before with another sum (another'
+                    f' machine or engine?), and mechanism={self._plan.mechanism.name} with'
+                    f' sampling={self._plan.sampling.name} has no epsilon for a repeated'
+                    ' round; go on where the run was, or choose another output_dir'
+                )
+            return self._journal.commit(round_num, sums)
+
+        return commit
+
+    def _can_repeat(self) -> bool:
+        """Whether one more release of a round is a round more for the accountant."""
+        scheduled = hasattr(self._plan.sampling, 'participation')
+        return not self._plan.private or (
+            self._plan.mechanism.independent_rounds and not scheduled
+        )
+
+    def _check_journal(self, saved: checkpoints_lib.Checkpoint) -> None:
+        lost = saved.record['journal_lines'] - self._journal.lines
+        if lost > 0:
+            raise ValueError(
+                f'{self._directory.secrets}: the journal of sums lacks {lost} lines, so that a'
+                ' repeated round would not be noticed; restore it, or choose another output_dir'
+            )
+
+    def _make_durable(
+        self, state: Any, done: int, rows: Sequence[_Row]
+    ) -> checkpoints_lib.Checkpoint:
+        """Writes the checkpoint with the rows that may be released after it."""
+        arrays = [np.asarray(leaf) for leaf in tf.nest.flatten(state)]
+        record = {
+            **self._record,
+            'rows': list(rows),
+            'journal_lines': self._journal.lines,
+        }
+        self._directory.checkpoints.save(done, arrays, record)
+        return checkpoints_lib.Checkpoint(done, tuple(arrays), record)
+
+    def _publish(self, state: Any, done: int) -> None:
+        """Writes the statement of a durable round, and after it the model if it is due.
+
+        Does what an interruption left undone, and nothing twice.
+        """
+        published = self._directory.model_round()
+        due = done
+        while not self._schedule.saves_after(due):
+            due -= 1
+        if published is not None and due <= published <= done:
+            known = self._directory.read_json('privacy.json')
+            if known is None or known['rounds_completed'] < done:
+                self._directory.write_statement(self.statement(done))
+            return
+        self._directory.write_statement(self.statement(done))
+        weights = state.global_model_weights
+        self._directory.write_model(
+            done, lambda path: self._export(weights.trainable, weights.non_trainable, path)
+        )
+
+    def _print_profile(self, state: Any, done: int) -> None:
         """Profiles the next round. It is run again afterwards, and is the same release."""
         weights = state.global_model_weights
-        path = self._directory.path / 'profile'
+        arrays = [np.asarray(leaf) for leaf in tf.nest.flatten(state)]
+        path = self._directory.profile
+        path.mkdir(mode=0o700, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
             count = itertools.count()
-            manager = tff.program.FileProgramStateManager(scratch)
             # The seed stays in the run's own checkpoints.
-            content = _program_state(0, state)
+            saver = checkpoints_lib.Checkpoints(pathlib.Path(scratch) / 'checkpoints')
             seconds = profiling.profile_round(
                 self._engine,
                 state,
@@ -141,7 +262,7 @@ class TrainingProgram:
                     'evaluation': lambda: self._evaluate(
                         weights.trainable, weights.non_trainable
                     ),
-                    'checkpoint': lambda: _run_async(manager.save(content, next(count))),
+                    'checkpoint': lambda: saver.save(next(count), arrays, {}),
                     'export of the model': lambda: self._export(
                         weights.trainable, weights.non_trainable, f'{scratch}/model'
                     ),
@@ -149,41 +270,18 @@ class TrainingProgram:
             )
         print(profiling.table(seconds, path), flush=True)
 
-    def _rounds(self, state, first):
-        """Runs rounds `first` + 1, ..., each from a cohort prepared during the one before."""
-        rounds = self._schedule.rounds
-        with (
-            training_bar.TrainingBar(rounds, first) as bar,
-            futures.ThreadPoolExecutor(1) as pool,
-        ):
-            upcoming = pool.submit(self._shards, first)
-            for round_num in range(first, rounds):
-                shards = upcoming.result()
-                if round_num + 1 < rounds:
-                    upcoming = pool.submit(self._shards, round_num + 1)
-                bar.round_begins()
-                output = self._engine.next(state, shards)
-                state = output.state
-                done = round_num + 1
-                examples = virtual_clients.num_examples(shards) * self._local_epochs
-                bar.round_ended(examples, self._spent(done), self._last_recall)
-                evaluates = self._schedule.evaluates_after(done)
-                saves = self._schedule.saves_after(done)
-                # The worker's copy goes on; this one is looked at.
-                fetched = self._engine.fetch(state) if evaluates or saves else None
-                self._release(fetched, done, output.metrics, evaluates)
-                if saves:
-                    self._save(fetched, done)
-        return state
-
-    def _spent(self, done):
+    def _spent(self, done: int) -> str:
         """The epsilon after some rounds, as text for the bar."""
         if not self._plan.private:
             return 'not private'
         whose = ' of the simulated deployment' if self._plan.hypothetical else ''
-        return f'epsilon{whose} {privacy.rounded_up_text(self._plan.epsilon(done), 2)}'
+        return f'epsilon{whose} {privacy.rounded_up_text(self._epsilon(done), 2)}'
 
-    def _shards(self, round_num):
+    def _epsilon(self, done: int, unit: str = 'user') -> float:
+        """Of all releases of the first rounds, repeated ones included."""
+        return self._plan.epsilon(done + self._journal.repeats, unit)
+
+    def _shards(self, round_num: int) -> list[collections.OrderedDict]:
         return virtual_clients.assemble(
             self._store,
             self._run,
@@ -192,99 +290,68 @@ class TrainingProgram:
             self._identity_labels,
         )
 
-    _last_recall = ''
-
-    def _release(self, state, done, metrics, evaluate):
-        """Writes a round's row; raw training metrics only if the process gives any."""
-        row = collections.OrderedDict()
+    def _row(self, state: Any, done: int, metrics: Mapping[str, Any], evaluates: bool) -> _Row:
+        """Returns a round's row; raw training metrics only if the engine gives any."""
+        row = collections.OrderedDict(round=done)
         if self._plan.private:
             # A simulated deployment's epsilon never goes under the name of the run's.
             whose = 'deployment_' if self._plan.hypothetical else ''
             for unit in ('user', 'present_absent', 'virtual_client'):
-                epsilon = self._plan.epsilon(done, unit)
-                row[f'{whose}epsilon_{unit}'] = privacy.rounded_up(epsilon)
+                row[f'{whose}epsilon_{unit}'] = privacy.rounded_up(self._epsilon(done, unit))
             if 'noised_weights' in self._facts:
                 row['largest_signal_to_noise'] = signal_to_noise.largest(
                     self._plan, self._facts['noised_weights']
                 )
-        row.update(self._training_metrics(metrics))
-        if evaluate:
+        row.update(_training_metrics(metrics))
+        if evaluates:
             weights = state.global_model_weights
-            scores = self._evaluate(weights.trainable, weights.non_trainable)
-            name, value = next(iter(scores.items()))
-            self._last_recall = f'{name} {value:.3f}'
-            row.update(scores)
-        _run_async(self._metrics.release(row, done))
-
-    def _training_metrics(self, metrics):
-        """Flat floats; clients' sums become means over virtual clients."""
-        flat = collections.OrderedDict()
-        for part in ('aggregator', 'finalizer', 'client_work'):
-            for name, value in dict(metrics.get(part) or {}).items():
-                flat[name] = float(value)
-        raw = flat.get('virtual_clients')
-        if raw:
-            for name in ('loss', 'update_norm'):
-                flat[name] /= raw
-        return flat
-
-    def _save(self, state, done):
-        """Checkpoint, model and statement of the same round, in this order.
-
-        The statement comes last, but a model that is older or newer than its statement
-        by an interruption is of a release that the next run repeats.
-        """
-        _run_async(self._checkpoints.save(_program_state(self._seed, state), done))
-        weights = state.global_model_weights
-        self._directory.replace_directory(
-            self._directory.saved_model,
-            lambda draft: self._export(weights.trainable, weights.non_trainable, str(draft)),
-        )
-        self._directory.write_statement(self.statement(done))
+            row.update(self._evaluate(weights.trainable, weights.non_trainable))
+        return row
 
     def statement(self, done: int) -> dict[str, Any]:
         """Returns the privacy statement after `done` rounds."""
         return self._run.statement(done, **self._facts)
 
 
-def checkpointed_seed(directory: run_directory_lib.RunDirectory) -> Optional[int]:
-    """Returns the secret seed of a run that has begun, None if it has not.
-
-    The seed is in every checkpoint and nowhere else.
-    """
-    versions = _run_async(_checkpoint_manager(directory).get_versions())
-    if not versions:
-        return None
-    # Only the seed is needed here; the structure of the rest is not known yet.
-    path = directory.checkpoints / f'{_PREFIX}{versions[-1]}'
-    return _seed_from_words(tf.saved_model.load(str(path))()['seed'].numpy())
-
-
-_PREFIX = 'round_'
-
-
-def _checkpoint_manager(directory):
-    return tff.program.FileProgramStateManager(
-        directory.checkpoints, prefix=_PREFIX, keep_total=2, keep_first=False
-    )
+def _restored(template: Any, saved: checkpoints_lib.Checkpoint) -> Any:
+    """The state of a checkpoint, its leaves of the types that this engine has."""
+    expected = tf.nest.flatten(template)
+    if [np.shape(leaf) for leaf in expected] != [array.shape for array in saved.arrays]:
+        raise ValueError(
+            f'the checkpoint of round {saved.round_num} holds a state of other shapes than this'
+            ' model, optimizer and mechanism have; choose another output_dir'
+        )
+    leaves = []
+    for like, array in zip(expected, saved.arrays):
+        if isinstance(like, (int, float)):
+            # What TFF's optimizers begin with; as an array it would be a float64 to TF.
+            leaves.append(array.item())
+        else:
+            leaves.append(array.astype(np.asarray(like).dtype, casting='same_kind'))
+    return tf.nest.pack_sequence_as(template, leaves)
 
 
-def _program_state(seed, state):
-    return collections.OrderedDict(seed=_seed_to_words(seed), algorithm=state)
+def _small(state: Any) -> bool:
+    entries = sum(int(np.prod(np.shape(leaf))) for leaf in tf.nest.flatten(state))
+    return entries <= _EVERY_ROUND_ENTRIES
 
 
-def _seed_to_words(seed: int) -> np.ndarray:
-    """int64 words, least significant first; checkpoints hold tensors, not integers."""
-    count = max(1, -(-seed.bit_length() // 32))
-    return np.array([(seed >> (32 * i)) & 0xFFFFFFFF for i in range(count)], np.int64)
+def _training_metrics(metrics: Mapping[str, Any]) -> _Row:
+    """Flat floats; clients' sums become means over virtual clients."""
+    flat = collections.OrderedDict()
+    for part in ('aggregator', 'finalizer', 'client_work'):
+        for name, value in dict(metrics.get(part) or {}).items():
+            flat[name] = float(value)
+    raw = flat.get('virtual_clients')
+    if raw:
+        for name in ('loss', 'update_norm'):
+            flat[name] /= raw
+    return flat
 
 
-def _seed_from_words(words: np.ndarray) -> int:
-    return sum(int(word) << (32 * i) for i, word in enumerate(words))
-
-
-def _run_async(awaitable):
-    async def wait():
-        return await awaitable
-
-    return asyncio.run(wait())
+def _recall(row: _Row) -> str:
+    """The first recall of a row, as text for the bar."""
+    for name, value in row.items():
+        if name.startswith('recall@'):
+            return f'{name} {value:.3f}'
+    return ''

@@ -19,10 +19,10 @@ def text(directory: run_directory_lib.RunDirectory) -> str:
         lines.append(f'{stage:<{width}}  {row}')
     lines += ['', *_privacy(statement), '', f'outputs: {directory.path}']
     for path, what in (
-        (directory.saved_model, 'the model: uint8 images in, unit-norm embeddings out'),
+        (directory.saved_model, 'the model: examples in, unit-norm embeddings out'),
         (directory.path / 'privacy.txt', 'the privacy statement (privacy.json for programs)'),
         (directory.metrics, 'a row a round (tensorboard/ shows the same)'),
-        (directory.checkpoints, 'hold the secret seed: do not publish'),
+        (directory.secrets, 'hold the secret seed: do not publish'),
     ):
         lines.append(f'  {path.name:<13}{what}')
     return '\n'.join(lines)

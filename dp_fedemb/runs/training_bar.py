@@ -15,7 +15,7 @@ class TrainingBar:
     many private examples a round had.
     """
 
-    def __init__(self, rounds: int, start: int):
+    def __init__(self, rounds: int, start: int) -> None:
         terminal = sys.stderr.isatty()
         self._bar = tqdm.tqdm(
             total=rounds,
@@ -33,23 +33,29 @@ class TrainingBar:
     def __enter__(self) -> 'TrainingBar':
         return self
 
-    def __exit__(self, *unused):
+    def __exit__(self, *unused: object) -> None:
         self._bar.close()
 
     def round_begins(self) -> None:
         """Starts the clock; evaluation and checkpoints between rounds do not count."""
         self._began = time.monotonic()
 
-    def round_ended(self, examples: int, spent: str, extra: str = '') -> None:
-        """Moves the bar.
+    def round_computed(self, examples: int) -> None:
+        """Stops the clock.
 
         Args:
             examples: local examples in the round, times the local epochs.
-            spent: the epsilon so far, in words.
-            extra: further text, for instance the last recall.
         """
         self._seconds += time.monotonic() - self._began
         self._examples += examples
+
+    def round_ended(self, spent: str, extra: str = '') -> None:
+        """Moves the bar.
+
+        Args:
+            spent: the epsilon so far, in words.
+            extra: further text, for instance the last recall.
+        """
         rate = f'{self._examples / max(self._seconds, 1e-9):,.0f} examples/s'
         self._bar.set_postfix_str(', '.join(filter(None, (rate, spent, extra))), refresh=False)
         self._bar.update()

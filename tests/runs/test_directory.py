@@ -1,8 +1,12 @@
 """Run directories: one configuration each, files whole or absent."""
 
+import pathlib
+
 import pytest
 
+from dp_fedemb import settings
 from dp_fedemb.runs import directory as directory_lib
+from dp_fedemb.runs import settings as run_settings
 
 CONFIG = {'task': 'synthetic', 'plan': {'rounds': 5, 'mechanism': {'clip_norm': 1.0}}}
 
@@ -44,10 +48,12 @@ def test_a_run_from_before_local_schedules_goes_on(tmp_path):
     def config(**client):
         return {'training': {'client': client}}
 
+    absent = {'training': settings.absent(run_settings.Settings)}
     begun(tmp_path, config(momentum=0.5))
-    begun(tmp_path, config(momentum=0.5, local_lr_schedule='constant'))
+    directory = directory_lib.RunDirectory(tmp_path / 'run')
+    directory.check(config(momentum=0.5, local_lr_schedule='constant'), absent)
     with pytest.raises(ValueError, match="local_lr_schedule='constant', not 'cosine'"):
-        begun(tmp_path, config(momentum=0.5, local_lr_schedule='cosine'))
+        directory.check(config(momentum=0.5, local_lr_schedule='cosine'), absent)
 
 
 def test_foreign_directories_are_left_alone(tmp_path):
@@ -73,24 +79,48 @@ def test_check_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_replaced_directories_are_whole(tmp_path):
+def test_a_model_is_whole_and_of_a_known_round(tmp_path):
     directory = begun(tmp_path)
+    directory.secrets.mkdir()
+    assert directory.model_round() is None
 
     def write(text):
         def into(draft):
-            draft.mkdir()
-            (draft / 'file').write_text(text)
+            (pathlib.Path(draft) / 'saved_model.pb').write_text(text)
 
         return into
 
     def fail(draft):
-        draft.mkdir()
         raise RuntimeError('disk full')
 
-    directory.replace_directory(directory.saved_model, write('one'))
+    directory.write_model(1, write('one'))
     with pytest.raises(RuntimeError):
-        directory.replace_directory(directory.saved_model, fail)
-    assert (directory.saved_model / 'file').read_text() == 'one'
-    directory.replace_directory(directory.saved_model, write('two'))
-    assert (directory.saved_model / 'file').read_text() == 'two'
-    assert not list(directory.path.glob('saved_model.*'))
+        directory.write_model(2, fail)
+    assert (directory.saved_model / 'saved_model.pb').read_text() == 'one'
+    assert directory.model_round() == 1
+    directory.write_model(2, write('two'))
+    assert (directory.saved_model / 'saved_model.pb').read_text() == 'two'
+    assert directory.model_round() == 2
+    assert {path.name for path in directory.path.iterdir()} == {
+        'config.json',
+        'checkpoints',
+        'saved_model',
+    }
+
+
+def test_what_a_kill_in_the_first_write_left_is_no_other_program(tmp_path):
+    directory = directory_lib.RunDirectory(tmp_path / 'run')
+    directory.path.mkdir()
+    (directory.path / '.config.json.partial-0123abcd').write_text('{"ta')
+    directory.begin(CONFIG)
+    assert [path.name for path in directory.path.iterdir()] == ['config.json']
+
+
+def test_one_process_at_a_time(tmp_path):
+    directory = begun(tmp_path)
+    with directory.locked():
+        with pytest.raises(ValueError, match='another process is writing there'):
+            with directory.locked():
+                pass
+    with directory.locked():
+        pass

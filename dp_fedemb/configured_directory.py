@@ -1,0 +1,156 @@
+"""A directory that belongs to one configuration, which its config.json names."""
+
+from collections.abc import Iterator, Mapping
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+from typing import Any, Optional, Union
+
+from dp_fedemb import files
+
+CONFIG = 'config.json'
+
+
+class ConfiguredDirectory:
+    """Files that appear whole, in a directory of one configuration and one writer.
+
+    Attributes:
+        path: absolute.
+    """
+
+    def __init__(self, path: Union[str, 'os.PathLike[str]'], holds: str = 'run') -> None:
+        """Names the directory; makes nothing.
+
+        Args:
+            path: where.
+            holds: what is in it, in a word for error messages.
+        """
+        self.path = pathlib.Path(path).absolute()
+        self._holds = holds
+
+    def check(
+        self, config: Mapping[str, Any], absent: Optional[Mapping[str, Any]] = None
+    ) -> None:
+        """Refuses a directory of another configuration, before anything costly happens.
+
+        Args:
+            config: JSON values that decide what is computed; no secrets.
+            absent: what a config.json means that lacks some of these names.
+
+        Raises:
+            NotADirectoryError: if there is a file at the path.
+            FileExistsError: if the directory holds something else.
+            ValueError: if it belongs to another configuration, or its config.json is
+                damaged.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(f'output_dir={str(self.path)!r}: is a file')
+        known = self.read_json(CONFIG)
+        if known is None:
+            if self.path.exists() and any(not _is_draft(p) for p in self.path.iterdir()):
+                raise FileExistsError(
+                    f'output_dir={str(self.path)!r}: is not empty and holds no {self._holds};'
+                    ' choose another directory'
+                )
+            return
+        asked = json.loads(json.dumps(config, default=str))
+        different = _difference(known, asked, absent or {})
+        if different:
+            name, old, new = different
+            raise ValueError(
+                f'output_dir={str(self.path)!r}: belongs to a {self._holds} with {name}='
+                f'{old!r}, not {new!r}; choose another directory, or the settings in its'
+                f' {CONFIG}'
+            )
+
+    def begin(
+        self, config: Mapping[str, Any], absent: Optional[Mapping[str, Any]] = None
+    ) -> None:
+        """Makes the directory and notes the configuration.
+
+        Raises:
+            NotADirectoryError, FileExistsError, ValueError: see `check`.
+        """
+        self.check(config, absent)
+        self.path.mkdir(parents=True, exist_ok=True)
+        for left in self.path.iterdir():
+            if _is_draft(left) and left.is_file():
+                left.unlink()
+        if self.read_json(CONFIG) is None:
+            self.write_json(CONFIG, config)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes out; the system drops the lock with this process.
+
+        Raises:
+            ValueError: if another process is at work here.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise ValueError(
+                f'output_dir={str(self.path)!r}: another process is writing there; wait for'
+                ' its end, or choose another directory'
+            ) from None
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON file in one step."""
+        self.write_text(name, json.dumps(value, indent=2, default=str) + '\n')
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a file in one step."""
+        files.write_text(self.path / name, text)
+
+    def read_json(self, name: str) -> Optional[Any]:
+        """Returns the contents of a JSON file, None if there is none.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
+        path = self.path / name
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(
+                f'{path}: not JSON ({error}); restore it, or choose another output_dir'
+            ) from None
+
+
+def _is_draft(path: pathlib.Path) -> bool:
+    """Whether it is what a killed writer left beside a file that did not appear."""
+    return path.name.startswith('.') and '.partial-' in path.name
+
+
+def _difference(
+    known: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    absent: Mapping[str, Any],
+    prefix: str = '',
+) -> Optional[tuple[str, Any, Any]]:
+    """First difference of two nested dicts: (dotted name, known, asked), or None.
+
+    A name that `known` lacks has its value in `absent`.
+    """
+    for name in sorted({*known, *asked}):
+        before = absent.get(name)
+        old, new = known.get(name, before), asked.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            nested = before if isinstance(before, Mapping) else {}
+            inner = _difference(old, new, nested, f'{prefix}{name}.')
+            if inner:
+                return inner
+        elif old != new:
+            return f'{prefix}{name}', old, new
+    return None

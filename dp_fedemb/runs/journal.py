@@ -1,0 +1,96 @@
+"""Which sums were noised: written before the noise is drawn, so that none is used twice.
+
+A round that is computed again after a crash normally gives the same integer sum, and
+the same noise on it is the same release. Where it does not (another CPU, a GPU), the
+same noise on another sum would give the difference of the sums away. So the digest of
+the sum is on the disk before its noise is drawn, and another sum of the same round gets
+fresh noise, under the number of the attempt, and is accounted as one more release.
+"""
+
+from collections.abc import Sequence
+import hashlib
+import hmac
+import os
+import pathlib
+
+import numpy as np
+
+from dp_fedemb import files
+
+
+class Journal:
+    """Append-only lines `round attempt digest`, mode 0600.
+
+    The digests are keyed: without the run's seed they tell nothing of the sums.
+    """
+
+    def __init__(self, path: pathlib.Path, key: bytes) -> None:
+        """Reads what is there; a last line that a crash tore was never acted on.
+
+        Raises:
+            ValueError: for a line that nobody can have written.
+        """
+        self._path = path
+        self._key = key
+        self._digests: dict[int, list[str]] = {}
+        self.lines = 0
+        if not path.exists():
+            return
+        content = path.read_bytes()
+        whole = content[: content.rfind(b'\n') + 1]
+        if len(whole) != len(content):
+            os.truncate(path, len(whole))
+            files.sync(path)
+        for line in whole.decode('ascii', 'replace').splitlines():
+            fields = line.split(' ')
+            known = self._digests.setdefault(int(fields[0]) if fields[0].isdigit() else -1, [])
+            if len(fields) != 3 or fields[1] != str(len(known)) or len(fields[2]) != 64:
+                raise ValueError(
+                    f'{path}: line {self.lines + 1} is damaged, so that a repeated round would'
+                    ' not be noticed; restore the file, or choose another output_dir'
+                )
+            known.append(fields[2])
+            self.lines += 1
+
+    @property
+    def repeats(self) -> int:
+        """Releases beyond one a round: sums of a round that were not the same."""
+        return sum(len(digests) - 1 for digests in self._digests.values())
+
+    def attempt(self, round_num: int, sums: Sequence[np.ndarray]) -> int:
+        """Returns the number of a sum among those of its round, from 0.
+
+        Args:
+            round_num: from 0.
+            sums: the exact sum, integer arrays.
+        """
+        digest = self._digest(round_num, sums)
+        known = self._digests.get(round_num, [])
+        return known.index(digest) if digest in known else len(known)
+
+    def commit(self, round_num: int, sums: Sequence[np.ndarray]) -> int:
+        """As `attempt`; when it returns, the sum is noted on the disk."""
+        attempt = self.attempt(round_num, sums)
+        known = self._digests.setdefault(round_num, [])
+        if attempt == len(known):
+            digest = self._digest(round_num, sums)
+            new = not self._path.exists()
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                os.write(descriptor, f'{round_num} {attempt} {digest}\n'.encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if new:
+                files.sync(self._path.parent)
+            known.append(digest)
+            self.lines += 1
+        return attempt
+
+    def _digest(self, round_num: int, sums: Sequence[np.ndarray]) -> str:
+        digest = hmac.new(self._key, str(round_num).encode(), hashlib.sha256)
+        for array in sums:
+            array = np.ascontiguousarray(array)
+            digest.update(f'{array.dtype.str}{array.shape}'.encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
