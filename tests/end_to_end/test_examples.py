@@ -1,0 +1,31 @@
+"""The examples are run as a reader would run them."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EXPECTED = {
+    'own_tff_pipeline.py': 'moved: backbone [True, True], classifier [False, False]',
+    'read_a_statement.py': 'computed again: epsilon = ',
+}
+
+
+def test_every_example_is_known():
+    assert {path.name for path in (ROOT / 'examples').glob('*.py')} == set(EXPECTED)
+
+
+@pytest.mark.parametrize('name', sorted(EXPECTED))
+def test_it_runs(name, tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / 'examples' / name],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3', 'PYTHONPATH': str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert EXPECTED[name] in done.stdout
