@@ -14,10 +14,8 @@ from dp_fedemb.privacy.accounting import renyi
 from dp_fedemb.privacy.accounting import windows
 
 # Standard deviations of the noise beyond which losses count as broken privacy.
-_DEVIATIONS = np.arange(5.0, 39.5, 0.5)
+_DEVIATIONS = np.concatenate([np.arange(5.0, 15.0, 0.5), np.arange(15.0, 39.05, 0.1)])
 _LOG_TAILS = special.log_ndtr(-_DEVIATIONS)
-# Log of the part of delta that they may cost.
-_NEGLIGIBLE = -13.0
 # Steps from the bound by Renyi divergences at 39 deviations down to delta.
 _REFINEMENTS = 6
 _LEAST_LOG_DELTA = -700.0
@@ -39,7 +37,13 @@ def _log_variation(kind: str, ratio: float, probability: float, count: int) -> f
 
 
 def _deviations(count: int, log_delta: float) -> float:
-    most = log_delta - math.log(count) + _NEGLIGIBLE
+    """Deviations beyond which there is next to nothing of delta.
+
+    From 2e-6 of it for usual deltas to 2% for tiny ones, where it is worth less than the
+    single great losses that may be left out.
+    """
+    part = -13 + 0.15 * min(max(-log_delta - 30, 0.0), 60.0)
+    most = log_delta - math.log(count) + part
     # _LOG_TAILS fall; the last one serves every delta in range.
     index = np.searchsorted(-_LOG_TAILS, -most)
     return float(_DEVIATIONS[min(index, len(_DEVIATIONS) - 1)])
@@ -49,7 +53,7 @@ def _composed(
     rounds: renyi.Renyi, log_delta: float, guess: float, saddle: float
 ) -> composition.Composed:
     """Rounds composed on a grid and with a tilt that suit log_delta."""
-    window = windows.choose(rounds, guess, saddle)
+    window = windows.choose(rounds, log_delta, guess, saddle)
     step = windows.step(rounds, window.tilt, guess)
     while True:
         losses = one_round.on_grid(
