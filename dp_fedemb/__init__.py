@@ -26,6 +26,7 @@ from dp_fedemb.version import __version__
 # Public name -> module that defines it.
 _NAMES = {
     'ClientConfig': 'dp_fedemb.learning.client_config',
+    'DPFedEmb': 'dp_fedemb.runs.estimator',
     'EmbeddingModel': 'dp_fedemb.models',
     'InProcessEngine': 'dp_fedemb.engines.in_process',
     'LocalRuntime': 'dp_fedemb.engines.runtime',

@@ -1,6 +1,7 @@
 """Recall of a round's weights on unseen identities."""
 
 from collections.abc import Sequence
+from typing import Optional
 
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.evaluation import inference
@@ -19,14 +20,14 @@ class Evaluator:
     def __init__(
         self,
         model: embedding_model.EmbeddingModel,
-        store: store_lib.UserStore,
+        store: Optional[store_lib.UserStore],
         fars: Sequence[float] = verification.FARS,
-    ):
+    ) -> None:
         """Builds the model.
 
         Args:
             model: whose backbone the weights are of.
-            store: identities that no training user holds.
+            store: identities that no training user holds; None for no metrics.
             fars: false accept rates to state the recall at.
         """
         self.serving_model = model.serving_model()
@@ -40,6 +41,8 @@ class Evaluator:
     def __call__(self, trainable: Sequence, non_trainable: Sequence) -> dict[str, float]:
         """Returns `recall@FAR=...` for each rate."""
         self.set_weights(trainable, non_trainable)
+        if self._store is None:
+            return {}
         embeddings = inference.embed(self.serving_model, self._store.examples)
         points = verification.recall_at_far(embeddings, self._store.identities, self._fars)
         return {f'recall@FAR={point.target_far:g}': point.recall for point in points}

@@ -48,7 +48,7 @@ class Experiment:
         plan: the privacy plan, `plan.num_users` = `train.num_users`.
         settings: of the training.
         train: the training users.
-        test: identities that no training user holds.
+        test: identities that no training user holds; None for no evaluation.
         start: where the backbone begins; None for fresh weights.
         facts: further JSON values that decide what is computed, for config.json.
         require_private: refuses whatever would have no epsilon of its own.
@@ -62,7 +62,7 @@ class Experiment:
     plan: privacy.PrivacyPlan
     settings: settings_lib.Settings
     train: store_lib.UserStore
-    test: store_lib.UserStore
+    test: Optional[store_lib.UserStore]
     start: Optional[starts.Start] = None
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     require_private: bool = False
@@ -101,6 +101,7 @@ class Experiment:
         data = {
             part: [store.num_users, store.num_identities, store.num_examples]
             for part, store in (('train', self.train), ('test', self.test))
+            if store is not None
         }
         return {
             'data': data,
