@@ -15,10 +15,11 @@ diagonal, and what lies further does not look at labels.
 """
 
 import atexit
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 import functools
 import os
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -35,6 +36,8 @@ _FIRST = int(_OFFSET) - _HALF
 _TILE_ROWS = 512
 _TILE_COLUMNS = 4096
 _NORM_TOLERANCE = 1e-3
+# Rows and columns of the matrix of similarities.
+Tile = tuple[slice, slice]
 
 
 def bin_edges() -> np.ndarray:
@@ -42,7 +45,7 @@ def bin_edges() -> np.ndarray:
     return (np.arange(NUM_BINS + 1) - _HALF) * (BIN_STEPS * STEP)
 
 
-def similarity(bins: np.ndarray, steps: np.ndarray = 0) -> np.ndarray:
+def similarity(bins: Union[int, np.ndarray], steps: Union[int, np.ndarray] = 0) -> np.ndarray:
     """Returns the similarity at a step (0..BIN_STEPS) of a bin, exactly."""
     return ((np.asarray(bins) - _HALF) * BIN_STEPS + steps) * STEP
 
@@ -115,10 +118,10 @@ class PairScores:
         Returns:
             int64 [len(bins), BIN_STEPS] counts of genuine and of impostor pairs.
         """
-        bins = np.asarray(bins, np.int64)
+        wanted = np.asarray(bins, np.int64)
 
-        def count(counts, *tile):
-            self._resolve_tile(counts, bins, *tile)
+        def count(counts: np.ndarray, *tile: slice) -> None:
+            self._resolve_tile(counts, wanted, *tile)
 
         genuine, every = self._sum((2, len(bins), BIN_STEPS), count, self._tiles())
         return genuine, every - genuine
@@ -127,16 +130,19 @@ class PairScores:
         """Returns int64 [num_identities] genuine pairs with similarity >= threshold."""
         lowest = np.float32(threshold / (BIN_STEPS * STEP) + _OFFSET)
 
-        def count(counts, rows, columns):
+        def count(counts: np.ndarray, rows: slice, columns: slice) -> None:
+            found = self._genuine(rows, columns)
+            if found is None:
+                return
             scores, _ = self._scores(rows, columns)
-            near, same = self._genuine(rows, columns)
+            near, same = found
             row = np.nonzero(same & (scores[:, near] >= lowest))[0]
             counts += np.bincount(self._labels[rows][row], minlength=len(counts))
 
-        near = [tile for tile in self._tiles() if self._genuine(*tile) is not None]
-        return self._sum((len(self.identities),), count, near)
+        with_genuine = [tile for tile in self._tiles() if self._genuine(*tile) is not None]
+        return self._sum((len(self.identities),), count, with_genuine)
 
-    def _tiles(self):
+    def _tiles(self) -> Iterator[Tile]:
         """Row and column slices: tiles on the diagonal, and those right of them."""
         n = len(self._rows)
         for start in range(0, n, _TILE_ROWS):
@@ -145,7 +151,7 @@ class PairScores:
             for left in range(rows.stop, n, _TILE_COLUMNS):
                 yield rows, slice(left, min(left + _TILE_COLUMNS, n))
 
-    def _genuine(self, rows, columns):
+    def _genuine(self, rows: slice, columns: slice) -> Optional[tuple[slice, np.ndarray]]:
         """Where a tile's genuine pairs are.
 
         Returns:
@@ -159,7 +165,9 @@ class PairScores:
         same = self._labels[rows, None] == self._labels[None, columns][:, near]
         return near, np.triu(same, 1) if rows == columns else same
 
-    def _scores(self, rows, columns, histogram=False):
+    def _scores(
+        self, rows: slice, columns: slice, histogram: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns a tile's scores in bins plus `_OFFSET`, and perhaps their counts.
 
         On the diagonal a score that is no pair of its own (an image with itself, a
@@ -171,7 +179,7 @@ class PairScores:
         # Views: `.numpy()` would copy.
         return np.asarray(memoryview(scores)), np.asarray(memoryview(counts))
 
-    def _count_tile(self, counts, rows, columns):
+    def _count_tile(self, counts: np.ndarray, rows: slice, columns: slice) -> None:
         genuine, every = counts
         scores, histogram = self._scores(rows, columns, histogram=True)
         every += histogram[_FIRST:]
@@ -180,7 +188,9 @@ class PairScores:
             steps = scores[:, near][same].astype(np.int64)
             genuine += np.bincount(steps - _FIRST, minlength=NUM_BINS)
 
-    def _resolve_tile(self, counts, bins, rows, columns):
+    def _resolve_tile(
+        self, counts: np.ndarray, bins: np.ndarray, rows: slice, columns: slice
+    ) -> None:
         genuine, every = counts
         scores, _ = self._scores(rows, columns)
         found = self._genuine(rows, columns)
@@ -192,27 +202,29 @@ class PairScores:
                 near, same = found
                 genuine[index] += _steps(scores[:, near][inside[:, near] & same], low)
 
-    def _sum(self, shape, count: Callable, tiles) -> np.ndarray:
+    def _sum(
+        self, shape: tuple[int, ...], count: Callable[..., None], tiles: Iterable[Tile]
+    ) -> np.ndarray:
         """Adds up what `count(counts, rows, columns)` adds to int64 counts of `shape`."""
-        tiles = list(tiles)
+        todo = list(tiles)
 
-        def work(number):
+        def work(number: int) -> np.ndarray:
             counts = np.zeros(shape, np.int64)
-            for rows, columns in tiles[number::threads]:
+            for rows, columns in todo[number::threads]:
                 count(counts, rows, columns)
             return counts
 
-        threads = max(1, min(os.cpu_count() or 1, len(tiles)))
+        threads = max(1, min(os.cpu_count() or 1, len(todo)))
         with futures.ThreadPoolExecutor(threads) as pool:
-            return sum(pool.map(work, range(threads)))
+            return sum(pool.map(work, range(threads)), np.zeros(shape, np.int64))
 
 
-def _steps(scores, low):
+def _steps(scores: np.ndarray, low: np.floating) -> np.ndarray:
     return np.bincount(((scores - low) * BIN_STEPS).astype(np.int64), minlength=BIN_STEPS)
 
 
 @functools.cache
-def _graph():
+def _graph() -> Callable[..., Any]:
     """The tile as a TensorFlow graph, whose matrix product is the fastest at hand.
 
     NumPy's OpenBLAS takes an unknown processor for an old one and is then several
@@ -228,18 +240,18 @@ def _graph():
             tf.TensorSpec([], tf.bool),
         ]
     )
-    def tile(rows, columns, diagonal, histogram):
+    def tile(rows: Any, columns: Any, diagonal: Any, histogram: Any) -> Any:
         # A power of two: scaling before the product changes no bit of it.
         rows = rows * (1 / (BIN_STEPS * STEP))
         scores = tf.matmul(rows, columns, transpose_b=True) + _OFFSET
 
-        def above_diagonal():
+        def above_diagonal() -> Any:
             upper = tf.linalg.band_part(scores, 0, -1)
             return tf.linalg.set_diag(upper, tf.zeros(tf.shape(scores)[:1]))
 
         scores = tf.cond(diagonal, above_diagonal, lambda: scores)
 
-        def count():
+        def count() -> Any:
             return tf.raw_ops.DenseBincount(
                 input=tf.reshape(tf.cast(scores, tf.int32), [-1]),
                 size=_FIRST + NUM_BINS,
@@ -248,7 +260,7 @@ def _graph():
 
         return scores, tf.cond(histogram, count, lambda: tf.zeros([0], tf.int32))
 
-    def on_cpu(*arguments):
+    def on_cpu(*arguments: Any) -> Any:
         with tf.device('/cpu:0'):
             return tile(*arguments)
 

@@ -1,6 +1,6 @@
 """An evaluation as JSON values and as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import math
 from typing import Any
@@ -86,13 +86,13 @@ def figure(value: Any) -> str:
     return '-' if value is None else f'{value:.4f}'
 
 
-def interval_text(values: dict[str, Any], name: str) -> str:
+def interval_text(values: Mapping[str, Any], name: str) -> str:
     """Returns the confidence interval of a figure, or a dash."""
     low, high = (values['metrics'].get(f'{name} {end}') for end in ('low', 'high'))
     return '-' if low is None or high is None else f'{low:.4f} - {high:.4f}'
 
 
-def _point_text(point, name, values):
+def _point_text(point: Mapping[str, Any], name: str, values: Mapping[str, Any]) -> str:
     if point['reason']:
         return f'not resolvable: {point["reason"]}'
     return (
@@ -101,7 +101,7 @@ def _point_text(point, name, values):
     )
 
 
-def _finite(values):
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in values.items()

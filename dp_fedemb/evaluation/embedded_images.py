@@ -28,7 +28,7 @@ class EmbeddedImages:
     fars: Sequence[float] = verification_lib.FARS
     pairs: Optional[pairs_lib.VerificationPairs] = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         verification_lib.check_fars(self.fars)
         all_pairs.check(self.embeddings, self.identities)
 

@@ -1,6 +1,6 @@
 """Embeds a folder of pictures of any size and mode."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 import dataclasses
 import os
@@ -96,10 +96,14 @@ def embed_folder(
     return EmbeddedFolder(np.concatenate(embeddings), kept, broken)
 
 
-def _decoded(paths, preprocessing, batch_size) -> Iterator[list]:
+def _decoded(
+    paths: Sequence[pathlib.Path],
+    preprocessing: preprocessing_lib.Preprocessing,
+    batch_size: int,
+) -> Iterator[list]:
     """Yields batches of (path, image or None, error or None), read on all cores."""
 
-    def decode(path):
+    def decode(path: pathlib.Path) -> tuple[pathlib.Path, Optional[np.ndarray], Optional[str]]:
         try:
             return path, preprocessing(path), None
         except _DAMAGED as error:

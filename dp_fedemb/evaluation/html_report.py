@@ -1,7 +1,7 @@
 """One self-contained HTML file about a model, for people who did not train it."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import html
 import io
 from typing import Any, Optional
@@ -94,7 +94,7 @@ def build(
     )
 
 
-def _cards(values, privacy):
+def _cards(values: Mapping[str, Any], privacy: Optional[Mapping[str, Any]]) -> Iterator[str]:
     for point in values['points']:
         if not point['reason']:
             name = f'recall at FAR {point["target_far"]:g}'
@@ -108,18 +108,18 @@ def _cards(values, privacy):
     yield _card(f'{values["num_images"]:,}', 'images')
 
 
-def _card(value, name):
+def _card(value: str, name: str) -> str:
     value, name = html.escape(value), html.escape(name)
     return f'<div class="card"><b>{value}</b><span>{name}</span></div>'
 
 
-def _privacy(privacy, text):
+def _privacy(privacy: Optional[Mapping[str, Any]], text: Optional[str]) -> list[str]:
     if privacy is None:
         return [f'<p class="warn">{NO_STATEMENT}</p>']
     return [f'<pre>{html.escape(text or "")}</pre>']
 
 
-def _points_table(values):
+def _points_table(values: Mapping[str, Any]) -> str:
     rows = []
     for point in values['points']:
         name = f'recall@FAR={point["target_far"]:g}'
@@ -153,7 +153,7 @@ def _points_table(values):
     return f'<table><tr>{head}</tr>{body}</table><p class="note">{counts}</p>'
 
 
-def _figures_table(values):
+def _figures_table(values: Mapping[str, Any]) -> str:
     rows = ''.join(
         f'<tr><td>{html.escape(name)}</td><td class="n">{collection.figure(value)}</td></tr>'
         for name, value in values['metrics'].items()
@@ -162,7 +162,7 @@ def _figures_table(values):
     return f'<table>{rows}</table>' if rows else ''
 
 
-def _picture(name, picture):
+def _picture(name: str, picture: figure.Figure) -> str:
     buffer = io.BytesIO()
     picture.savefig(buffer, format='png')
     data = base64.b64encode(buffer.getvalue()).decode()

@@ -41,7 +41,7 @@ def embed(
     spec = getattr(model, 'example_spec', None)
     if spec is not None:
         spec.check(examples)
-    embeddings = None
+    embeddings: Optional[np.ndarray] = None
     for start in range(0, len(examples), batch_size):
         batch = np.ascontiguousarray(examples[start : start + batch_size])
         output = model(batch)
@@ -51,6 +51,7 @@ def embed(
         embeddings[start : start + len(batch)] = _unit(vectors, start)
         if on_batch is not None:
             on_batch(len(batch))
+    assert embeddings is not None
     return embeddings
 
 

@@ -9,6 +9,7 @@ other identities at this threshold.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def recall_by_identity(
     return IdentityRecall(scores.identities[kept], accepted[kept], pairs[kept])
 
 
-def metrics(images) -> dict[str, float]:
+def metrics(images: Any) -> dict[str, float]:
     """Returns the ends of the interval of each resolvable recall."""
     values = {}
     for point in images.verification.points:

@@ -10,6 +10,7 @@ A pair is accepted if its similarity is at least the threshold, as in `verificat
 
 from collections.abc import Sequence
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class VerificationPairs:
     same: np.ndarray
     fold: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, kind in (
             ('first', np.int64),
             ('second', np.int64),
@@ -130,7 +131,9 @@ def evaluate(
     )
 
 
-def _similarities(embeddings, pairs, block=1 << 16):
+def _similarities(
+    embeddings: np.ndarray, pairs: VerificationPairs, block: int = 1 << 16
+) -> np.ndarray:
     """Similarities in whole steps, int64 [p]."""
     steps = np.empty(len(pairs.first), np.int64)
     for start in range(0, len(steps), block):
@@ -142,7 +145,7 @@ def _similarities(embeddings, pairs, block=1 << 16):
     return steps
 
 
-def _best_threshold(scores, same):
+def _best_threshold(scores: np.ndarray, same: np.ndarray) -> int:
     """The lowest of the thresholds with the most pairs right."""
     order = np.argsort(scores, kind='stable')
     ordered, genuine = scores[order], same[order]
@@ -155,7 +158,7 @@ def _best_threshold(scores, same):
     return ordered[place] if place < len(ordered) else ordered[-1] + 1
 
 
-def metrics(images) -> dict[str, float]:
+def metrics(images: Any) -> dict[str, float]:
     """Returns the figures of the task's own protocol by name.
 
     Raises:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import csv
 import math
 import os
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
+from matplotlib import axes as axes_lib
 from matplotlib import figure
 from matplotlib import ticker
 import numpy as np
@@ -210,14 +211,14 @@ def save(figures: Mapping[str, figure.Figure], directory: str) -> list[str]:
     return names
 
 
-def _axes(width: float, height: float):
+def _axes(width: float, height: float) -> tuple[figure.Figure, axes_lib.Axes]:
     picture = figure.Figure(figsize=(width, height), dpi=_DPI, layout='constrained')
     axes = picture.subplots()
     _clean(axes)
     return picture, axes
 
 
-def _clean(axes):
+def _clean(axes: axes_lib.Axes) -> None:
     axes.spines[['top', 'right']].set_visible(False)
     axes.spines[['left', 'bottom']].set_color(FAINT)
     axes.tick_params(colors=INK, labelsize=9)
@@ -226,13 +227,13 @@ def _clean(axes):
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6))
 
 
-def _nothing(axes, words):
+def _nothing(axes: axes_lib.Axes, words: str) -> Any:
     axes.set_axis_off()
     axes.text(0.5, 0.5, words, ha='center', va='center', color=FAINT)
     return axes.figure
 
 
-def _thumbnail(axes, image, color, title):
+def _thumbnail(axes: axes_lib.Axes, image: np.ndarray, color: str, title: str) -> None:
     shown = image[..., 0] if image.shape[-1] == 1 else image
     axes.imshow(shown, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
     axes.set(xticks=[], yticks=[])
@@ -241,7 +242,7 @@ def _thumbnail(axes, image, color, title):
         spine.set(color=color, linewidth=2.2)
 
 
-def _number(text):
+def _number(text: Any) -> float:
     try:
         return float(text)
     except (TypeError, ValueError):

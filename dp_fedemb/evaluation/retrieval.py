@@ -20,6 +20,7 @@ Google Landmarks retrieval challenge (Weyand et al. 2020, arXiv 2004.01804).
 
 from collections.abc import Iterator, Sequence
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -81,14 +82,14 @@ def retrieve(
     labels = labels[order].astype(np.int32)
     rows = np.asarray(embeddings, np.float32)[order]
     relevant = counts[labels] - 1
-    columns = {name: [] for name in ('r_precision', 'map@r', 'map@100')}
-    columns.update({f'recall@{k}': [] for k in (1, *ks)})
+    names_of_figures = ['r_precision', 'map@r', 'map@100', *(f'recall@{k}' for k in (1, *ks))]
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names_of_figures}
     query_labels = []
     for queries, hits in _hits(rows, labels, relevant, max(_MAP_DEPTH, *ks)):
         query_labels.append(labels[queries])
         for name, value in _figures(hits, relevant[queries], ks).items():
-            columns[name].append(value)
-    columns = {name: np.concatenate(c or [np.empty(0)]) for name, c in columns.items()}
+            parts[name].append(value)
+    columns = {name: np.concatenate(p or [np.empty(0)]) for name, p in parts.items()}
     found = np.concatenate(query_labels or [np.empty(0, np.int32)])
     mean = {
         name: float(values.mean()) if len(values) else np.nan
@@ -134,7 +135,9 @@ def nearest(
     return found, np.take_along_axis(scores, found, axis=1)
 
 
-def _figures(hits, relevant, ks):
+def _figures(
+    hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]
+) -> dict[str, np.ndarray]:
     """Figures of queries.
 
     Args:
@@ -153,7 +156,9 @@ def _figures(hits, relevant, ks):
     return values
 
 
-def _hits(rows, labels, relevant, depth) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _hits(
+    rows: np.ndarray, labels: np.ndarray, relevant: np.ndarray, depth: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields blocks of queries and whether each of their first results is relevant."""
     import tensorflow as tf
 
@@ -173,7 +178,7 @@ def _hits(rows, labels, relevant, depth) -> Iterator[tuple[np.ndarray, np.ndarra
                 tf.TensorSpec([], tf.int32),
             ]
         )
-        def search(queries, places, query_labels, k):
+        def search(queries: Any, places: Any, query_labels: Any, k: Any) -> Any:
             steps = tf.round(tf.matmul(queries, reference, transpose_b=True))
             same = tf.equal(query_labels[:, None], reference_labels[None, :])
             # Half a step back among equals.
@@ -190,13 +195,13 @@ def _hits(rows, labels, relevant, depth) -> Iterator[tuple[np.ndarray, np.ndarra
             yield queries, search(rows[queries], places, labels[queries], k).numpy()
 
 
-def _mean_by(values, labels, groups):
+def _mean_by(values: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     totals = np.bincount(labels, values, minlength=groups.max(initial=0) + 1)
     counts = np.bincount(labels, minlength=len(totals))
     return totals[groups] / counts[groups]
 
 
-def metrics(images) -> dict[str, float]:
+def metrics(images: Any) -> dict[str, float]:
     """Returns the figures by name."""
     result = retrieve(images.embeddings, images.identities)
     return {

@@ -18,7 +18,7 @@ Similarities are multiples of `all_pairs.STEP`, and so are thresholds.
 from collections.abc import Sequence
 import dataclasses
 import fractions
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -190,7 +190,7 @@ def check_fars(fars: Sequence[float]) -> None:
             raise ValueError(f'far={far}: expected a number above 0 and below 1')
 
 
-def _allowed(far, impostor_pairs):
+def _allowed(far: float, impostor_pairs: int) -> int:
     """Impostor pairs that a target allows; in decimals, so 0.29 of 100 is 29."""
     return int(fractions.Fraction(repr(float(far))) * impostor_pairs)
 
@@ -198,9 +198,9 @@ def _allowed(far, impostor_pairs):
 class _Counts:
     """Histograms by bin, and by step in some bins."""
 
-    def __init__(self, genuine, impostor):
+    def __init__(self, genuine: np.ndarray, impostor: np.ndarray) -> None:
         self._genuine, self._impostor = genuine, impostor
-        self._steps = {}
+        self._steps: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         # Pairs in the bins above each one.
         self._genuine_above = np.cumsum(genuine[::-1])[::-1] - genuine
         self._impostor_above = np.cumsum(impostor[::-1])[::-1] - impostor
@@ -219,7 +219,7 @@ class _Counts:
         frr = 1 - (self._genuine_above + self._genuine) / self.genuine_pairs
         return int(np.nonzero(far > frr)[0][-1])
 
-    def add_steps(self, bins, genuine, impostor):
+    def add_steps(self, bins: Sequence[int], genuine: np.ndarray, impostor: np.ndarray) -> None:
         """Takes the counts of single steps, checked against those of the bins."""
         for index, number in enumerate(bins):
             whole = self._genuine[number], self._impostor[number]
@@ -230,29 +230,26 @@ class _Counts:
                 )
             self._steps[number] = genuine[index], impostor[index]
 
-    def at_least(self, number):
+    def at_least(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Genuine and impostor pairs at or above each step 0..BIN_STEPS of a bin."""
         genuine, impostor = self._steps[number]
-        return tuple(
-            above[number] + np.append(np.cumsum(steps[::-1])[::-1], 0)
-            for above, steps in (
-                (self._genuine_above, genuine),
-                (self._impostor_above, impostor),
-            )
+        return (
+            self._genuine_above[number] + np.append(np.cumsum(genuine[::-1])[::-1], 0),
+            self._impostor_above[number] + np.append(np.cumsum(impostor[::-1])[::-1], 0),
         )
 
-    def point(self, far, allowed, number):
-        """The operating point of a target, which lies in bin `number`."""
+    def point(self, far: float, allowed: int, number: Optional[int]) -> OperatingPoint:
+        """The operating point of a target, which lies in bin `number`, if it is resolvable."""
         reason = _unresolvable(far, allowed, self.genuine_pairs, self.impostor_pairs)
-        if reason:
+        if reason or number is None:
             return _no_point(far, reason)
         genuine, impostor = self.at_least(number)
         step = int(np.nonzero(impostor <= allowed)[0][0])
-        threshold = all_pairs.similarity(number, step)
+        threshold = float(all_pairs.similarity(number, step))
         accepted = genuine[step], impostor[step]
         return _point(far, threshold, accepted, self.genuine_pairs, self.impostor_pairs)
 
-    def area(self):
+    def area(self) -> tuple[float, float]:
         if not self.genuine_pairs or not self.impostor_pairs:
             return np.nan, np.nan
         g = self._genuine / self.genuine_pairs
@@ -261,7 +258,7 @@ class _Counts:
         tied = np.dot(i, g) / 2
         return float(np.dot(i, above) + tied), float(tied)
 
-    def equal_error(self, number):
+    def equal_error(self, number: Optional[int]) -> tuple[float, float]:
         if number is None:
             return np.nan, np.nan
         genuine, impostor = self.at_least(number)
@@ -270,7 +267,7 @@ class _Counts:
         return float(worse[step]), float(all_pairs.similarity(number, step))
 
 
-def _unresolvable(far, allowed, genuine_pairs, impostor_pairs):
+def _unresolvable(far: float, allowed: int, genuine_pairs: int, impostor_pairs: int) -> str:
     """Returns why a target is not resolvable, or nothing."""
     if not genuine_pairs:
         return 'no pair is genuine: no identity has two images'
@@ -282,11 +279,17 @@ def _unresolvable(far, allowed, genuine_pairs, impostor_pairs):
     return ''
 
 
-def _no_point(far, reason):
+def _no_point(far: float, reason: str) -> OperatingPoint:
     return OperatingPoint(far, np.nan, np.nan, np.nan, 0, 0, reason)
 
 
-def _point(far, threshold, accepted, genuine_pairs, impostor_pairs):
+def _point(
+    far: float,
+    threshold: float,
+    accepted: Sequence[int],
+    genuine_pairs: int,
+    impostor_pairs: int,
+) -> OperatingPoint:
     genuine, impostor = map(int, accepted)
     return OperatingPoint(
         target_far=far,
@@ -298,7 +301,7 @@ def _point(far, threshold, accepted, genuine_pairs, impostor_pairs):
     )
 
 
-def metrics(images) -> dict[str, float]:
+def metrics(images: Any) -> dict[str, float]:
     """Returns the figures of all pairs by name."""
     result = images.verification
     values = {f'recall@FAR={point.target_far:g}': point.recall for point in result.points}

@@ -60,7 +60,7 @@ def freeze(model: tf.keras.Model, what: str) -> None:
             layer.trainable = False
 
 
-def _freeze_kernels(layer):
+def _freeze_kernels(layer: tf.keras.layers.Layer) -> None:
     """Freezes all weights of a convolution but the bias."""
     if not layer.use_bias:
         layer.trainable = False

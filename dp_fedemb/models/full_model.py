@@ -13,7 +13,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from dp_fedemb.models import embedding_model
+from dp_fedemb.models import embedding_model as embedding_model_lib
 from dp_fedemb.models import heads
 from dp_fedemb.models import label_spaces
 
@@ -26,17 +26,17 @@ class GlobalHead(tf.keras.layers.Layer):
         self._head = head
         self._num_labels = num_labels
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[int]) -> None:
         self._head_weights = []
-        for index, shape in enumerate(self._head.weight_shapes(input_shape[-1])):
-            shape = [self._num_labels if size is None else size for size in shape]
+        for index, sizes in enumerate(self._head.weight_shapes(input_shape[-1])):
+            shape = [self._num_labels if size is None else size for size in sizes]
             # As local heads start: matrices uniform (Glorot), offsets at zero.
             initializer = 'glorot_uniform' if len(shape) > 1 else 'zeros'
             self._head_weights.append(
                 self.add_weight(f'weight{index}', shape, initializer=initializer)
             )
 
-    def call(self, embeddings):
+    def call(self, embeddings: tf.Tensor) -> tf.Tensor:
         weights = [tf.convert_to_tensor(weight) for weight in self._head_weights]
         return self._head.scores(weights, embeddings)
 
@@ -51,21 +51,23 @@ class OnScores(heads.Head):
 
     head: heads.Head
 
-    def initial_weights(self, embedding_dim, num_identities, seed):
+    def initial_weights(
+        self, embedding_dim: int, num_identities: tf.Tensor, seed: tf.Tensor
+    ) -> list[tf.Tensor]:
         return []
 
-    def weight_shapes(self, embedding_dim):
+    def weight_shapes(self, embedding_dim: int) -> list[tuple]:
         return []
 
-    def scores(self, weights, embeddings):
+    def scores(self, weights: list[tf.Tensor], embeddings: tf.Tensor) -> tf.Tensor:
         return tf.cast(embeddings, tf.float32)
 
-    def loss_of_scores(self, scores, labels):
+    def loss_of_scores(self, scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return self.head.loss_of_scores(scores, labels)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FullModel(embedding_model.EmbeddingModel):
+class FullModel(embedding_model_lib.EmbeddingModel):
     """Backbone and global head in one `build_backbone`; make it with `build_full_model`.
 
     Attributes:
@@ -73,7 +75,7 @@ class FullModel(embedding_model.EmbeddingModel):
         label_space: of the global head.
     """
 
-    embedding_model: embedding_model.EmbeddingModel
+    embedding_model: embedding_model_lib.EmbeddingModel
     label_space: label_spaces.LabelSpace
 
     @property
@@ -83,12 +85,14 @@ class FullModel(embedding_model.EmbeddingModel):
     def identity_labels(self, identity_names: Sequence[str]) -> np.ndarray:
         return self.label_space.labels(identity_names)
 
-    def start(self, backbone: embedding_model.Weights, seed: int) -> embedding_model.Weights:
+    def start(
+        self, backbone: embedding_model_lib.Weights, seed: int
+    ) -> embedding_model_lib.Weights:
         trainable, non_trainable = backbone
         with_head, _ = self.initial_weights(seed)
         return [*trainable, *with_head[len(trainable) :]], non_trainable
 
-    def released(self, weights: embedding_model.Weights) -> embedding_model.Weights:
+    def released(self, weights: embedding_model_lib.Weights) -> embedding_model_lib.Weights:
         """Returns the backbone's weights.
 
         Raises:
@@ -109,7 +113,7 @@ class FullModel(embedding_model.EmbeddingModel):
 
 
 def build_full_model(
-    model: embedding_model.EmbeddingModel, label_space: label_spaces.LabelSpace
+    model: embedding_model_lib.EmbeddingModel, label_space: label_spaces.LabelSpace
 ) -> FullModel:
     """Returns the model whose `build_backbone` is backbone and global head in one.
 

@@ -38,7 +38,7 @@ def initial_weights(
     key = int.from_bytes(digest[:4], 'big')
     results, errors = [], []
 
-    def build():
+    def build() -> None:
         try:
             tf.keras.utils.set_random_seed(key)
             backbone = build_backbone()

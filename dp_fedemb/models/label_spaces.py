@@ -41,7 +41,7 @@ class HashBuckets(LabelSpace):
 
     size: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validate.positive(label_buckets=self.size)
 
     def labels(self, identity_names: Sequence[str]) -> np.ndarray:
@@ -59,18 +59,16 @@ class PublicList(LabelSpace):
     """The identities that a public list names, in its order."""
 
     names: tuple[str, ...]
+    size: int = dataclasses.field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, 'names', tuple(self.names))
+        object.__setattr__(self, 'size', len(self.names))
         if not self.names or len(set(self.names)) < len(self.names):
             raise ValueError(
                 f'names: {len(self.names)} of them, {len(set(self.names))} different:'
                 ' expected at least one and no repeats'
             )
-
-    @property
-    def size(self) -> int:
-        return len(self.names)
 
     def labels(self, identity_names: Sequence[str]) -> np.ndarray:
         """Returns the labels.
@@ -95,7 +93,7 @@ class AllIdentities(LabelSpace):
     size: int
     public = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validate.positive(num_identities=self.size)
 
     def labels(self, identity_names: Sequence[str]) -> np.ndarray:

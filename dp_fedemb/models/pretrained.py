@@ -5,6 +5,7 @@ a model from elsewhere cannot execute anything, and a large one loads in no time
 """
 
 import collections
+from collections.abc import Iterable, Sequence
 import dataclasses
 import json
 import os
@@ -48,7 +49,7 @@ class LoadReport:
     total_values: int
     origin: 'Origin'
 
-    def __str__(self):
+    def __str__(self) -> str:
         count = len(self.matched) + len(self.fresh)
         lines = [
             f'pretrained weights of {self.directory}: {len(self.matched)} of {count} matched'
@@ -190,7 +191,9 @@ def read_variables(path: pathlib.Path) -> dict[str, np.ndarray]:
         ) from None
 
 
-def _check(report, backbone, other_shape, partial):
+def _check(
+    report: LoadReport, backbone: tf.keras.Model, other_shape: Sequence[str], partial: bool
+) -> None:
     where = f'pretrained={report.directory}'
     if not report.matched:
         raise ValueError(
@@ -211,10 +214,10 @@ def _check(report, backbone, other_shape, partial):
         )
 
 
-def _listed(names):
+def _listed(names: Sequence[str]) -> str:
     shown = ', '.join(names[:_SHOWN])
     return shown + (f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else '')
 
 
-def _shape(sizes):
+def _shape(sizes: Iterable[int]) -> str:
     return 'x'.join(map(str, sizes)) or 'scalar'

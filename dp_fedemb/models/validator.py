@@ -31,7 +31,7 @@ _INSTEAD_OF_STATE = (
 
 def leaf_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
     """The layers of a model and of the models nested in it, each once, in order."""
-    found = []
+    found: list[tf.keras.layers.Layer] = []
     for layer in model.layers:
         for leaf in leaf_layers(layer) if isinstance(layer, tf.keras.Model) else [layer]:
             if not any(leaf is known for known in found):
@@ -66,11 +66,11 @@ def unfit_layers(model: tf.keras.Model) -> dict[str, str]:
     return reasons
 
 
-def _state(layer):
+def _state(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
     return [weight for weight in layer.non_trainable_weights if not weight.trainable]
 
 
-def _contains(layer, kind):
+def _contains(layer: tf.keras.layers.Layer, kind: type) -> bool:
     return any(isinstance(part, kind) for part in (layer, *layer.submodules))
 
 

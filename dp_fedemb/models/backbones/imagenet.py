@@ -18,6 +18,7 @@ dropped as the biases are. A kernel for RGB is summed over its inputs for grey i
 from collections.abc import Iterator
 import dataclasses
 import re
+from typing import Union
 
 import h5py
 import numpy as np
@@ -87,10 +88,10 @@ def load_imagenet_convolutions(model: tf.keras.Model, path: str) -> LoadReport:
     for layer in validator.leaf_layers(model):
         if not isinstance(layer, _CONVOLUTIONS):
             continue
-        kernel = published.pop(layer.name, None)
-        if kernel is None:
+        if layer.name not in published:
             missing.append(layer.name)
             continue
+        kernel = published.pop(layer.name)
         variable = layer.weights[0]
         if layer.name == first_layer:
             kernel = adapt(kernel)
@@ -123,7 +124,7 @@ def _kernels(path: str) -> Iterator[tuple[str, np.ndarray]]:
                     yield layer, kernel[()]
 
 
-def _text(value):
+def _text(value: Union[str, bytes]) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 

@@ -61,7 +61,9 @@ def build(
     return tf.keras.Model(images, embeddings, name='mobilenet_v2')
 
 
-def _inverted_residual(x, expansion, filters, stride, name):
+def _inverted_residual(
+    x: tf.Tensor, expansion: int, filters: int, stride: int, name: str
+) -> tf.Tensor:
     """Expand, filter by depth, project; a shortcut where the shape stays."""
     skipped = x
     if expansion > 1:
@@ -77,20 +79,20 @@ def _inverted_residual(x, expansion, filters, stride, name):
     return x
 
 
-def _pointwise(x, filters, name):
+def _pointwise(x: tf.Tensor, filters: int, name: str) -> tf.Tensor:
     layer = tf.keras.layers.Conv2D(filters, 1, use_bias=False, name=f'{name}_conv')
     return _norm(layer(x), name)
 
 
-def _norm(x, name):
+def _norm(x: tf.Tensor, name: str) -> tf.Tensor:
     return group_norm.GroupNorm(groups=_GROUPS, name=f'{name}_norm')(x)
 
 
-def _relu6(x, name):
+def _relu6(x: tf.Tensor, name: str) -> tf.Tensor:
     return tf.keras.layers.ReLU(6.0, name=f'{name}_relu')(x)
 
 
-def _filters(wanted):
+def _filters(wanted: float) -> int:
     """The multiple of 8 next to `wanted`, at least 8 and not below 0.9 of it."""
     rounded = max(8, int(wanted + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * wanted else rounded + 8

@@ -13,7 +13,7 @@ def build(image_shape: tuple[int, int, int], embedding_dim: int = 128) -> tf.ker
     return residual.build(image_shape, embedding_dim, _block, (2, 2, 2, 2), 'resnet18')
 
 
-def _block(x, filters, stride, name):
+def _block(x: tf.Tensor, filters: int, stride: int, name: str) -> tf.Tensor:
     """Two 3x3 convolutions around a shortcut (figure 5, left)."""
     skipped = residual.shortcut(x, filters, stride, name)
     x = residual.convolution(x, filters, 3, stride, f'{name}_1')

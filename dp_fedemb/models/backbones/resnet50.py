@@ -19,7 +19,7 @@ def build(image_shape: tuple[int, int, int], embedding_dim: int = 128) -> tf.ker
     return residual.build(image_shape, embedding_dim, _block, (3, 4, 6, 3), 'resnet50')
 
 
-def _block(x, filters, stride, name):
+def _block(x: tf.Tensor, filters: int, stride: int, name: str) -> tf.Tensor:
     """1x1, 3x3, 1x1 to four times the filters, around a shortcut (figure 5, right)."""
     skipped = residual.shortcut(x, 4 * filters, stride, name)
     x = residual.convolution(x, filters, 1, stride, f'{name}_1')

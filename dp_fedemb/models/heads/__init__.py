@@ -1,7 +1,7 @@
 """Classification heads, one file each."""
 
 import dataclasses
-from typing import Optional
+from typing import Any, Optional
 
 from dp_fedemb import validate
 from dp_fedemb.models.heads import arcface
@@ -13,7 +13,7 @@ from dp_fedemb.models.heads import normalized
 Head = base.Head
 
 # Name (as in --head) -> class; a class takes its options as keywords.
-HEADS = {
+HEADS: dict[str, Any] = {
     'arcface': arcface.ArcFace,
     'cosface': cosface.CosFace,
     'linear': linear.Linear,

@@ -32,14 +32,14 @@ class ArcFace(base.CosineHead):
 
     margin: float = 0.2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.margin < math.pi / 2:
             raise ValueError(
                 f'head_margin={self.margin!r}: expected an angle in [0, pi/2) radians'
             )
 
-    def loss_of_scores(self, scores, labels):
+    def loss_of_scores(self, scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         cosine = tf.clip_by_value(scores, -1 + _CLEARANCE, 1 - _CLEARANCE)
         sine = tf.sqrt(1 - tf.square(cosine))
         shifted = cosine * math.cos(self.margin) - sine * math.sin(self.margin)

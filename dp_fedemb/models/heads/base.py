@@ -94,16 +94,18 @@ class CosineHead(Head):
 
     scale: float = 8.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validate.positive(head_scale=self.scale)
 
-    def initial_weights(self, embedding_dim, num_identities, seed):
+    def initial_weights(
+        self, embedding_dim: int, num_identities: tf.Tensor, seed: tf.Tensor
+    ) -> list[tf.Tensor]:
         return [glorot_uniform(embedding_dim, num_identities, seed)]
 
-    def weight_shapes(self, embedding_dim):
+    def weight_shapes(self, embedding_dim: int) -> list[tuple]:
         return [(embedding_dim, None)]
 
-    def scores(self, weights, embeddings):
+    def scores(self, weights: list[tf.Tensor], embeddings: tf.Tensor) -> tf.Tensor:
         directions = tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=1)
         return directions @ tf.math.l2_normalize(weights[0], axis=0)
 

@@ -23,10 +23,10 @@ class CosFace(base.CosineHead):
 
     margin: float = 0.2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         validate.non_negative(head_margin=self.margin)
 
-    def loss_of_scores(self, scores, labels):
+    def loss_of_scores(self, scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         right = tf.cast(base.at_label(scores, labels), scores.dtype)
         return base.mean_cross_entropy(labels, self.scale * (scores - self.margin * right))

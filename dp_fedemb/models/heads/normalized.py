@@ -7,6 +7,8 @@ NormFace (Wang et al. 2017, arXiv 1704.06369, equation 5), without its trained s
 
 import dataclasses
 
+import tensorflow as tf
+
 from dp_fedemb.models.heads import base
 
 
@@ -14,5 +16,5 @@ from dp_fedemb.models.heads import base
 class Normalized(base.CosineHead):
     """Softmax regression on directions, which is what the embedding is used for."""
 
-    def loss_of_scores(self, scores, labels):
+    def loss_of_scores(self, scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return base.mean_cross_entropy(labels, self.scale * scores)
