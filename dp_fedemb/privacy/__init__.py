@@ -15,6 +15,8 @@ from dp_fedemb.privacy.mechanisms import Tree
 from dp_fedemb.privacy.mechanisms import TreeAdaptive
 from dp_fedemb.privacy.plan import PrivacyPlan
 from dp_fedemb.privacy.private_run import PrivateRun
+from dp_fedemb.privacy.reporting.ancestors import Ancestor
+from dp_fedemb.privacy.reporting.ancestors import of_start as ancestors_of_start
 from dp_fedemb.privacy.reporting.statement import statement
 from dp_fedemb.privacy.reporting.statement_text import headline as statement_headline
 from dp_fedemb.privacy.reporting.statement_text import text as statement_text

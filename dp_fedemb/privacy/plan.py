@@ -31,6 +31,7 @@ from dp_fedemb.privacy import accounting
 from dp_fedemb.privacy import analysis as analysis_lib
 from dp_fedemb.privacy import mechanisms
 from dp_fedemb.privacy import relations
+from dp_fedemb.privacy import repeats
 from dp_fedemb.privacy import sampling as sampling_lib
 
 
@@ -216,7 +217,11 @@ class PrivacyPlan:
         return self.sampling.analysis(self.guarantee_population, self.mechanism, rounds, unit)
 
     def epsilon(
-        self, rounds: Optional[int] = None, unit: str = 'user', accountant: str = 'pld'
+        self,
+        rounds: Optional[int] = None,
+        unit: str = 'user',
+        accountant: str = 'pld',
+        repeated_releases: int = 0,
     ) -> float:
         """Returns epsilon after `rounds` rounds: 0 for none, infinite if not private.
 
@@ -226,15 +231,25 @@ class PrivacyPlan:
             rounds: completed rounds; all planned ones by default.
             unit: as in `analysis`.
             accountant: `pld` (the tighter) or `rdp`; both are upper bounds.
+            repeated_releases: rounds that were released once more with fresh noise.
 
         Raises:
-            ValueError: for an unknown unit or accountant, or negative rounds.
+            ValueError: for an unknown unit or accountant, or negative numbers.
         """
         validate.one_of('accountant', accountant, accounting.ACCOUNTANTS)
+        validate.non_negative(repeated_releases=repeated_releases)
         rounds = self.rounds if rounds is None else rounds
         analysis = self.analysis(rounds, unit)
         if analysis is None:
             return math.inf if rounds else 0.0
+        if repeated_releases:
+            return repeats.epsilon(
+                analysis,
+                min(repeated_releases, rounds),
+                repeated_releases,
+                self.guarantee_delta,
+                accountant,
+            )
         return accounting.epsilon(analysis, self.guarantee_delta, accountant)
 
     def zcdp_rho(self, rounds: Optional[int] = None) -> Optional[float]:

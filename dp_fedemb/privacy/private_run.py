@@ -15,6 +15,10 @@ from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import sampling
 from dp_fedemb.privacy.reporting import statement as statement_lib
 
+# A seed below 2 to this power is found by trying; one of the operating system is not,
+# but for one in 2^64.
+LEAST_SEED_BITS = 64
+
 
 class PrivateRun:
     """Hands out a run's cohorts and keys; the seed is in no text of it.
@@ -71,6 +75,11 @@ class PrivateRun:
         return self._secret_seed
 
     @property
+    def weak_seed(self) -> bool:
+        """Whether the seed has so few bits that it can be found by trying."""
+        return self._secret_seed < 2**LEAST_SEED_BITS
+
+    @property
     def weights_seed(self) -> int:
         """Seed of fresh weights: as secret as the run's."""
         return self._secret_seed
@@ -123,6 +132,7 @@ class PrivateRun:
                 the run's own cohorts and held against what was accounted.
             **facts: see `privacy.statement`.
         """
+        facts = {'weak_seed': self.weak_seed, **facts}
         if hasattr(self.plan.sampling, 'participation'):
             facts = {'observed': self.observed(rounds_completed), **facts}
         return statement_lib.statement(self.plan, rounds_completed, **facts)

@@ -29,7 +29,7 @@ def text(directory: run_directory_lib.RunDirectory) -> str:
 
 
 def _privacy(statement):
-    if statement.get('epsilon_user') is None:
+    if not statement.get('private'):
         return privacy.statement_headline(statement)
     return [
         f'epsilon = {privacy.rounded_up_text(statement["epsilon_user"])} at delta ='

@@ -6,14 +6,17 @@ neighbouring relation, the guarantee, how it was accounted and whether the assum
 hold, and how to verify it.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import math
 from typing import Any, Optional
 
+from dp_fedemb import validate
 from dp_fedemb.privacy import accounting
 from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import rounding
 from dp_fedemb.privacy import sampling as sampling_lib
+from dp_fedemb.privacy.reporting import ancestors as ancestors_lib
 from dp_fedemb.privacy.reporting import statement_text
 
 SETTING = (
@@ -41,11 +44,14 @@ NOT_COVERED = (
     ' them, not as one',
 )
 CAVEATS = (
-    'noise, cohorts and heads come from counter-based generators (Philox), keyed by one'
-    ' secret seed: statistically sound, not cryptographically proven',
-    'noise is float32 and not hardened against attacks on floating-point Gaussians'
-    ' (Mironov 2012)',
+    'cohorts and heads come from counter-based generators (Philox), keyed by one secret seed:'
+    ' statistically sound, not cryptographically proven',
     'figures of other mechanisms run on the same users add up; this is one run alone',
+)
+# What a run that says nothing else has drawn its noise from.
+NOISE_BITS = (
+    'a counter-based generator (Philox) in float32: not cryptographically proven, and not'
+    ' hardened against attacks on floating-point Gaussians (Mironov 2012)'
 )
 # Fields of a mechanism that change what is computed from the noise, not what it costs.
 _FREE_FIELDS = ('efficient',)
@@ -55,41 +61,66 @@ def statement(
     plan: plan_lib.PrivacyPlan,
     rounds_completed: Optional[int] = None,
     *,
+    algorithm: str = 'dp_fedemb',
     seed_given: bool = False,
+    weak_seed: bool = False,
     raw_metrics: bool = False,
     noised_weights: Optional[int] = None,
     observed: Optional[sampling_lib.Observed] = None,
     start: Optional[str] = None,
+    ancestors: Sequence[ancestors_lib.Ancestor] = (),
+    noise_bits: str = NOISE_BITS,
+    statistical_distance: float = 0.0,
+    repeated_releases: int = 0,
 ) -> dict[str, Any]:
     """Returns the statement as JSON values.
 
     JSON has no infinity: an epsilon that is infinite (not private) is null. Fields that
     do not apply are null, too. With `plan.noise_cohort_size` the run has no epsilon: the
     fields of the guarantee are null, and those of the simulated deployment are in
-    `deployment`, so that nobody reads one for the other.
+    `deployment`, so that nobody reads one for the other. Epsilons and deltas are rounded
+    up. `epsilon_user` is this run's own; `epsilon_user_total` has the ancestors in it.
 
     Args:
         plan: the plan that the run followed.
         rounds_completed: rounds that were released; the planned ones by default.
+        algorithm: what trained, `dp_fedemb` or `fedavg`.
         seed_given: whether the secret seed came from the command line.
+        weak_seed: whether it can be guessed (`PrivateRun.weak_seed`).
         raw_metrics: whether training metrics were written without noise.
         noised_weights: number of coordinates that were noised.
         observed: participation measured on the run's own cohorts
             (`PrivateRun.observed`), checked against what was accounted.
         start: whose images the start weights have seen; None for fresh weights.
+        ancestors: the private runs behind the start (`ancestors.of_start`).
+        noise_bits: which random bits the noise was drawn from, in words.
+        statistical_distance: bound, over all draws of the run together, on the total
+            variation between the noise that was drawn and the noise that is accounted.
+        repeated_releases: rounds that were computed again with fresh noise after an
+            interruption: each is one more release of the same cohort.
 
     Raises:
-        ValueError: if `observed` contradicts the schedule that the epsilon is about.
+        ValueError: if `observed` contradicts the schedule that the epsilon is about, or a
+            number is out of range.
     """
     rounds = plan.rounds if rounds_completed is None else rounds_completed
+    validate.probability(statistical_distance=statistical_distance)
     mechanism = plan.mechanism
     clip = mechanism.clip_norm if math.isfinite(mechanism.clip_norm) else None
-    guarantee = _guarantee(plan, rounds)
+    guarantee = _guarantee(plan, rounds, statistical_distance, repeated_releases)
     nothing = dict.fromkeys(guarantee)
+    own = plan.private and not plan.hypothetical and not weak_seed
+    own = own and guarantee['epsilon_user'] is not None and guarantee['delta'] < 1
+    total = None
+    if own:
+        own_figures = guarantee['epsilon_user'], guarantee['delta']
+        total = ancestors_lib.added(*own_figures, ancestors)
     return {
-        'private': plan.private and not plan.hypothetical,
+        'private': total is not None,
+        'private_by_itself': own,
         'hypothetical': plan.hypothetical,
         'setting': SETTING,
+        'algorithm': algorithm,
         'data_accesses': DATA_ACCESSES,
         'unit': 'user: all images of one person or owner',
         'neighboring_relation': plan.relation.code,
@@ -98,6 +129,9 @@ def statement(
         'present_absent_text': plan.sampling.relation('present_absent').text,
         'present_absent_meaning': plan.sampling.relation('present_absent').meaning,
         **(nothing if plan.hypothetical else guarantee),
+        'epsilon_user_total': total and rounding.rounded_up(total[0]),
+        'delta_total': total and total[1],
+        'ancestors': [dataclasses.asdict(ancestor) for ancestor in ancestors],
         'epsilon_virtual_client_note': statement_text.VIRTUAL_CLIENT_NOTE,
         'accountant': 'pld',
         'accountant_version': accounting.accountant_version(),
@@ -112,6 +146,8 @@ def statement(
         'noise_multiplier': mechanism.noise_multiplier,
         'noise_multiplier_of_sum': mechanism.sum_noise_multiplier,
         'noise_scale': plan.noise_scale,
+        'noise_bits': noise_bits,
+        'statistical_distance': statistical_distance,
         'clip_norm': clip,
         'sensitivity_over_clip': plan.sensitivity_over_clip,
         'sensitivity_over_clip_present_absent': plan.sampling.record_change(
@@ -124,46 +160,61 @@ def statement(
         'users_per_virtual_client': plan.users_per_virtual_client,
         'rounds_completed': rounds,
         'rounds_planned': plan.rounds,
+        'repeated_releases': repeated_releases,
         'noised_weights': noised_weights,
         'start': start or 'fresh weights',
         'seed_given': seed_given,
+        'weak_seed': weak_seed,
         'released': [*RELEASED, *mechanism.released],
         'secrets': list(SECRETS),
         'not_covered': _not_covered(raw_metrics),
-        'caveats': _caveats(seed_given),
+        'caveats': _caveats(seed_given, noise_bits),
         'verify': _verify(plan, rounds),
         'deployment': _deployment(plan, guarantee) if plan.hypothetical else None,
     }
 
 
-def _guarantee(plan, rounds):
-    """Epsilon, delta and rho of the population that they are about; all null if none."""
-    private = plan.private
+def _guarantee(
+    plan: plan_lib.PrivacyPlan, rounds: int, distance: float = 0.0, repeated: int = 0
+) -> dict[str, Optional[float]]:
+    """Epsilon, delta and rho of the population that they are about; all null if none.
+
+    Noise that is within a total variation of t of the accounted one costs delta t twice:
+    P'(A) <= P(A) + t <= e^epsilon Q(A) + delta + t <= e^epsilon (Q'(A) + t) + delta + t.
+    """
+    if not plan.private:
+        names = ('user', 'user_rdp', 'present_absent', 'present_absent_rdp', 'virtual_client')
+        return dict.fromkeys([*(f'epsilon_{name}' for name in names), 'delta', 'rho'])
+    headline = _epsilon(plan, rounds, 'user', 'pld', repeated)
+    delta = plan.guarantee_delta
+    if distance:
+        grown = math.exp(min(headline, 700.0)) if headline is not None else math.inf
+        delta = min(delta + (1 + grown) * distance, 1.0)
     return {
-        'epsilon_user': _epsilon(plan, rounds),
-        'epsilon_user_rdp': _epsilon(plan, rounds, 'user', 'rdp'),
-        'epsilon_present_absent': _epsilon(plan, rounds, 'present_absent'),
-        'epsilon_present_absent_rdp': _epsilon(plan, rounds, 'present_absent', 'rdp'),
-        'epsilon_virtual_client': _epsilon(plan, rounds, 'virtual_client'),
-        'delta': plan.guarantee_delta if private else None,
-        'rho': _finite(plan.zcdp_rho(rounds)) if private else None,
+        'epsilon_user': headline,
+        'epsilon_user_rdp': _epsilon(plan, rounds, 'user', 'rdp', repeated),
+        'epsilon_present_absent': _epsilon(plan, rounds, 'present_absent', 'pld', repeated),
+        'epsilon_present_absent_rdp': _epsilon(plan, rounds, 'present_absent', 'rdp', repeated),
+        'epsilon_virtual_client': _epsilon(plan, rounds, 'virtual_client', 'pld', repeated),
+        'delta': delta,
+        'rho': _finite(plan.zcdp_rho(rounds)) if not repeated else None,
     }
 
 
 def _epsilon(
-    plan: plan_lib.PrivacyPlan, rounds: int, unit: str = 'user', accountant: str = 'pld'
+    plan: plan_lib.PrivacyPlan, rounds: int, unit: str, accountant: str, repeated: int
 ) -> Optional[float]:
-    """Epsilon as it is printed, rounded up; None if there is none."""
-    if not plan.private:
-        return None
-    return _finite(rounding.rounded_up(plan.epsilon(rounds, unit, accountant)))
+    """Epsilon as it is printed, rounded up; None if it is infinite."""
+    return _finite(rounding.rounded_up(plan.epsilon(rounds, unit, accountant, repeated)))
 
 
-def _finite(value):
+def _finite(value: Optional[float]) -> Optional[float]:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _deployment(plan, guarantee):
+def _deployment(
+    plan: plan_lib.PrivacyPlan, guarantee: dict[str, Optional[float]]
+) -> dict[str, Any]:
     simulated = plan.guarantee_population
     return {
         'note': (
@@ -182,7 +233,7 @@ def _deployment(plan, guarantee):
     }
 
 
-def _verify(plan, rounds):
+def _verify(plan: plan_lib.PrivacyPlan, rounds: int) -> Optional[str]:
     """The command that computes the guarantee again; None if there is none."""
     if not plan.private or rounds == 0:
         return None
@@ -203,7 +254,9 @@ def _verify(plan, rounds):
     return ' '.join(['bin/privacy.py epsilon', *given])
 
 
-def _participation(plan, rounds, observed):
+def _participation(
+    plan: plan_lib.PrivacyPlan, rounds: int, observed: Optional[sampling_lib.Observed]
+) -> Optional[dict[str, Any]]:
     """Bounds the accountant used, and what the cohorts showed."""
     schedule = getattr(plan.sampling, 'participation', None)
     if schedule is None:
@@ -230,13 +283,13 @@ def _participation(plan, rounds, observed):
     return bounds
 
 
-def _not_covered(raw_metrics):
+def _not_covered(raw_metrics: bool) -> list[str]:
     if not raw_metrics:
         return list(NOT_COVERED)
     return ['training metrics, which this run wrote without noise', *NOT_COVERED]
 
 
-def _caveats(seed_given):
+def _caveats(seed_given: bool, noise_bits: str) -> list[str]:
     if seed_given:
         seed = (
             'the seed was given on the command line: the guarantee holds only while it, and'
@@ -245,4 +298,4 @@ def _caveats(seed_given):
         )
     else:
         seed = 'the secret seed is from the operating system, and in the checkpoints'
-    return [seed, *CAVEATS]
+    return [seed, f'the noise is drawn from {noise_bits}', *CAVEATS]

@@ -28,13 +28,54 @@ def headline(statement: dict[str, Any]) -> list[str]:
             'NOT PRIVATE: this run has no differential privacy guarantee'
             f' (mechanism: {s["mechanism"]}).'
         ]
-    lines = [f'The released model is {_guarantee_phrase(s)}.']
-    if s['epsilon_user'] > WEAK_EPSILON:
+    # Statements from before these were named were of runs that had none of them.
+    if s.get('weak_seed'):
+        return [
+            'NOT PRIVATE: the secret seed was given by hand and has less than 64 bits. Whoever'
+            ' tries them all finds it, and with it the noise.',
+            f'With a seed of the operating system such a run would be {_guarantee_phrase(s)}.',
+        ]
+    if s['delta'] >= 1:
+        return [
+            'NOT PRIVATE: the noise that was drawn is too far from the one that is accounted'
+            f' (statistical distance {s["statistical_distance"]:.3g}) for this epsilon.'
+        ]
+    unknown = [a['data'] for a in s.get('ancestors') or () if a['epsilon'] is None]
+    if not s['private']:
+        return [
+            'NOT PRIVATE: the weights that this run started from have no epsilon for the users'
+            f' that they have seen ({"; ".join(unknown) or "unit other than users"}).',
+            f'The rounds of this run alone are {_guarantee_phrase(s)}.',
+        ]
+    lines = [f'The released model is {_guarantee_phrase(_total(s))}.']
+    if s.get('ancestors'):
+        lines.append(
+            'This is the sum over the runs behind it, for a user who is in all of them:'
+            f' {_parts(s)}.'
+        )
+    elif s.get('epsilon_present_absent') is not None:
+        lines.append(
+            f'For a user who is present or absent epsilon is'
+            f' {rounding.text(s["epsilon_present_absent"])}: {s["present_absent_meaning"]}.'
+        )
+    if _total(s)['epsilon_user'] > WEAK_EPSILON:
         lines.append(f'An epsilon above {WEAK_EPSILON} gives little formal protection.')
     return lines
 
 
-def _guarantee_phrase(guarantee):
+def _total(s: dict[str, Any]) -> dict[str, Any]:
+    if not s.get('ancestors'):
+        return s
+    return {'epsilon_user': s['epsilon_user_total'], 'delta': s['delta_total']}
+
+
+def _parts(s: dict[str, Any]) -> str:
+    own = f'{rounding.text(s["epsilon_user"])} here'
+    earlier = [f'{rounding.text(a["epsilon"])} ({a["data"]})' for a in s['ancestors']]
+    return ', '.join([own, *earlier])
+
+
+def _guarantee_phrase(guarantee: dict[str, Any]) -> str:
     return (
         f'({rounding.text(guarantee["epsilon_user"])}, {rounding.text(guarantee["delta"])})'
         '-differentially private at the level of users'
@@ -49,6 +90,7 @@ def text(statement: dict[str, Any]) -> str:
     absolute = '' if s['sensitivity'] is None else f' = {s["sensitivity"]:g}'
     rows = [
         ('setting', s['setting']),
+        ('algorithm', s['algorithm']),
         ('covers', s['data_accesses']),
         ('unit', s['unit']),
         ('neighbouring data sets', s['neighboring_relation_text']),
@@ -61,15 +103,18 @@ def text(statement: dict[str, Any]) -> str:
         ('sampler', f'{s["sampler"]}, q = {s["sampling_probability"]:.4g}'),
         ('assumes', s['assumptions']),
         ('rounds', f'{s["rounds_completed"]} of {s["rounds_planned"]} planned'),
+        ('released once more', f'{s["repeated_releases"]} rounds, accounted'),
         ('mechanism', s['mechanism']),
         ('noise multiplier (z)', f'{s["noise_multiplier"]:.6g}'),
         ('clip norm (C)', clip),
         ('sensitivity', f'{s["sensitivity_over_clip"]:g} C{absolute}'),
         ('noise on the sum', f'{s["noise_stddev_on_sum"]:.6g} per coordinate'),
+        ('statistical distance', _distance(s['statistical_distance'])),
     ]
     if s['noised_weights'] is not None:
         rows.append(('noised weights', s['noised_weights']))
     rows.append(('start', s['start']))
+    rows += [('ancestor', _ancestor(a)) for a in s['ancestors']]
     if s['participation'] is not None:
         rows += _participation_rows(s['participation'])
     if s['epsilon_user'] is not None:
@@ -89,7 +134,20 @@ def text(statement: dict[str, Any]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def _participation_rows(participation):
+def _distance(distance: float) -> str:
+    if not distance:
+        return 'none stated: delta is that of ideal noise'
+    return f'{rounding.text(distance)} over all draws; (1 + e^epsilon) times that is in delta'
+
+
+def _ancestor(ancestor: dict[str, Any]) -> str:
+    if ancestor['epsilon'] is None:
+        return f'{ancestor["data"]}: no epsilon'
+    figures = rounding.text(ancestor['epsilon']), rounding.text(ancestor['delta'])
+    return f'{ancestor["data"]}: epsilon {figures[0]}, delta {figures[1]}'
+
+
+def _participation_rows(participation: dict[str, Any]) -> list[tuple[str, Any]]:
     rows = [
         ('minimum separation', participation['min_separation']),
         ('most participations', participation['max_participations']),
@@ -124,7 +182,7 @@ def guarantee_rows(guarantee: dict[str, Any], version: str) -> list[tuple[str, s
     return rows
 
 
-def _deployment_rows(s):
+def _deployment_rows(s: dict[str, Any]) -> list[tuple[str, Any]]:
     deployment = s['deployment']
     rows = [
         ('users (N)', deployment['num_users']),

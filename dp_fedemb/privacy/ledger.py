@@ -1,0 +1,310 @@
+"""Every release that was made from the users of a store, and what they add up to.
+
+A file beside the store's own, `privacy_ledger.json`: entries in the order in which they
+were made, each with the hash of the one before, so that a changed, removed or inserted
+entry is found. The number of entries and the last hash stand a second time in
+`privacy_ledger.head`, so that a ledger that was cut or deleted is found, too. Nothing is
+repaired in silence: what is found is written into the next entry and stays.
+
+This is bookkeeping among people who want it right, not a defence against who wants it wrong.
+
+The sum is that of basic composition: epsilons and deltas of all runs, each with all of its
+rounds. A run that goes on appends an entry that takes the place of its last one.
+"""
+
+from collections.abc import Iterator, Sequence
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import math
+import os
+import pathlib
+from typing import Any, Optional, Union
+
+from dp_fedemb import files
+from dp_fedemb import validate
+from dp_fedemb.privacy import plan as plan_lib
+from dp_fedemb.privacy import rounding
+
+LEDGER, HEAD = 'privacy_ledger.json', 'privacy_ledger.head'
+_LOCK = '.privacy_ledger.lock'
+_FIRST = '0' * 64
+_Path = Union[str, 'os.PathLike[str]']
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What one run has released so far.
+
+    Attributes:
+        run: a name of the run that no other has, the same whenever it goes on.
+        directory: where it is, for people.
+        rounds: rounds released.
+        epsilon: of a user by the run's rounds; None if they have no guarantee.
+        delta: with it; None without.
+        planned_epsilon: of all rounds that the run means to make; None without a guarantee.
+        plan: `PrivacyPlan.to_json()`.
+        data: fingerprint of the store's contents, keyed or not.
+        note: what was wrong with the ledger when this was written; empty for nothing.
+    """
+
+    run: str
+    directory: str
+    rounds: int
+    epsilon: Optional[float]
+    delta: Optional[float]
+    planned_epsilon: Optional[float]
+    plan: dict[str, Any]
+    data: str = ''
+    note: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Ledger:
+    """The entries of a store, and what is wrong with their file.
+
+    Attributes:
+        entries: oldest first.
+        problems: in words; empty if the file is as it was written.
+    """
+
+    entries: tuple[Entry, ...]
+    problems: tuple[str, ...]
+
+    def latest(self) -> dict[str, Entry]:
+        """Returns for every run the entry with the most spent, in order of beginning."""
+        runs: dict[str, Entry] = {}
+        for entry in self.entries:
+            known = runs.get(entry.run)
+            if known is None or _cost(entry.epsilon) >= _cost(known.epsilon):
+                runs[entry.run] = entry
+        return runs
+
+    def spent(self, without: Optional[str] = None) -> tuple[float, float]:
+        """Returns epsilon and delta of all releases; infinite if one has no guarantee.
+
+        Args:
+            without: a run that is left out.
+        """
+        counted = [entry for run, entry in self.latest().items() if run != without]
+        epsilon = math.fsum(_cost(entry.epsilon) for entry in counted)
+        return epsilon, math.fsum(entry.delta or 0.0 for entry in counted)
+
+    def reserved(self, without: Optional[str] = None) -> float:
+        """Returns what runs that are not at their end mean to spend beside `spent`."""
+        counted = [entry for run, entry in self.latest().items() if run != without]
+        left = [
+            _cost(entry.planned_epsilon) - entry.epsilon
+            for entry in counted
+            if entry.epsilon is not None
+        ]
+        return math.fsum(max(each, 0.0) for each in left)
+
+
+def read(store: _Path) -> Ledger:
+    """Reads the ledger of a store; an empty one if there never was one.
+
+    Args:
+        store: the store's directory.
+    """
+    directory = pathlib.Path(store)
+    records, problems = _records(directory / LEDGER)
+    entries, last = [], _FIRST
+    for number, record in enumerate(records):
+        try:
+            entry = Entry(**record['entry'])
+            fits = record['previous'] == last and record['hash'] == _hash(last, entry)
+            last = record['hash']
+        except (KeyError, TypeError):
+            problems.append(f'entry {number + 1} is not one')
+            break
+        if not fits:
+            problems.append(f'entry {number + 1} was changed, or one before it is missing')
+        entries.append(entry)
+    problems += _compare_with_head(directory / HEAD, [record.get('hash') for record in records])
+    problems += [f'before entry {i + 1}: {e.note}' for i, e in enumerate(entries) if e.note]
+    return Ledger(tuple(entries), tuple(problems))
+
+
+def append(store: _Path, entry: Entry) -> None:
+    """Adds an entry, whole and durable when this returns.
+
+    Args:
+        store: the store's directory.
+        entry: its `note` is filled in if the ledger is not as it was written.
+    """
+    directory = pathlib.Path(store)
+    with _locked(directory):
+        _append(directory, entry)
+
+
+def check_budget(
+    store: _Path, budget_epsilon: float, plan: plan_lib.PrivacyPlan, run: str = ''
+) -> None:
+    """Refuses a run whose plan does not fit into what is left of a store's budget.
+
+    What other runs mean to release is taken as released.
+
+    Args:
+        store: the store's directory.
+        budget_epsilon: most that all releases from these users may cost together.
+        plan: of the run.
+        run: the run's name in the ledger, if it is there already and goes on.
+
+    Raises:
+        ValueError: in one line, if it does not fit, or if nobody can tell.
+    """
+    _check_budget(read(store), store, budget_epsilon, plan, run)
+
+
+def begin(
+    store: _Path,
+    entry: Entry,
+    budget_epsilon: Optional[float] = None,
+    *,
+    plan: plan_lib.PrivacyPlan,
+) -> None:
+    """Checks the budget and adds the entry of a run that begins, as one step.
+
+    So that of two runs that begin at once only one gets what is left.
+
+    Raises:
+        ValueError: see `check_budget`; nothing is written then.
+    """
+    directory = pathlib.Path(store)
+    with _locked(directory):
+        if budget_epsilon is not None:
+            _check_budget(read(directory), store, budget_epsilon, plan, entry.run)
+        _append(directory, entry)
+
+
+def entry_of(
+    statement: dict[str, Any],
+    plan: plan_lib.PrivacyPlan,
+    run: str,
+    directory: _Path,
+    data: str = '',
+) -> Entry:
+    """Returns the entry for a statement: nothing counts that the statement calls not private.
+
+    Args:
+        statement: of the rounds released so far.
+        plan: of the run.
+        run: see `Entry`.
+        directory: of the run.
+        data: see `Entry`.
+    """
+    # What came before the run is in the ledgers of its own data.
+    private = statement.get('private_by_itself', statement['private'])
+    return Entry(
+        run=run,
+        directory=str(directory),
+        rounds=statement['rounds_completed'],
+        epsilon=statement['epsilon_user'] if private else None,
+        delta=statement['delta'] if private else None,
+        planned_epsilon=rounding.rounded_up(plan.epsilon()) if private else None,
+        plan=plan.to_json(),
+        data=data,
+    )
+
+
+def _check_budget(
+    ledger: Ledger, store: _Path, budget: float, plan: plan_lib.PrivacyPlan, run: str
+) -> None:
+    validate.positive(budget_epsilon=budget)
+    where = str(pathlib.Path(store) / LEDGER)
+    if ledger.problems:
+        raise ValueError(
+            f'budget_epsilon={budget:g}: {where} is not as it was written'
+            f' ({"; ".join(ledger.problems)}), so nobody can tell what is left; restore it'
+            ' from a copy, or train without a budget'
+        )
+    epsilon, _ = ledger.spent(without=run)
+    taken = epsilon + ledger.reserved(without=run)
+    # A plan without noise, or a simulated one, has no epsilon for this run.
+    own = math.inf if plan.hypothetical else plan.epsilon()
+    if taken + own > budget:
+        left = max(budget - taken, 0.0)
+        raise ValueError(
+            f'budget_epsilon={budget:g}: the releases in {where} cost'
+            f' {rounding.text(taken)} (with what unfinished runs mean to spend) and this'
+            f' run {rounding.text(own)}; {left:.3f} is left: set target_epsilon to at most'
+            ' that, or train on other users'
+        )
+
+
+def _append(directory: pathlib.Path, entry: Entry) -> None:
+    ledger = read(directory)
+    records, broken = _records(directory / LEDGER)
+    known = {f'before entry {i + 1}: {e.note}' for i, e in enumerate(ledger.entries)}
+    news = [problem for problem in ledger.problems if problem not in known]
+    if news:
+        entry = dataclasses.replace(entry, note='; '.join(news))
+    if broken and (directory / LEDGER).exists():
+        # Not to be read any more, and not to be lost either.
+        os.replace(directory / LEDGER, directory / f'{LEDGER}.damaged')
+        records = []
+    last = records[-1].get('hash') or _FIRST if records else _FIRST
+    record = {
+        'previous': last,
+        'hash': _hash(last, entry),
+        'entry': dataclasses.asdict(entry),
+    }
+    records.append(record)
+    # The ledger first: a head that is one entry behind is told from a ledger that was cut.
+    files.write_text(directory / LEDGER, json.dumps({'entries': records}, indent=1) + '\n')
+    head = {'entries': len(records), 'hash': record['hash']}
+    files.write_text(directory / HEAD, json.dumps(head) + '\n')
+
+
+def _records(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The records of a file as they stand, and what makes it unreadable."""
+    try:
+        records = json.loads(path.read_text(encoding='utf-8'))['entries']
+    except FileNotFoundError:
+        return [], []
+    except (ValueError, KeyError, TypeError) as error:
+        return [], [f'{path.name} cannot be read ({error.__class__.__name__}: {error})']
+    if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
+        return [], [f'{path.name} is not a list of entries']
+    return records, []
+
+
+def _compare_with_head(path: pathlib.Path, hashes: Sequence[Optional[str]]) -> list[str]:
+    try:
+        head = json.loads(path.read_text(encoding='utf-8'))
+        count, last = int(head['entries']), head['hash']
+    except FileNotFoundError:
+        return [f'{path.name} is missing'] if hashes else []
+    except (ValueError, KeyError, TypeError):
+        return [f'{path.name} cannot be read']
+    if not hashes:
+        return [f'the ledger is lost: it had {count} entries']
+    # One more than the head knows: the writer was stopped between the two files.
+    if len(hashes) not in (count, count + 1) or hashes[count - 1] != last:
+        return [f'{len(hashes)} entries, and {path.name} knows of {count} others']
+    return []
+
+
+def _hash(previous: str, entry: Entry) -> str:
+    text = json.dumps([previous, dataclasses.asdict(entry)], sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode('utf-8')).hexdigest()
+
+
+def _cost(epsilon: Optional[float]) -> float:
+    return math.inf if epsilon is None else epsilon
+
+
+@contextlib.contextmanager
+def _locked(directory: pathlib.Path) -> Iterator[None]:
+    """One writer at a time; the lock goes with its process."""
+    if not directory.is_dir():
+        raise FileNotFoundError(f'{directory}: no such directory; expected that of a store')
+    descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
