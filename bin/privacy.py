@@ -4,18 +4,27 @@
     bin/privacy.py epsilon --num_users=3400 --noise_multiplier=0.62 --rounds=200
     bin/privacy.py calibrate --num_users=100000 --target_epsilon=8 --rounds=200
     bin/privacy.py plan --num_users=3400 --noise_multiplier=0.62 --rounds=200
+    bin/privacy.py ledger data_cache/emnist/train
 
 `epsilon` accounts a setting. `calibrate` finds the noise multiplier, the rounds or the
 users (--solve_for) for a target epsilon. `plan` draws epsilon against population and
-cohort with the noise on the mean kept as it is: how many users does it take?
+cohort with the noise on the mean kept as it is: how many users does it take? `ledger`
+lists every release that was made from the users of a store, and their sum.
 """
 
 import dataclasses
 import json
+import math
+import os
 
 from absl import app
 from absl import flags
 
+from dp_fedemb import privacy
+from dp_fedemb import validate
+from dp_fedemb.privacy import ledger
+from dp_fedemb.privacy import rounding
+from dp_fedemb.privacy.reporting import signal_to_noise
 from flags import plan_flags
 from flags import program
 
@@ -27,6 +36,18 @@ plan_flags.define(clip_norm_default=1.0)
 # So that --help shows them.
 flags.DEFINE_string(
     'solve_for', 'noise_multiplier', 'calibrate: noise_multiplier, rounds or num_users.'
+)
+flags.DEFINE_integer(
+    'noised_weights',
+    None,
+    'epsilon, calibrate: weights of the backbone that are trained; adds how loud the noise'
+    ' on them is.',
+)
+flags.DEFINE_float(
+    'signal_to_noise',
+    1.0,
+    'with noised_weights: wanted ratio of the largest mean update to the noise on it; adds'
+    ' the cohort that has it.',
 )
 flags.DEFINE_bool('json', False, 'Print one JSON object instead of a table.')
 flags.DEFINE_list(
@@ -76,15 +97,23 @@ _FIELDS = (
     'hypothetical',
     'deployment',
 )
+# What follows from --noised_weights.
+_NOISE_FIELDS = ('largest_signal_to_noise', 'required_cohort')
 
 
 def main(arguments):
     if not arguments:
         raise app.UsageError(f'no command; expected one of {", ".join(COMMANDS)}')
-    from dp_fedemb import validate
-
-    validate.one_of('command', arguments[0], COMMANDS)
-    COMMANDS[arguments[0]]()
+    command, *rest = arguments
+    validate.one_of('command', command, COMMANDS)
+    if command == 'ledger':
+        if not rest:
+            raise ValueError('ledger without a store: name its directory')
+        _ledger(rest[0])
+        return
+    if rest:
+        raise ValueError(f'unexpected argument {rest[0]!r}; flags start with --')
+    COMMANDS[command]()
 
 
 def _epsilon():
@@ -94,8 +123,6 @@ def _epsilon():
 
 
 def _calibrate():
-    from dp_fedemb import validate
-
     if FLAGS.target_epsilon is None:
         raise ValueError('calibrate without target_epsilon: set it')
     validate.one_of('solve_for', FLAGS.solve_for, _UNKNOWN)
@@ -108,8 +135,6 @@ def _for_noise_multiplier():
 
 
 def _for_rounds():
-    from dp_fedemb import privacy
-
     if FLAGS['rounds'].present:
         raise ValueError(f'rounds={FLAGS.rounds} with solve_for=rounds: leave it out')
     z = _noise_multiplier('solve_for=rounds')
@@ -119,8 +144,6 @@ def _for_rounds():
 
 
 def _for_num_users():
-    from dp_fedemb import privacy
-
     if FLAGS.num_users is not None:
         raise ValueError(f'num_users={FLAGS.num_users} with solve_for=num_users: leave it out')
     z = _noise_multiplier('solve_for=num_users')
@@ -184,15 +207,57 @@ def _plan():
     print(f'\nfigure: {FLAGS.output}')
 
 
-COMMANDS = {'epsilon': _epsilon, 'calibrate': _calibrate, 'plan': _plan}
+def _ledger(store: str) -> None:
+    if not os.path.isdir(store):
+        raise FileNotFoundError(f'{store}: no such directory; expected that of a store')
+    found = ledger.read(store)
+    epsilon, delta = found.spent()
+    if FLAGS.json:
+        answer = {
+            'command': 'ledger',
+            'entries': [dataclasses.asdict(entry) for entry in found.entries],
+            'runs': list(found.latest()),
+            'epsilon_user': epsilon if math.isfinite(epsilon) else None,
+            'delta': delta if math.isfinite(epsilon) else None,
+            'private': math.isfinite(epsilon),
+            'problems': list(found.problems),
+        }
+        print(json.dumps(answer))
+        return
+    counted = {id(entry) for entry in found.latest().values()}
+    row = '{:<3} {:>7} {:>12} {:>12}  {}'
+    print(row.format('', 'rounds', 'epsilon', 'delta', 'run'))
+    for entry in found.entries:
+        private = entry.epsilon is not None
+        figures = [
+            rounding.text(x) if private else 'none' for x in (entry.epsilon, entry.delta)
+        ]
+        mark = '' if id(entry) in counted else '-'
+        print(row.format(mark, entry.rounds, *figures, entry.directory))
+    if len(counted) < len(found.entries):
+        print('(- went on, or was begun anew: counted in another entry)')
+    for problem in found.problems:
+        print(f'PROBLEM: {problem}')
+    if not found.entries:
+        print(f'no releases in {store}')
+    elif math.isinf(epsilon):
+        print('sum: NOT PRIVATE, a release without a guarantee was made from these users')
+    else:
+        print(
+            f'sum of {len(counted)} runs: ({rounding.text(epsilon)}, {rounding.text(delta)})'
+            '-differentially private at the level of users'
+        )
+
+
+COMMANDS = {'epsilon': _epsilon, 'calibrate': _calibrate, 'plan': _plan, 'ledger': _ledger}
 
 
 def _show(plan, command, solved=None):
-    from dp_fedemb import privacy
-
     statement = privacy.statement(plan)
     if FLAGS.json:
         shown = {name: statement[name] for name in _FIELDS}
+        if FLAGS.noised_weights is not None:
+            shown.update(zip(_NOISE_FIELDS, _noise(plan)))
         print(json.dumps({'command': command, 'solved_for': solved, **shown}))
         return
     rows = [
@@ -209,6 +274,12 @@ def _show(plan, command, solved=None):
         ('present or absent', plan.sampling.relation('present_absent').meaning),
     ]
     lines = [f'  {name:<28} {value}' for name, value in rows]
+    if FLAGS.noised_weights is not None:
+        ratio, cohort = _noise(plan)
+        lines += [
+            f'  {"largest signal to noise":<28} {f"{ratio:.4g}" if ratio else "no noise"}',
+            f'  {f"cohort for {FLAGS.signal_to_noise:g} of it":<28} {cohort or "any"}',
+        ]
     if solved is not None:
         lines.insert(0, f'solved for {solved}, epsilon = {FLAGS.target_epsilon:g}')
     if plan.private:
@@ -219,15 +290,24 @@ def _show(plan, command, solved=None):
     print('\n'.join([*lines, '', headline]))
 
 
-def _sampler(plan):
+def _noise(plan: privacy.PrivacyPlan) -> tuple[float | None, int | None]:
+    """Largest signal-to-noise ratio, and the cohort for the wanted one; None without noise."""
+    if not plan.private:
+        return None, None
+    d = FLAGS.noised_weights
+    return (
+        signal_to_noise.largest(plan, d),
+        signal_to_noise.required_cohort(plan, d, FLAGS.signal_to_noise),
+    )
+
+
+def _sampler(plan: privacy.PrivacyPlan) -> str:
     grouping = getattr(plan.sampling, 'grouping', None)
     of = '' if grouping is None else f' of {grouping}'
     return f'{plan.sampling.name}{of}, q = {plan.sampling_probability:.4g}'
 
 
 def _table_of_epsilons(plan):
-    from dp_fedemb.privacy import rounding
-
     rho = plan.zcdp_rho()
     lines = ['of the simulated deployment:'] if plan.hypothetical else []
     row = '  {:<28} {:<15} {:>10} {:>10} {:>10}'
@@ -275,4 +355,4 @@ def _whole_numbers(name, default):
 
 
 if __name__ == '__main__':
-    program.run(main, positional=1)
+    program.run(main, positional=2)

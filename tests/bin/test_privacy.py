@@ -9,6 +9,7 @@ import time
 import pytest
 
 from dp_fedemb import privacy
+from dp_fedemb.privacy import ledger
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = str(ROOT / 'bin' / 'privacy.py')
@@ -169,6 +170,40 @@ def test_clip_norm_does_not_matter(run):
     assert clipped['epsilon_user'] == plain['epsilon_user']
 
 
+def test_noise_beside_its_signal(run):
+    text = run('epsilon', *GOLDEN, '--noised_weights=450000', '--signal_to_noise=0.5')
+    assert 'largest signal to noise      0.07694' in text  # 32 / (0.62 sqrt(450,000))
+    assert 'cohort for 0.5 of it         208' in text
+    answer = json.loads(run('epsilon', *GOLDEN, '--json', '--noised_weights=450000'))
+    assert answer['required_cohort'] == 416
+    assert 'required_cohort' not in json.loads(run('epsilon', *GOLDEN, '--json'))
+    text = run('epsilon', '--num_users=3400', '--mechanism=clip_only', '--noised_weights=9')
+    assert 'no noise' in text
+
+
+def _release(store, run_name, rounds):
+    plan = privacy.PrivacyPlan(3400, 32, 8, 200, privacy.Gaussian(1.0, 0.62))
+    statement = privacy.statement(plan, rounds)
+    entry = ledger.entry_of(statement, plan, run_name, f'/runs/{run_name}')
+    ledger.append(store, entry)
+    return statement['epsilon_user']
+
+
+def test_ledger_lists_releases_and_their_sum(run, tmp_path):
+    assert 'no releases' in run('ledger', str(tmp_path))
+    _release(tmp_path, 'first', 20)
+    total = _release(tmp_path, 'first', 200) + _release(tmp_path, 'second', 10)
+    text = run('ledger', str(tmp_path))
+    assert '/runs/first' in text and '/runs/second' in text
+    assert f'sum of 2 runs: ({privacy.rounded_up_text(total)}, 0.000261)' in text
+    answer = json.loads(run('ledger', str(tmp_path), '--json'))
+    assert answer['epsilon_user'] == pytest.approx(total) and answer['runs'][0] == 'first'
+    assert len(answer['entries']) == 3 and answer['problems'] == []
+    (tmp_path / ledger.LEDGER).unlink()
+    text = run('ledger', str(tmp_path))
+    assert 'PROBLEM: the ledger is lost: it had 3 entries' in text
+
+
 def test_tree_with_its_rho(run):
     answer = json.loads(
         run(
@@ -284,7 +319,7 @@ def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        (['costs'], "command='costs': expected one of epsilon, calibrate, plan"),
+        (['costs'], "command='costs': expected one of epsilon, calibrate, plan, ledger"),
         (['epsilon'], 'num_users is not given'),
         (['epsilon', '--num_users=3400'], 'epsilon without noise_multiplier'),
         (['epsilon', '--num_users=200', '--noise_multiplier=1'], '(q > 1)'),
@@ -304,6 +339,9 @@ def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
         ),
         (['calibrate', *GOLDEN, '--target_epsilon=8', '--solve_for=delta'], 'solve_for='),
         (['plan', *GOLDEN, '--cohorts=many'], "cohorts=['many']: expected whole numbers"),
+        (['ledger'], 'ledger without a store'),
+        (['ledger', '/nowhere'], 'no such directory'),
+        (['epsilon', 'more', *GOLDEN], "unexpected argument 'more'"),
         (['plan', *GOLDEN, '--populations=10'], 'all smaller than a round'),
         (['plan', *GOLDEN, '--noise_cohort_size=320'], 'simulates a deployment already'),
     ],

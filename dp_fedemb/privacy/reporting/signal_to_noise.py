@@ -4,8 +4,7 @@ The mean of a round is (sum of clipped updates + noise) / m. With d noised weigh
 noise on it has an L2 norm of about z C sqrt(d) / m (root of the expected square; the
 norm itself varies by a fraction of 1 / sqrt(2 d)). The signal, the mean of at most C
 each, has a norm of at most C if the cohort is of the expected size. Both follow from
-public settings alone, so they may be written every round. The measured signal is the
-norm of the raw mean, private data: it belongs to the raw metrics.
+public settings alone, so they may be written every round.
 
 For trees the noise is that of one node, which is what a round adds to the prefix sum
 at least; a prefix of t rounds has the noise of up to log2(t) + 1 nodes.
@@ -36,19 +35,6 @@ def largest(plan: plan_lib.PrivacyPlan, noised_weights: int) -> float:
     """
     noise = noise_norm(plan, noised_weights)
     return math.inf if noise == 0 else plan.mechanism.clip_norm / noise
-
-
-def measured(plan: plan_lib.PrivacyPlan, noised_weights: int, signal_norm: float) -> float:
-    """Returns the ratio for the norm of a round's raw mean: private, as its input is.
-
-    Args:
-        plan: the plan.
-        noised_weights: d.
-        signal_norm: L2 norm of the sum of clipped updates over m, before the noise.
-    """
-    validate.non_negative(signal_norm=signal_norm)
-    noise = noise_norm(plan, noised_weights)
-    return math.inf if noise == 0 else signal_norm / noise
 
 
 def required_cohort(plan: plan_lib.PrivacyPlan, noised_weights: int, target: float) -> int:

@@ -1,7 +1,9 @@
 """What a statement says in each situation, and that it says nothing more."""
 
 import json
+import math
 
+import numpy as np
 import pytest
 
 import dp_fedemb
@@ -162,3 +164,124 @@ def test_schedule_states_participation_and_rho(make_plan):
 def test_before_the_first_round_nothing_is_spent(make_plan):
     statement = privacy.statement(make_plan('gaussian'), 0)
     assert statement['epsilon_user'] == 0 and statement['verify'] is None
+
+
+def test_it_names_algorithm_bits_and_repeats(make_plan, private):
+    statement = privacy.statement(
+        make_plan('gaussian'),
+        algorithm='fedavg',
+        noise_bits='ChaCha20, 64 bits a draw',
+        repeated_releases=2,
+    )
+    text = privacy.statement_text(statement)
+    for words in ('fedavg', 'ChaCha20, 64 bits a draw', '2 rounds, accounted'):
+        assert words in text
+    assert 'Philox) in float32' in _all_text(private) and 'dp_fedemb' in private['algorithm']
+
+
+def test_statistical_distance_is_in_delta(make_plan):
+    plan = make_plan('gaussian')
+    plain = privacy.statement(plan)
+    off = privacy.statement(plan, statistical_distance=1e-9)
+    grown = (1 + math.exp(plain['epsilon_user'])) * 1e-9
+    assert off['delta'] == pytest.approx(plain['delta'] + grown, rel=1e-12)
+    assert off['epsilon_user'] == plain['epsilon_user'] and off['private']
+    far = privacy.statement(plan, statistical_distance=0.5)
+    assert not far['private'] and far['delta'] == 1
+    assert privacy.statement_headline(far)[0].startswith('NOT PRIVATE')
+    with pytest.raises(ValueError, match='statistical_distance=2: expected a probability'):
+        privacy.statement(plan, statistical_distance=2)
+
+
+@pytest.mark.parametrize('name', ['gaussian', 'adaptive_gaussian', 'tree', 'tree_adaptive'])
+def test_repeated_releases_cost(make_plan, name):
+    plan = make_plan(name)
+    once, again, thrice = (plan.epsilon(repeated_releases=r) for r in (0, 1, 3))
+    assert once == plan.epsilon() < again < thrice
+    statement = privacy.statement(plan, repeated_releases=1)
+    assert statement['epsilon_user'] == privacy.rounded_up(again)
+    # All rounds released twice are one Gaussian of the ratio over sqrt(2), which bounds it.
+    with pytest.raises(ValueError, match='repeated_releases=-1'):
+        plan.epsilon(repeated_releases=-1)
+
+
+def test_a_repeat_costs_what_simulation_finds(make_plan):
+    """One round of two, whose cohort is the same in both of its releases."""
+    plan = make_plan(privacy.Gaussian(1.0, 0.8), num_users=16 * 5, rounds=1, delta=1e-2)
+    epsilon = plan.epsilon(repeated_releases=1)
+    q, generator = 0.2, np.random.default_rng(5)
+    joined = generator.random((400_000, 1)) < q
+    x = joined + 0.8 * generator.standard_normal((400_000, 2))
+    log_n = lambda shift: -np.sum((x - shift) ** 2, axis=1) / (2 * 0.8**2)
+    mixture = lambda shift: np.logaddexp(np.log1p(-q) + log_n(0), np.log(q) + log_n(shift))
+    loss = mixture(1) - mixture(-1)
+    found = np.mean(-np.expm1(np.minimum(epsilon - loss, 0)))
+    assert 0.3 * plan.guarantee_delta < found < 1.05 * plan.guarantee_delta
+    # Taken for one more round of a cohort of its own it would be too little.
+    fresh = np.mean(-np.expm1(np.minimum(plan.epsilon(2) - loss, 0)))
+    assert fresh > plan.guarantee_delta
+
+
+def test_a_weak_seed_is_not_private(make_plan):
+    plan = make_plan('gaussian')
+    for seed, weak in ((1, True), (2**64 - 1, True), (2**64, False), (2**127 + 5, False)):
+        statement = privacy.PrivateRun(plan, seed).statement(4, seed_given=True)
+        assert statement['private'] is not weak and statement['weak_seed'] is weak
+        headline = privacy.statement_headline(statement)
+        assert headline[0].startswith('NOT PRIVATE') is weak
+        assert str(seed) not in privacy.statement_text(statement) or seed == 1
+        # What the plan would have.
+        assert f'({privacy.rounded_up_text(plan.epsilon(4))}, ' in ' '.join(headline)
+
+
+def test_the_headline_tells_both_relations(private):
+    first, second, *_ = privacy.statement_headline(private)
+    assert f'({private["epsilon_user"]:g}, ' in first
+    assert f'epsilon is {private["epsilon_present_absent"]:g}: nothing of the user' in second
+
+
+def test_ancestors_are_in_the_headline(make_plan):
+    plan = make_plan('gaussian')
+    first = privacy.statement(plan, 4)
+    ancestors = privacy.ancestors_of_start(first, 'faces of 2019')
+    second = privacy.statement(plan, 9, ancestors=ancestors)
+    # And of the one after it, both.
+    ancestors = privacy.ancestors_of_start(second, 'faces of 2020')
+    third = privacy.statement(plan, 2, ancestors=ancestors)
+    assert [a['data'] for a in third['ancestors']] == ['faces of 2019', 'faces of 2020']
+    assert third['epsilon_user'] == privacy.rounded_up(plan.epsilon(2))
+    parts = [s['epsilon_user'] for s in (first, second, third)]
+    assert third['epsilon_user_total'] == pytest.approx(sum(parts), abs=1e-3)
+    assert third['epsilon_user_total'] >= sum(parts)
+    assert third['delta_total'] == pytest.approx(3 * plan.guarantee_delta)
+    headline = ' '.join(privacy.statement_headline(third))
+    assert f'({third["epsilon_user_total"]:g}, ' in headline
+    assert 'faces of 2019' in headline and 'faces of 2020' in headline
+    assert third['private']
+    assert json.loads(json.dumps(third)) == third
+
+
+@pytest.mark.parametrize('kind', ['none', 'no statement', 'weak seed', 'virtual client'])
+@pytest.mark.parametrize('hops', [1, 2])
+def test_an_ancestor_without_epsilon_voids_the_guarantee(make_plan, kind, hops):
+    plan = make_plan('gaussian')
+    start = {
+        'none': privacy.statement(make_plan('none'), 4),
+        'no statement': None,
+        'weak seed': privacy.statement(plan, 4, weak_seed=True),
+        'virtual client': {**privacy.statement(plan, 4), 'unit': 'virtual client'},
+    }[kind]
+    for _ in range(hops):
+        ancestors = privacy.ancestors_of_start(start, 'somebody')
+        start = privacy.statement(plan, 4, ancestors=ancestors)
+        assert not start['private'] and start['epsilon_user_total'] is None
+        assert privacy.statement_headline(start)[0].startswith('NOT PRIVATE: the weights')
+
+
+def test_a_statement_from_before_ancestors_is_read(make_plan):
+    old = privacy.statement(make_plan('gaussian'))
+    for name in ('ancestors', 'private_by_itself', 'weak_seed', 'epsilon_user_total'):
+        del old[name]
+    (ancestor,) = privacy.ancestors_of_start(old, 'old')
+    assert ancestor.private and ancestor.epsilon == old['epsilon_user']
+    assert privacy.statement_headline(old)[0].startswith('The released model is (')
