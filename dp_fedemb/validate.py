@@ -1,27 +1,35 @@
 """Argument checks whose messages name the argument, its value and the remedy."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+
+def _holds(test: Callable[[Any], bool], value: Any) -> bool:
+    """Whether the test holds; it does not for what cannot be compared with numbers."""
+    try:
+        return bool(test(value))
+    except TypeError:
+        return False
 
 
 def positive(**values: Any) -> None:
     """Raises ValueError for the first keyword whose value is not > 0."""
     for name, value in values.items():
-        if not value > 0:
+        if not _holds(lambda number: number > 0, value):
             raise ValueError(f'{name}={value!r}: expected a number above 0')
 
 
 def non_negative(**values: Any) -> None:
     """Raises ValueError for the first keyword whose value is not >= 0."""
     for name, value in values.items():
-        if not value >= 0:
+        if not _holds(lambda number: number >= 0, value):
             raise ValueError(f'{name}={value!r}: expected a number of at least 0')
 
 
 def probability(**values: Any) -> None:
     """Raises ValueError for the first keyword whose value is not in [0, 1]."""
     for name, value in values.items():
-        if not 0 <= value <= 1:
+        if not _holds(lambda number: 0 <= number <= 1, value):
             raise ValueError(f'{name}={value!r}: expected a probability in [0, 1]')
 
 

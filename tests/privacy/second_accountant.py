@@ -157,8 +157,11 @@ def directions(kind, ratio, q, rounds):
     return results
 
 
-def _one_round(kind, ratio, q, epsilon):
-    """delta of one round: P minus e^epsilon Q, where the loss is above epsilon."""
+def one_round(kind, ratio, q, epsilon):
+    """delta of one round: P minus e^epsilon Q, where the loss is above epsilon.
+
+    One for each order of the neighbours where they differ.
+    """
 
     def mass_above(x, place):
         return (1 - q) * stats.norm.sf(x, 0, ratio) + q * stats.norm.sf(x, place, ratio)
@@ -178,13 +181,13 @@ def _one_round(kind, ratio, q, epsilon):
         # N(0) against the mixture of 0 and 1 is, mirrored, that against 0 and -1.
         p_place, q_place = (0, -1) if sign < 0 else (1, -1 if kind == 'replaced' else 0)
         results.append(mass_above(x, p_place) - math.exp(epsilon) * mass_above(x, q_place))
-    return max(results)
+    return results
 
 
 def delta(kind, ratio, q, rounds, epsilon, about):
     """Returns delta, which is `about` that, at epsilon > 0, and what it may be off by."""
     if rounds == 1:
-        value = _one_round(kind, ratio, q, epsilon)
+        value = max(one_round(kind, ratio, q, epsilon))
         return value, 1e-9 * value
     found = [one.delta(epsilon, about) for one in directions(kind, ratio, q, rounds)]
     return max(value for value, _ in found), max(error for _, error in found)

@@ -3,7 +3,6 @@
 import math
 import time
 
-import dp_accounting
 import numpy as np
 import pytest
 from scipy import integrate
@@ -12,6 +11,7 @@ from scipy import stats
 
 from dp_fedemb import privacy
 from dp_fedemb.privacy import accounting
+from dp_fedemb.privacy import analysis
 from dp_fedemb.privacy.accounting import rounds
 from dp_fedemb.privacy.accounting import windows
 
@@ -19,17 +19,11 @@ RATIO, Q = 0.9, 0.15
 
 
 def _poisson(ratio=RATIO, q=Q, count=1):
-    gaussian = dp_accounting.GaussianDpEvent(ratio)
-    return dp_accounting.SelfComposedDpEvent(
-        dp_accounting.PoissonSampledDpEvent(q, gaussian), count
-    )
+    return analysis.SampledGaussian('add_or_remove', ratio, q, count)
 
 
 def _fixed_size(ratio=RATIO, q=Q, count=1):
-    sampled = dp_accounting.SampledWithoutReplacementDpEvent(
-        10_000, round(10_000 * q), dp_accounting.GaussianDpEvent(ratio)
-    )
-    return dp_accounting.SelfComposedDpEvent(sampled, count)
+    return analysis.SampledGaussian('without_replacement', ratio, q, count)
 
 
 def _hockey_stick(epsilon, p, q):
@@ -145,12 +139,12 @@ def test_rdp_is_never_below_pld(make, ratio):
 
 
 def test_sampling_everybody_is_the_gaussian():
-    plain = accounting.epsilon(dp_accounting.GaussianDpEvent(0.7), 1e-5)
+    plain = accounting.epsilon(analysis.Gaussian(0.7), 1e-5)
     assert accounting.epsilon(_poisson(0.7, 1.0), 1e-5) == pytest.approx(plain, rel=1e-3)
     assert accounting.epsilon(_fixed_size(0.7, 1.0), 1e-5) == pytest.approx(plain, rel=1e-3)
     # The RDP accountant must take the noise as being over the sensitivity: with q = 1 it
     # differs from the plain Gaussian by its bound on sampling at most, not by doubling.
-    rdp = accounting.epsilon(dp_accounting.GaussianDpEvent(0.7), 1e-5, 'rdp')
+    rdp = accounting.epsilon(analysis.Gaussian(0.7), 1e-5, 'rdp')
     assert accounting.epsilon(_fixed_size(0.7, 1.0), 1e-5, 'rdp') <= 1.3 * rdp
 
 

@@ -138,6 +138,9 @@ def test_only_value_errors(name, value):
     if name in arguments:
         if (name, value) == ('rounds', 0):
             return
+        if value not in (True, math.inf):
+            with pytest.raises(ValueError, match=name):
+                _sampled('replaced', **{**arguments, name: value})
         object.__setattr__(one, name, value)
     with pytest.raises(ValueError, match=name) as error:
         if name == 'epsilon':

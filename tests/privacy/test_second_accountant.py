@@ -7,6 +7,9 @@ import pytest
 
 from dp_fedemb.privacy import accounting
 from dp_fedemb.privacy import analysis
+from dp_fedemb.privacy.accounting import composition
+from dp_fedemb.privacy.accounting import one_round
+from dp_fedemb.privacy.accounting import windows
 from tests.privacy import second_accountant
 
 KINDS = sorted(analysis.KINDS)
@@ -77,3 +80,36 @@ def test_no_replacement_is_worse_than_the_antipodal_pair(dimensions, spacing, ti
         assert found[0] <= found[1] * (1 + 1e-3) + 1e-9
         one = analysis.SampledGaussian('replaced', ratio, q, 1)
         assert accounting.delta(one, epsilon) == pytest.approx(found[1], rel=0.02, abs=1e-6)
+
+
+@pytest.mark.parametrize('direction', ['removed', 'added', 'replaced', 'without_replacement'])
+def test_any_grid_reach_tilt_and_window_is_an_upper_bound(direction):
+    """Of one round, whose delta is known: what is cut off is there, and nothing is lost."""
+    generator = np.random.default_rng(3)
+    kind = 'add_or_remove' if direction in ('removed', 'added') else direction
+    close = 0
+    for _ in range(150):
+        ratio, q = 10 ** generator.uniform(-0.5, 0.5), generator.uniform(0.05, 0.95)
+        deviations, step = generator.uniform(0.5, 8), 2.0 ** generator.integers(-9, -2)
+        losses = one_round.on_grid(direction, ratio, q, step, deviations)
+        most = float(losses.values[-1])
+        tilt, top = 10 ** generator.uniform(-1, 1), most * generator.uniform(0.2, 1.5)
+        rate = 10 ** generator.uniform(-1, 1)
+        bottom = top - (30 * step if generator.random() < 0.5 else 4 * most)
+        window = windows.Window(tilt, 0.1 * most, bottom, top, rate, 0.0)
+        composed = composition.compose(losses, 1, window, -5.0)
+        assert composed is not None
+        epsilon = generator.uniform(0, 0.9) * min(most, top)
+        exact = second_accountant.one_round(kind, ratio, q, epsilon)
+        exact = exact[direction == 'added']
+        found = math.exp(composed.log_delta(epsilon))
+        assert found >= exact * (1 - 1e-12)
+        close += found <= exact * 1.3
+        if found < 1:
+            assert composed.epsilon(math.log(found) + 1e-9) <= epsilon * (1 + 1e-6) + 1e-9
+        log_target = math.log(generator.random())
+        reached = composed.epsilon(log_target)
+        if reached < 500:
+            at_most = second_accountant.one_round(kind, ratio, q, reached)
+            assert at_most[direction == 'added'] <= math.exp(log_target) * (1 + 1e-9)
+    assert close > 20

@@ -21,9 +21,7 @@ last place. Everything else is refused.
 
 import math
 import numbers
-from typing import Any, Union
-
-import dp_accounting
+from typing import Any
 
 import dp_fedemb
 from dp_fedemb import validate
@@ -39,8 +37,6 @@ GAUSSIAN_RATIOS = (1e-8, 1e12)
 PROBABILITIES = (1e-15, 1.0)
 MOST_ROUNDS = 10**8
 LEAST_DELTA = 1e-300
-
-Analyses = Union[analysis_lib.Analysis, dp_accounting.DpEvent]
 
 
 def accountant_version() -> str:
@@ -59,24 +55,8 @@ def _number(name: str, value: Any, least: float, most: float, advice: str) -> fl
     return float(value)
 
 
-def _from_event(event: dp_accounting.DpEvent) -> analysis_lib.Analysis:
-    """The analysis that an event of a plan stands for."""
-    rounds = 1
-    if isinstance(event, dp_accounting.SelfComposedDpEvent):
-        rounds, event = event.count, event.event
-    if isinstance(event, dp_accounting.PoissonSampledDpEvent):
-        kind, q = 'add_or_remove', event.sampling_probability
-    elif isinstance(event, dp_accounting.SampledWithoutReplacementDpEvent):
-        kind, q = 'without_replacement', event.sample_size / event.source_dataset_size
-    else:
-        return analysis_lib.Gaussian(event.noise_multiplier)
-    return analysis_lib.SampledGaussian(kind, event.event.noise_multiplier, q, rounds)
-
-
-def _checked(analysis: Analyses) -> analysis_lib.Analysis:
+def _checked(analysis: analysis_lib.Analysis) -> analysis_lib.Analysis:
     """Returns an analysis in range; Gaussians, and rounds without sampling, as one."""
-    if isinstance(analysis, dp_accounting.DpEvent):
-        analysis = _from_event(analysis)
     advice = 'change the noise multiplier'
     if isinstance(analysis, analysis_lib.Gaussian):
         _number('ratio', analysis.ratio, *GAUSSIAN_RATIOS, advice)
@@ -96,7 +76,7 @@ def _checked(analysis: Analyses) -> analysis_lib.Analysis:
     return analysis_lib.SampledGaussian(analysis.kind, ratio, q, int(rounds))
 
 
-def epsilon(analysis: Analyses, delta: float, accountant: str = 'pld') -> float:
+def epsilon(analysis: analysis_lib.Analysis, delta: float, accountant: str = 'pld') -> float:
     """Returns an upper bound of epsilon at `delta`.
 
     >>> round(epsilon(analysis_lib.Gaussian(1.0), 1e-5), 4)
@@ -126,7 +106,7 @@ def epsilon(analysis: Analyses, delta: float, accountant: str = 'pld') -> float:
     return rounds_lib.epsilon(*numbers_of_rounds, math.log(delta), accountant)
 
 
-def delta(analysis: Analyses, epsilon: float) -> float:
+def delta(analysis: analysis_lib.Analysis, epsilon: float) -> float:
     """Returns an upper bound of delta at `epsilon`, at least 1e-300 unless no rounds.
 
     >>> delta(analysis_lib.Gaussian(1.0), 4.3772) < 1.0001e-5

@@ -41,10 +41,10 @@ MOST_POINTS = 2**21
 
 def _power(base: Complexes, count: int) -> Complexes:
     """base ** count by squaring and multiplying, whose error is known."""
-    result = None
+    result = np.ones_like(base)
     while True:
         if count & 1:
-            result = base if result is None else result * base
+            result = result * base
         count >>= 1
         if not count:
             return result

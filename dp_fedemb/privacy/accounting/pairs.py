@@ -114,14 +114,14 @@ class Removed(Pair):
 
     p_shift, q_shift = 1, 0
 
-    def loss(self, x):
+    def loss(self, x: Array) -> Array:
         exponent = (2 * x - 1) / (2 * self.ratio**2)
         with np.errstate(over='ignore', divide='ignore', invalid='ignore'):
             small = np.log1p(self.probability * np.expm1(np.minimum(exponent, 0)))
             above = np.log(self.probability) + exponent + np.log(-np.expm1(-exponent))
             return np.where(exponent > 0, np.logaddexp(0, above), small)
 
-    def position(self, loss):
+    def position(self, loss: Array) -> Array:
         q = self.probability
         with np.errstate(over='ignore', divide='ignore', invalid='ignore'):
             near = np.log1p(np.expm1(np.minimum(loss, 1)) / q)
@@ -136,10 +136,10 @@ class Added(Pair):
 
     p_shift, q_shift = 0, -1
 
-    def loss(self, x):
+    def loss(self, x: Array) -> Array:
         return -Removed(self.ratio, self.probability).loss(-x)
 
-    def position(self, loss):
+    def position(self, loss: Array) -> Array:
         return -Removed(self.ratio, self.probability).position(-loss)
 
 
@@ -157,13 +157,13 @@ class Replaced(Pair):
         q = self.probability
         return float(np.log1p(-q) - np.log(q) + 0.5 / self.ratio**2)
 
-    def loss(self, x):
+    def loss(self, x: Array) -> Array:
         u = np.abs(x) / self.ratio**2
         with np.errstate(divide='ignore'):
             above = u + np.log(-np.expm1(-2 * u)) - np.logaddexp(self._log_c, -u)
         return np.sign(x) * np.logaddexp(0, above)
 
-    def position(self, loss):
+    def position(self, loss: Array) -> Array:
         half = np.abs(loss) / 2
         with np.errstate(divide='ignore', over='ignore'):
             log_sinh = half + np.log(-np.expm1(-2 * half)) - np.log(2)

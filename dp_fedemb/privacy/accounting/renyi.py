@@ -10,6 +10,7 @@ convex function of the likelihood ratio, so that of the dominating point masses 
 Proposition 12) for every s, plus T times the mass that is lost.
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 import math
@@ -73,7 +74,7 @@ class Renyi:
             self.direction, self.ratio, self.probability, self.deviations
         )
 
-    def _least(self, values_of) -> 'tuple[float, float]':
+    def _least(self, values_of: Callable[[Array, Array], Array]) -> 'tuple[float, float]':
         """The least value over orders, and the order minus 1 that has it."""
         moments = _moments_of_orders(
             self.direction, self.ratio, self.probability, self.deviations
