@@ -46,7 +46,7 @@ class ExampleSpec:
     @classmethod
     def of(cls, spec: 'SpecLike') -> 'ExampleSpec':
         """Returns the spec itself, or for a bare shape that of uint8 examples (images)."""
-        return spec if isinstance(spec, cls) else cls(tuple(spec))
+        return spec if isinstance(spec, ExampleSpec) else cls(tuple(spec))
 
     @property
     def num_bytes(self) -> int:

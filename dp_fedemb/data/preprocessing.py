@@ -20,12 +20,16 @@ RESAMPLING = {
 }
 
 
-def _stretch(image, size, resampling, background):
+def _stretch(
+    image: Image.Image, size: int, resampling: Image.Resampling, background: tuple[int, ...]
+) -> Image.Image:
     del background
     return image.resize((size, size), resampling)
 
 
-def _pad(image, size, resampling, background):
+def _pad(
+    image: Image.Image, size: int, resampling: Image.Resampling, background: tuple[int, ...]
+) -> Image.Image:
     """Keeps the proportions; bars on two sides."""
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
@@ -35,7 +39,9 @@ def _pad(image, size, resampling, background):
     return square
 
 
-def _crop(image, size, resampling, background):
+def _crop(
+    image: Image.Image, size: int, resampling: Image.Resampling, background: tuple[int, ...]
+) -> Image.Image:
     """Keeps the proportions and the centre."""
     del background
     width, height = image.size
@@ -72,7 +78,7 @@ class Preprocessing:
     background: int = 0
     centre: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validate.positive(image_size=self.image_size)
         validate.one_of('channels', self.channels, (1, 3))
         validate.one_of('fit', self.fit, FITS)
@@ -109,7 +115,7 @@ class Preprocessing:
             picture = fit(picture, self.image_size, resampling, background)
         return np.asarray(picture, np.uint8).reshape(self.image_shape)
 
-    def _open(self, image):
+    def _open(self, image: Union[np.ndarray, bytes, os.PathLike]) -> Image.Image:
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8:
                 raise ValueError(f'image of type {image.dtype}: expected uint8')
@@ -122,13 +128,13 @@ class Preprocessing:
         return ImageOps.exif_transpose(opened)
 
 
-def _central(image, fraction):
+def _central(image: Image.Image, fraction: float) -> Image.Image:
     width, height = image.size
     left, top = (round(side * (1 - fraction) / 2) for side in (width, height))
     return image.crop((left, top, width - left, height - top))
 
 
-def _flattened(image, background):
+def _flattened(image: Image.Image, background: int) -> Image.Image:
     """Puts what is transparent on a plain background; 16-bit greys become 8-bit."""
     if image.mode.startswith('I') or image.mode == 'F':
         levels = np.asarray(image, np.float64)

@@ -1,5 +1,6 @@
 """The files of a store: their names, and what must be true of them."""
 
+import collections
 from collections.abc import Iterable
 import json
 import pathlib
@@ -129,8 +130,7 @@ def check_arrays(
 def check_user_names(path: pathlib.Path, names: list[str]) -> None:
     """Raises ValueError if two users are called the same: they would be one person."""
     if len(set(names)) < len(names):
-        seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))
+        twice = collections.Counter(names).most_common(1)[0][0]
         raise ValueError(
             f'{path}/{USER_NAMES}: {twice!r} is there twice, and a privacy unit must be one'
             f' user; merge the two and convert again'

@@ -107,7 +107,7 @@ class UserStoreWriter:
             )
         text = self._add_name(name)
         if self._limit is not None and len(examples) > self._limit:
-            kept = self._sample(text, len(examples))
+            kept = self._sample(text, len(examples), self._limit)
             examples, identities = examples[kept], [identities[row] for row in kept]
             names = [names[row] for row in kept] if names else []
         self._example_names.extend(map(store_format.text_of, names))
@@ -140,12 +140,12 @@ class UserStoreWriter:
         self._users[text] = None
         return text
 
-    def _sample(self, name: str, count: int) -> np.ndarray:
+    def _sample(self, name: str, count: int, limit: int) -> np.ndarray:
         """Rows that stay; the same whatever other users there are."""
         generator = randomness.generator(self._seed, f'max_examples_per_user/{name}')
         self._users_cut += 1
-        self._examples_dropped += count - self._limit
-        return np.sort(generator.choice(count, self._limit, replace=False))
+        self._examples_dropped += count - limit
+        return np.sort(generator.choice(count, limit, replace=False))
 
     def __enter__(self) -> 'UserStoreWriter':
         return self

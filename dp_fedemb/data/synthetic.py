@@ -53,7 +53,7 @@ class Style:
     noise: float = 0.08
     clutter: float = 0.3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validate.non_negative(**dataclasses.asdict(self))
         validate.positive(thin=self.thin)
         validate.probability(scale=self.scale)
@@ -103,7 +103,7 @@ class Part:
     strokes: int = 4
     style: Style = STYLES['handwriting']
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validate.positive(
             num_users=self.num_users,
             identities_per_user=self.identities_per_user,
@@ -134,13 +134,14 @@ def draw(part: Part, seed: int) -> Iterator[np.ndarray]:
         images of one identity next to each other.
     """
     starts = range(0, part.num_users, _USERS_PER_STREAM)
-    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        pending = []
+    cores = os.cpu_count() or 1
+    with futures.ThreadPoolExecutor(cores) as pool:
+        pending: list[futures.Future] = []
         for index, start in enumerate(starts):
             users = min(_USERS_PER_STREAM, part.num_users - start)
             pending.append(pool.submit(_draw_users, part, seed, index, users))
             # A short queue bounds the memory and keeps the cores busy.
-            if len(pending) > 2 * os.cpu_count():
+            if len(pending) > 2 * cores:
                 yield pending.pop(0).result()
         for task in pending:
             yield task.result()
@@ -171,7 +172,7 @@ def write(
             on_users(len(images))
 
 
-def _draw_users(part, seed, index, users):
+def _draw_users(part: Part, seed: int, index: int, users: int) -> np.ndarray:
     """Draws the first `users` users of stream `index`."""
     identities = _USERS_PER_STREAM * part.identities_per_user
     glyphs = _glyphs(
@@ -188,7 +189,7 @@ def _draw_users(part, seed, index, users):
     return np.stack(images, axis=1).reshape(shape)[:users]
 
 
-def _glyphs(count, strokes, generator):
+def _glyphs(count: int, strokes: int, generator: np.random.Generator) -> np.ndarray:
     """Quadratic Bezier curves, float32 [count, strokes, 3, 2], within [-1, 1]."""
     shape = (count, strokes, 1)
     start = generator.uniform(-1, 1, (count, strokes, 2))
@@ -216,12 +217,14 @@ def _glyphs(count, strokes, generator):
     return np.where(present, fitted, _NOWHERE).astype(np.float32)
 
 
-def _reflected(points):
+def _reflected(points: np.ndarray) -> np.ndarray:
     """Folds points outside [-1, 1] back inside."""
     return np.abs((points - 1) % 4 - 2) - 1
 
 
-def _drawings(glyphs, style, size, generator):
+def _drawings(
+    glyphs: np.ndarray, style: Style, size: int, generator: np.random.Generator
+) -> np.ndarray:
     """Draws each glyph once: uint8 [n, size, size, 1].
 
     The pen is a Gaussian blob, a product of one function of x and one of y, so that
@@ -247,7 +250,7 @@ def _drawings(glyphs, style, size, generator):
     return (np.clip(ink, 0, 1) * 255).astype(np.uint8)[..., None]
 
 
-def _pen(centres, sharpness, size):
+def _pen(centres: np.ndarray, sharpness: np.ndarray, size: int) -> np.ndarray:
     """Ink of each point [n, points, 1] along one axis: float32 [n, points, size]."""
     exponent = np.arange(size, dtype=np.float32) - centres
     exponent *= exponent
@@ -259,7 +262,7 @@ def _pen(centres, sharpness, size):
     return np.exp(exponent, out=exponent)
 
 
-def _clutter(count, style, generator):
+def _clutter(count: int, style: Style, generator: np.random.Generator) -> np.ndarray:
     """Short foreign strokes [count, 2, 3, 2]."""
     start = generator.uniform(-1.1, 1.1, (count, _CLUTTER_STROKES, 1, 2))
     step = generator.normal(0, 0.3, (count, _CLUTTER_STROKES, 3, 2)).cumsum(axis=2)
@@ -268,7 +271,7 @@ def _clutter(count, style, generator):
     return np.where(present, start + step, _NOWHERE).astype(np.float32)
 
 
-def _posed(curves, style, generator):
+def _posed(curves: np.ndarray, style: Style, generator: np.random.Generator) -> np.ndarray:
     """Turns, leans, stretches and shifts each drawing."""
     count = len(curves)
     angle = generator.uniform(-style.rotation, style.rotation, count)

@@ -105,7 +105,7 @@ def examples(
             yield conversion.Example(chosen, *names, image_of(row), called)
 
 
-def _feature(key, features):
+def _feature(key: str, features: Any) -> Any:
     for part in [key] if key in features else key.split('/'):
         if not hasattr(features, 'keys') or part not in features:
             listed = ', '.join(sorted(features)) if hasattr(features, 'keys') else 'no parts'
@@ -114,10 +114,10 @@ def _feature(key, features):
     return features
 
 
-def _getter(key):
+def _getter(key: str) -> Callable[[Any], Any]:
     path = key.split('/')
 
-    def value(example):
+    def value(example: Any) -> Any:
         # Some data sets have slashes in the names of plain features.
         for part in [key] if key in example else path:
             if part not in example:
@@ -129,7 +129,7 @@ def _getter(key):
     return value
 
 
-def _text(value):
+def _text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode(errors='surrogateescape')
     return str(value)

@@ -75,6 +75,7 @@ class LocalRuntime:
         trace: Optional[TracebackType],
     ) -> None:
         worker, self._worker = self._worker, None
+        assert worker is not None, 'left without having been entered'
         tff.framework.set_default_context(self._previous)
         # The worker first: what still waits for its answer then fails instead of hanging.
         worker.stop()

@@ -37,8 +37,7 @@ def worker_binary() -> pathlib.Path:
         FileNotFoundError: if the installed TFF has none.
     """
     spec = importlib.util.find_spec('tensorflow_federated')
-    folders = spec.submodule_search_locations if spec else []
-    for folder in folders:
+    for folder in (spec and spec.submodule_search_locations) or ():
         path = pathlib.Path(folder) / 'data' / 'worker_binary'
         if path.exists():
             return path
@@ -171,7 +170,7 @@ class WorkerProcess:
         self._reservation.close()
         self._log.close()
 
-    def _log_tail(self):
+    def _log_tail(self) -> str:
         if self._log.closed:
             return 'it was stopped'
         self._log.seek(0)
@@ -179,13 +178,13 @@ class WorkerProcess:
         return next((line for line in reversed(lines) if line.strip()), 'it printed nothing')
 
 
-def _kill(process):
+def _kill(process: subprocess.Popen) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
 
 
-def _reserve_port(port):
+def _reserve_port(port: Optional[int]) -> socket.socket:
     """Binds a port and keeps it without listening, so that nobody else gets it.
 
     The worker sets SO_REUSEPORT, as this socket does, and binds the same port. Without

@@ -16,7 +16,7 @@ class Optimizer(abc.ABC):
     def __init__(self, variables: Sequence[tf.Variable]):
         self._variables = list(variables)
 
-    def _slots(self):
+    def _slots(self) -> list[tf.Variable]:
         return [
             tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False)
             for variable in self._variables
@@ -41,7 +41,7 @@ class Momentum(Optimizer):
         self._momentum = momentum
         self._velocities = self._slots()
 
-    def apply(self, gradients, rate, step):
+    def apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, step: tf.Tensor) -> None:
         for variable, velocity, gradient in zip(self._variables, self._velocities, gradients):
             tf.raw_ops.ResourceApplyMomentum(
                 var=variable.handle,
@@ -66,7 +66,7 @@ class Adam(Optimizer):
         self._means = self._slots()
         self._squares = self._slots()
 
-    def apply(self, gradients, rate, step):
+    def apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, step: tf.Tensor) -> None:
         count = tf.cast(step + 1, tf.float32)
         for variable, mean, square, gradient in zip(
             self._variables, self._means, self._squares, gradients

@@ -6,6 +6,7 @@ the TFF process and the in-process engine run the very same function.
 
 import collections
 import functools
+from typing import Any, Optional
 
 import tensorflow as tf
 
@@ -127,7 +128,9 @@ class LocalFineTuning:
         delta = [start - weight for start, weight in zip(theta, self._backbone_weights)]
         return delta, loss_sum / tf.maximum(tf.cast(num_steps, tf.float32), 1.0)
 
-    def _start(self, theta, labels, seed):
+    def _start(
+        self, theta: list[tf.Tensor], labels: tf.Tensor, seed: tf.Tensor
+    ) -> list[tf.Tensor]:
         """Overwrites the variables; returns a fresh head."""
         for variable, value in zip(self._backbone_weights, theta):
             variable.assign(value)
@@ -137,14 +140,24 @@ class LocalFineTuning:
         fresh = self._head.initial_weights(self._embedding_dim, num_identities, seed)
         return [tf.ensure_shape(v, shape) for v, shape in zip(fresh, self._head_shapes)]
 
-    def _rate_at(self, step, num_steps, learning_rate):
+    def _rate_at(
+        self, step: tf.Tensor, num_steps: tf.Tensor, learning_rate: tf.Tensor
+    ) -> tf.Tensor:
         """The backbone's rate in a step (from 0) of all those of this virtual client."""
         name = self._config.local_lr_schedule
         if name == 'constant':
             return learning_rate  # Not times 1: a step has no operation to spare.
         return learning_rate * schedules.SCHEDULES[name](step, num_steps)
 
-    def _step(self, examples, labels, step, learning_rate, head, head_momenta):
+    def _step(
+        self,
+        examples: tf.Tensor,
+        labels: tf.Tensor,
+        step: tf.Tensor,
+        learning_rate: tf.Tensor,
+        head: list[tf.Tensor],
+        head_momenta: list[tf.Tensor],
+    ) -> Any:
         head_only_steps = self._config.head_only_steps
         train = functools.partial(
             self._train, examples, labels, learning_rate, head, head_momenta
@@ -155,7 +168,16 @@ class LocalFineTuning:
             step < head_only_steps, lambda: train(joint=False), lambda: train(joint=True)
         )
 
-    def _train(self, examples, labels, learning_rate, head, head_momenta, *, joint):
+    def _train(
+        self,
+        examples: tf.Tensor,
+        labels: tf.Tensor,
+        learning_rate: tf.Tensor,
+        head: list[tf.Tensor],
+        head_momenta: list[tf.Tensor],
+        *,
+        joint: bool,
+    ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
         """One SGD step on the head, and on the backbone too if `joint`.
 
         Returns:
@@ -183,12 +205,18 @@ class LocalFineTuning:
         return loss, [w - head_rate * step for w, step in zip(head, steps)], head_momenta
 
 
-def _shuffled(num_examples, seed, epoch):
+def _shuffled(num_examples: tf.Tensor, seed: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
     key = tf.random.fold_in(seed, tf.cast(epoch, tf.int64))
     return tf.argsort(tf.random.stateless_uniform([num_examples], key))
 
 
-def _apply(variable, gradient, rate, momentum, momentum_rate):
+def _apply(
+    variable: tf.Variable,
+    gradient: tf.Tensor,
+    rate: tf.Tensor,
+    momentum: Optional[tf.Variable],
+    momentum_rate: float,
+) -> None:
     """Fused in-place update; `assign` arithmetic cost a quarter of the throughput."""
     if momentum is None:
         tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)

@@ -21,19 +21,19 @@ def constant(round_num: tf.Tensor) -> tf.Tensor:
     return tf.constant(1.0)
 
 
-def _progress(now, total):
+def _progress(now: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
     return tf.minimum(tf.cast(now, tf.float32) / tf.cast(total, tf.float32), 1.0)
 
 
-def _linear(now, total):
+def _linear(now: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
     return 1.0 - 0.99 * _progress(now, total)
 
 
-def _cosine(now, total):
+def _cosine(now: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
     return 0.5 * (1.0 + tf.cos(math.pi * _progress(now, total)))
 
 
-def _step(now, total):
+def _step(now: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
     return tf.pow(0.1, tf.floor(3.0 * _progress(now, total)))
 
 

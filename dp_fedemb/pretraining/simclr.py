@@ -47,7 +47,15 @@ def nt_xent(first: tf.Tensor, second: tf.Tensor, temperature: float) -> tf.Tenso
 class _Contrastive(training_loop.Objective):
     """NT-Xent on a two-layer projection of the embedding."""
 
-    def __init__(self, model, config, temperature, projection_dim, seed):
+    def __init__(
+        self,
+        model: embedding_model.EmbeddingModel,
+        config: settings.TrainingConfig,
+        temperature: float,
+        projection_dim: int,
+        seed: int,
+    ) -> None:
+        assert config.augmentation is not None  # `train` refuses it.
         self._temperature = temperature
         self._augmentation = config.augmentation
         sizes = [model.embedding_dim, model.embedding_dim, projection_dim]
@@ -60,7 +68,9 @@ class _Contrastive(training_loop.Objective):
                 tf.Variable(tf.zeros([columns]), name=f'projection{index}/bias'),
             ]
 
-    def loss(self, embed, images, labels, key):
+    def loss(
+        self, embed: training_loop.Embed, images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor
+    ) -> tf.Tensor:
         del labels  # Self-supervised.
         pairs = tf.concat([images, images], axis=0)
         embeddings = embed(augmentation.augment(pairs, self._augmentation, key))

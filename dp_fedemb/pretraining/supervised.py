@@ -21,7 +21,13 @@ from dp_fedemb.pretraining import training_loop
 class _Classification(training_loop.Objective):
     """The model's head over all identities of a store."""
 
-    def __init__(self, model, num_identities, config, seed):
+    def __init__(
+        self,
+        model: embedding_model.EmbeddingModel,
+        num_identities: int,
+        config: settings.TrainingConfig,
+        seed: int,
+    ) -> None:
         self._head = model.head
         self._augmentation = config.augmentation
         start = model.head.initial_weights(
@@ -31,7 +37,9 @@ class _Classification(training_loop.Objective):
         )
         self.variables = [tf.Variable(value, name='head') for value in start]
 
-    def loss(self, embed, images, labels, key):
+    def loss(
+        self, embed: training_loop.Embed, images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor
+    ) -> tf.Tensor:
         if self._augmentation:
             images = augmentation.augment(images, self._augmentation, key)
         weights = [tf.convert_to_tensor(variable) for variable in self.variables]

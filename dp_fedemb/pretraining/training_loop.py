@@ -6,7 +6,7 @@ core: operations on a piece are too small to keep two cores busy by themselves.
 """
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import itertools
 import os
 import time
@@ -43,6 +43,10 @@ OPTIMIZERS = {
 }
 
 
+# The backbone of the running step: preprocessed images -> float32 [n, D].
+Embed = Callable[[tf.Tensor], tf.Tensor]
+
+
 class Objective(abc.ABC):
     """What is minimised, with the weights that are thrown away afterwards.
 
@@ -53,7 +57,9 @@ class Objective(abc.ABC):
     variables: list[tf.Variable]
 
     @abc.abstractmethod
-    def loss(self, embed, images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    def loss(
+        self, embed: Embed, images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor
+    ) -> tf.Tensor:
         """Returns the loss of a batch, a float32 scalar.
 
         Args:
@@ -107,7 +113,15 @@ def fit(
     return history
 
 
-def _pass(loop, rows, config, epoch, start, end, bar):
+def _pass(
+    loop: '_Loop',
+    rows: Iterator[np.ndarray],
+    config: settings.TrainingConfig,
+    epoch: int,
+    start: int,
+    end: int,
+    bar: Any,
+) -> dict[str, Any]:
     began = time.perf_counter()
     losses = []
     for step in range(start, end, _STEPS_PER_CALL):
@@ -134,7 +148,9 @@ def _pass(loop, rows, config, epoch, start, end, bar):
     }
 
 
-def _row_stream(num_examples, config, seed):
+def _row_stream(
+    num_examples: int, config: settings.TrainingConfig, seed: int
+) -> Iterator[np.ndarray]:
     """Yields int64 [batch_size]: shuffled passes, one after the other without a gap."""
     pending = np.zeros(0, np.int64)
     epoch = 0
@@ -150,7 +166,15 @@ def _row_stream(num_examples, config, seed):
 class _Loop:
     """The graph of one training."""
 
-    def __init__(self, backbone, objective, store, config, seed, preprocess):
+    def __init__(
+        self,
+        backbone: tf.keras.Model,
+        objective: Objective,
+        store: data.UserStore,
+        config: settings.TrainingConfig,
+        seed: int,
+        preprocess: Callable[[tf.Tensor], tf.Tensor],
+    ) -> None:
         self._preprocess = preprocess
         self._backbone = backbone
         self._objective = objective
@@ -172,7 +196,7 @@ class _Loop:
         spec = tf.TensorSpec([None, config.batch_size], tf.int64)
         self.run = tf.function(self._run, input_signature=[spec])
 
-    def _run(self, batches):
+    def _run(self, batches: tf.Tensor) -> tf.Tensor:
         """Runs a step for each row of `batches`; returns the losses, float32 [steps]."""
         store = self._store
         # A memory map: neither a copy of the file nor a tensor in the graph.
@@ -185,7 +209,7 @@ class _Loop:
             losses = losses.write(index, loss)
         return losses.stack()
 
-    def _train(self, images, labels):
+    def _train(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         key = tf.random.fold_in(self._key, self._step)
         groups = [variables for variables, _, _ in self._groups]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -202,7 +226,7 @@ class _Loop:
         self._step.assign_add(1)
         return loss
 
-    def _embed(self, images):
+    def _embed(self, images: tf.Tensor) -> tf.Tensor:
         """Embeds a batch in pieces, which the graph runs side by side."""
         bounds = np.linspace(0, images.shape[0], self._pieces + 1).astype(int)
         parts = [
