@@ -8,6 +8,7 @@ Source: Bae et al., WACV 2023, arXiv 2210.02579.
 """
 
 import collections
+from collections.abc import Iterable, Mapping
 import dataclasses
 import functools
 
@@ -19,6 +20,7 @@ from dp_fedemb.data import tfds_users
 from tasks.shared import base
 from tasks.shared import converted
 from tasks.shared import digiface_files
+from tasks.shared import splits
 
 NAME = 'digiface'
 TFDS_NAME = 'digiface1m'
@@ -31,8 +33,8 @@ class Options(base.UserSplitOptions):
     Attributes:
         subset: '72' (images of each of 10,000 subjects) or '5' (of 99,999).
         image_size: side in pixels; the originals have 112.
-        validation_users: fraction of the subjects kept apart to choose settings with.
-        public_users: fraction kept apart to pretrain on.
+        validation_users: expected fraction of the subjects kept apart to choose settings with.
+        public_users: expected fraction kept apart to pretrain on.
         partial: accept some of the archives, and other counts than the published ones.
     """
 
@@ -83,13 +85,14 @@ def _read_archives(config, options, paths):
         for subject, image, member in digiface_files.members(archive)
     ]
     counts = collections.Counter(subject for subject, _, _ in rows)
-    part = _divide(counts, options, config.seed)
+    division = _divide(options, config.seed)
 
     def examples():
         for subject, name, image in rows:
-            yield conversion.Example(part[subject], subject, subject, image, name)
+            part = division.part(subject, subject)
+            yield conversion.Example(part, subject, subject, image, name)
 
-    return _input(examples(), counts, options)
+    return _input(examples(), counts, division, options)
 
 
 def _read_tfds(config, options, prepared):
@@ -100,23 +103,28 @@ def _read_tfds(config, options, prepared):
     counts = collections.Counter(
         str(row['subject']) for row in tfds_users.read(builder, 'train')
     )
-    part = _divide(counts, options, config.seed)
+    division = _divide(options, config.seed)
     examples = tfds_users.examples(
         tfds_users.read(builder, 'train'),
         user='subject',
         identity='subject',
-        part=lambda subject, _: part[subject],
+        part=division.part,
         name=lambda row: f'{row["subject"]}/{row["number"]}',
     )
-    return _input(examples, counts, options)
+    return _input(examples, counts, division, options)
 
 
-def _divide(counts, options, seed):
+def _divide(options: Options, seed: int) -> splits.Division:
     fractions = {**options.user_fractions, 'public': options.public_users}
-    return base.assign(counts, fractions, seed)
+    return splits.Division(splits.by_hash('user', fractions, seed))
 
 
-def _input(examples, counts, options):
+def _input(
+    examples: Iterable[conversion.Example],
+    counts: Mapping[str, int],
+    division: splits.Division,
+    options: Options,
+) -> converted.Input:
     subjects, images = digiface_files.PUBLISHED[options.subset]
     total = sum(counts.values())
     return converted.Input(
@@ -127,4 +135,5 @@ def _input(examples, counts, options):
             base.Fact('images', total, images),
         ),
         max_broken=options.max_broken,
+        train_users=division.roster(counts),
     )

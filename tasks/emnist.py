@@ -26,6 +26,7 @@ from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from tasks.shared import base
 from tasks.shared import converted
+from tasks.shared import splits
 from tasks.shared import tfds_archives
 
 NAME = 'emnist'
@@ -46,8 +47,9 @@ class Options:
     """Options of the task.
 
     Attributes:
-        test_users: fraction of the writers that are tested, not trained on.
-        validation_users: fraction kept apart to choose settings with; 0 for none.
+        test_users: expected fraction of the writers that are tested, not trained on.
+        validation_users: expected fraction kept apart to choose settings with; 0 for
+            none.
         validation_classes: classes of the 36 that validation writers are tested on,
             if there are such writers, and nobody trains on.
         partial: accept counts other than the published ones.
@@ -93,13 +95,10 @@ def _read(config, options, path, checksum):
     _check(path)
     labels = progress.each(_labels(path), None, 'counting images', 'image')
     counts = collections.Counter((writer, CLASSES[label]) for writer, label in labels)
-    division = converted.Division(
-        users=base.assign(
-            (writer for writer, _ in counts),
-            {'test': options.test_users, 'validation': options.validation_users},
-            config.seed,
-        ),
-        identities=_class_parts(options, config.seed),
+    fractions = {'test': options.test_users, 'validation': options.validation_users}
+    division = splits.Division(
+        users=splits.by_hash('user', fractions, config.seed),
+        identities=_class_parts(options, config.seed).get,
     )
 
     def examples():
@@ -109,24 +108,20 @@ def _read(config, options, path, checksum):
                 grey = np.rint(pixels * 255).astype(np.uint8)
                 yield conversion.Example(part, writer, CLASSES[label], grey, f'row {number}')
 
-    kept = sum(n for pair, n in counts.items() if division.part(*pair) is not None)
-    return converted.Input(
+    return converted.found(
+        counts,
+        division,
         examples(),
-        kept,
-        facts=(
-            base.Fact('writers', len({writer for writer, _ in counts}), 3_400),
-            base.Fact('classes', len({label for _, label in counts}), 62),
-            base.Fact('images', sum(counts.values()), 671_585 + 77_483),
-        ),
-        notes=division.notes(counts),
+        words=('writers', 'classes'),
+        published=(3_400, 62, 671_585 + 77_483),
     )
 
 
 def _class_parts(options, seed):
     parts = dict.fromkeys(_UNSEEN, 'test')
     seen = [label for label in CLASSES if label not in _UNSEEN]
-    fraction = options.validation_classes / len(seen) if options.validation_users else 0.0
-    return parts | base.assign(seen, {'validation': fraction}, seed)
+    count = options.validation_classes if options.validation_users else 0
+    return parts | splits.of_public_list(seen, {'validation': count}, seed)
 
 
 def _decompress(path, target):

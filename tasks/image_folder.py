@@ -7,6 +7,7 @@ Any size, mode and format that Pillow reads.
 """
 
 import collections
+from collections.abc import Iterator
 import dataclasses
 import functools
 import os
@@ -15,7 +16,6 @@ import pathlib
 from dp_fedemb import validate
 from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
-from dp_fedemb.data import preprocessing as preprocessing_lib
 from tasks.shared import base
 from tasks.shared import converted
 
@@ -26,28 +26,19 @@ _WHERE = 'a directory of images, ROOT/identity/*.jpg or ROOT/user/identity/*.jpg
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(base.SplitOptions):
+class Options(base.CollectionOptions):
     """Options of the task.
 
     Attributes:
         layout: 'identity', 'user/identity', or 'auto' to see from the depth.
         split_file: a text file with a line 'part user' for each user, where part is
             train, validation, test or public; users that it does not name are left
-            out. By default users are divided by hash.
-        image_size: side in pixels.
-        channels: 1 (grey) or 3 (RGB).
-        fit: how other proportions become a square: crop, pad or stretch.
-        invert: whether dark becomes bright, for ink on paper.
-        default_backbone: what training uses unless --backbone says otherwise.
+            out, users of train without images keep their place. By default users are
+            divided by hash.
     """
 
     layout: str = 'auto'
     split_file: str = ''
-    image_size: int = 64
-    channels: int = 3
-    fit: str = 'crop'
-    invert: bool = False
-    default_backbone: str = 'resnet18'
 
 
 def build(config: base.TaskConfig) -> base.Task:
@@ -62,8 +53,11 @@ def build(config: base.TaskConfig) -> base.Task:
     root = base.require_data_dir(config, NAME, _WHERE)
     files = _image_files(root)
     with_users = _has_users(root, files, options.layout)
+    # An owner's folder that is empty keeps its place.
+    places = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] != '.')
     source = {
         'options': {**dataclasses.asdict(options), 'with_users': with_users},
+        'places': places,
         'files': cache.listing_fingerprint(root, [root / path for path in files]),
     }
     if options.split_file:
@@ -72,10 +66,8 @@ def build(config: base.TaskConfig) -> base.Task:
         config,
         NAME,
         source,
-        preprocessing_lib.Preprocessing(
-            options.image_size, options.channels, options.fit, invert=options.invert
-        ),
-        functools.partial(_read, config, options, root, files, with_users),
+        options.preprocessing,
+        functools.partial(_read, config, options, root, files, places, with_users),
         description=f'{root.name}, user = first folder'
         if with_users
         else f'{root.name}, user = identity = folder',
@@ -111,47 +103,50 @@ def _has_users(root, files, layout) -> bool:
     return depth == _LAYOUTS['user/identity']
 
 
-def _read(config, options, root, files, with_users):
-    names = [tuple(path.split(os.sep)[:-1]) for path in files]
-    owners = [(name[0], name[-1]) for name in names]
-    counts = collections.Counter(owners)
+def _read(
+    config: base.TaskConfig,
+    options: Options,
+    root: pathlib.Path,
+    files: list[str],
+    places: list[str],
+    with_users: bool,
+) -> converted.Input:
+    owners = []
+    for path in files:
+        user, *_, identity = path.split(os.sep)[:-1] * (1 if with_users else 2)
+        if with_users and options.identities == 'own':
+            identity = f'{user}/{identity}'
+        owners.append((user, identity))
+    division = converted.divide(
+        options, config.seed, not with_users or options.identities == 'own'
+    )
     notes = ()
     if options.split_file:
-        listed = _read_split_file(pathlib.Path(options.split_file), {u for u, _ in counts})
-        unlisted = {user for user, _ in counts} - set(listed)
+        listed = _read_split_file(pathlib.Path(options.split_file), set(places))
+        division = dataclasses.replace(division, users=listed.get)
+        unlisted = {user for user, _ in owners} - set(listed)
         if unlisted:
             notes = (f'{len(unlisted):,} users are not in {options.split_file}: left out',)
-            counts = collections.Counter(
-                {pair: number for pair, number in counts.items() if pair[0] in listed}
-            )
-        division = converted.Division(
-            listed, converted.divide_identities(counts, listed, options, config.seed)
-        )
-    else:
-        division = converted.divide(counts, options, config.seed)
+        places = list(listed)
 
-    def examples():
+    def examples() -> Iterator[conversion.Example]:
         for path, (user, identity) in zip(files, owners):
             part = division.part(user, identity)
             if part is not None:
                 yield conversion.Example(part, user, identity, root / path, path)
 
-    kept = sum(n for pair, n in counts.items() if division.part(*pair) is not None)
-    return converted.Input(
+    return converted.found(
+        collections.Counter(owners),
+        division,
         examples(),
-        kept,
-        facts=(
-            base.Fact('users', len({user for user, _ in counts})),
-            base.Fact('identities', len({identity for _, identity in counts})),
-            base.Fact('images', len(files)),
-        ),
-        notes=notes + division.notes(counts),
+        notes=notes,
         max_broken=options.max_broken,
+        places=places,
     )
 
 
-def _read_split_file(path, users) -> dict[str, str]:
-    parts = {}
+def _read_split_file(path: pathlib.Path, users: set[str]) -> dict[str, str]:
+    parts: dict[str, str] = {}
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         if not line.strip() or line.startswith('#'):
             continue
@@ -160,7 +155,7 @@ def _read_split_file(path, users) -> dict[str, str]:
         if part not in base.PARTS or user not in users:
             raise ValueError(
                 f'{path}:{number}: {line!r}: expected "part user" with part one of'
-                f' {", ".join(base.PARTS)} and user a folder of the images'
+                f' {", ".join(base.PARTS)} and user a folder of the images, or an empty one'
             )
         if parts.setdefault(user, part) != part:
             raise ValueError(f'{path}:{number}: user {user!r} is in {parts[user]} already')

@@ -1,7 +1,7 @@
 """Labeled Faces in the Wild, with the official verification protocol.
 
-LFW is made for evaluation: pair_protocol.txt asks in 10 folds of 600 pairs whether two images
-show the same person. All images of the people in pair_protocol.txt are the test part, so that
+LFW is made for evaluation: pairs.txt asks in 10 folds of 600 pairs whether two images
+show the same person. All images of the people in pairs.txt are the test part, so that
 recall over all pairs can be had of them too; the other people, who are in no pair, are
 the training users. Reported figures usually come from training on another collection
 (`digiface`, your own) and evaluating here.
@@ -26,6 +26,7 @@ from dp_fedemb.data import tfds_users
 from tasks import tfds as tfds_task
 from tasks.shared import base
 from tasks.shared import converted
+from tasks.shared import splits
 from tasks.shared import tfds_archives
 
 NAME = 'lfw'
@@ -63,8 +64,8 @@ class Options(base.UserSplitOptions):
 def build(config: base.TaskConfig) -> base.Task:
     """Converts LFW.
 
-    `config.data_dir` holds an official archive and pair_protocol.txt; with protocol=all_pairs
-    it may be a TFDS directory with `lfw`, which lacks the numbers that pair_protocol.txt uses.
+    `config.data_dir` holds an official archive and pairs.txt; with protocol=all_pairs
+    it may be a TFDS directory with `lfw`, which lacks the numbers that pairs.txt uses.
 
     Raises:
         FileNotFoundError: for a missing file.
@@ -110,7 +111,7 @@ def build(config: base.TaskConfig) -> base.Task:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line of pair_protocol.txt: two images, named 'Person/0001', of one person or two."""
+    """One line of pairs.txt: two images, named 'Person/0001', of one person or two."""
 
     first: str
     second: str
@@ -119,7 +120,7 @@ class Line:
 
 
 def read_pairs(path: pathlib.Path) -> list[Line]:
-    """Reads pair_protocol.txt.
+    """Reads pairs.txt.
 
     The first line has the number of folds and the number n of pairs of either kind in
     each; then for each fold n lines 'person i j' and n lines 'person i person j'.
@@ -165,16 +166,16 @@ def _read(config, options, rows, lines):
     counts = collections.Counter(person for person, _, _ in rows())
     if lines:
         tested = {name.split('/')[0] for line in lines for name in (line.first, line.second)}
-        part = {person: 'test' if person in tested else 'train' for person in counts}
+        division = splits.Division(lambda person: 'test' if person in tested else 'train')
         facts = [base.Fact('pairs', len(lines), 6_000)]
         facts.append(base.Fact('folds', 1 + max(line.fold for line in lines), 10))
     else:
-        part = base.assign(counts, options.user_fractions, config.seed)
+        division = converted.divide(options, config.seed, own_identities=True)
         facts = []
     total = sum(counts.values())
     return converted.Input(
         (
-            conversion.Example(part[person], person, person, image, name)
+            conversion.Example(division.users(person), person, person, image, name)
             for person, name, image in rows()
         ),
         total,
@@ -184,6 +185,7 @@ def _read(config, options, rows, lines):
             *facts,
         ),
         max_broken=options.max_broken,
+        train_users=division.roster(counts),
     )
 
 

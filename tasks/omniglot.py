@@ -8,6 +8,7 @@ Source: Lake, Salakhutdinov, Tenenbaum, Science 350 (2015).
 """
 
 import collections
+from collections.abc import Callable
 import dataclasses
 import functools
 import hashlib
@@ -20,6 +21,7 @@ from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb.data import tfds_users
 from tasks.shared import base
 from tasks.shared import converted
+from tasks.shared import splits
 from tasks.shared import tfds_archives
 
 NAME = 'omniglot'
@@ -29,6 +31,7 @@ ARCHIVES = {
     'images_background_small1.zip': None,
     'images_background_small2.zip': None,
 }
+_BACKGROUND_ALPHABETS = 30
 _WHERE = (
     f'{", ".join(ARCHIVES)}, all four, from'
     ' https://github.com/brendenlake/omniglot/tree/master/python'
@@ -42,7 +45,8 @@ class Options:
     Attributes:
         user: 'character' or 'drawer'.
         image_size: side in pixels; the originals have 105.
-        validation_alphabets: background alphabets kept from training for validation.
+        validation_alphabets: how many of the 30 background alphabets to expect to be kept
+            from training for validation; each is, or is not, by the hash of its name.
             Whole alphabets, so that drawers stay apart too.
         public_alphabets: the same, for pretraining.
         archives: directory of the archives, for user=drawer where data_dir is a
@@ -132,8 +136,8 @@ def _read(config, options, prepared_dir, archives, files):
         split: [(alphabet(row), identity(row)) for row in tfds_users.read(builder, split)]
         for split in ('train', 'test')
     }
-    part_of_alphabet = _assign_alphabets(rows['train'], options, config.seed)
-    part_of_character = {name: part_of_alphabet[letters] for letters, name in rows['train']}
+    part_of_alphabet = _alphabets(options, config.seed)
+    part_of_character = {name: part_of_alphabet(letters) for letters, name in rows['train']}
     part_of_character.update((name, 'test') for _, name in rows['test'])
 
     def examples():
@@ -165,11 +169,14 @@ def _read(config, options, prepared_dir, archives, files):
     )
 
 
-def _assign_alphabets(rows, options, seed):
-    names = {alphabet for alphabet, _ in rows}
+def _alphabets(options: Options, seed: int) -> Callable[[str], str]:
+    """Gives the part of a background alphabet.
+
+    By its own name alone: which alphabets there are depends on the users.
+    """
     wanted = {'validation': options.validation_alphabets, 'public': options.public_alphabets}
-    fractions = {part: count / len(names) for part, count in wanted.items()}
-    return base.assign(names, fractions, seed)
+    fractions = {part: count / _BACKGROUND_ALPHABETS for part, count in wanted.items()}
+    return splits.by_hash('alphabet', fractions, seed)
 
 
 class _Drawers:

@@ -13,7 +13,6 @@ import functools
 
 from dp_fedemb import progress
 from dp_fedemb.data import cache
-from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb.data import tfds_users
 from tasks.shared import base
 from tasks.shared import converted
@@ -23,7 +22,7 @@ _WHERE = 'a TFDS data_dir in which the data set is prepared'
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(base.SplitOptions):
+class Options(base.CollectionOptions):
     """Options of the task.
 
     Attributes:
@@ -32,11 +31,6 @@ class Options(base.SplitOptions):
         user: feature that names the user; 'a/b' for b inside of a.
         identity: feature that names what the image shows; by default the user.
         image: feature with the image.
-        image_size: side in pixels.
-        channels: 1 (grey) or 3 (RGB).
-        fit: how other proportions become a square: crop, pad or stretch.
-        invert: whether dark becomes bright, for ink on paper.
-        default_backbone: what training uses unless --backbone says otherwise.
     """
 
     dataset: str = ''
@@ -44,11 +38,6 @@ class Options(base.SplitOptions):
     user: str = ''
     identity: str = ''
     image: str = 'image'
-    image_size: int = 64
-    channels: int = 3
-    fit: str = 'crop'
-    invert: bool = False
-    default_backbone: str = 'resnet18'
 
 
 def build(config: base.TaskConfig) -> base.Task:
@@ -120,26 +109,21 @@ def build_by(
     features = builder.info.features
     user_of = tfds_users.key_function(user, features)
     identity_of = tfds_users.key_function(identity, features)
+    if options.identities == 'own' and identity != user:
+        shared_name_of = identity_of
+        identity_of = lambda row: f'{user_of(row)}/{shared_name_of(row)}'
+    own_identities = options.identities == 'own' or identity == user
     tfds_users.key_function(options.image, features)
     read = functools.partial(tfds_users.read, builder, options.split, options.image)
 
     def found():
         rows = progress.each(read(), None, 'counting images', 'image')
         counts = collections.Counter((user_of(row), identity_of(row)) for row in rows)
-        division = converted.divide(counts, options, config.seed)
-        return converted.Input(
-            tfds_users.examples(
-                read(), user_of, identity_of, division.part, options.image, name=options.split
-            ),
-            sum(n for pair, n in counts.items() if division.part(*pair) is not None),
-            facts=(
-                base.Fact('users', len({user for user, _ in counts})),
-                base.Fact('identities', len({identity for _, identity in counts})),
-                base.Fact('images', sum(counts.values())),
-            ),
-            notes=division.notes(counts),
-            max_broken=options.max_broken,
+        division = converted.divide(options, config.seed, own_identities)
+        examples = tfds_users.examples(
+            read(), user_of, identity_of, division.part, options.image, name=options.split
         )
+        return converted.found(counts, division, examples, max_broken=options.max_broken)
 
     return converted.build(
         config,
@@ -150,9 +134,7 @@ def build_by(
             'keys': [key if isinstance(key, str) else 'function' for key in (user, identity)],
             'records': cache.listing_fingerprint(builder.data_path),
         },
-        preprocessing_lib.Preprocessing(
-            options.image_size, options.channels, options.fit, invert=options.invert
-        ),
+        options.preprocessing,
         found,
         **{
             'description': f'{builder.info.full_name}, split {options.split}',

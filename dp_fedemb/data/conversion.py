@@ -73,6 +73,7 @@ def convert(
     seed: int = 0,
     max_broken: int = 0,
     description: str = 'converting',
+    train_users: Iterable[str] = (),
 ) -> None:
     """Writes one store for each part into `directory`.
 
@@ -89,6 +90,8 @@ def convert(
         max_broken: images that cannot be read are listed in `broken_images.txt` and
             skipped; one more than this many stops the conversion.
         description: of the progress bar.
+        train_users: users of the part 'train' who have their place in the store even if no
+            image of theirs is in it.
 
     Raises:
         ValueError: for too many broken images.
@@ -113,9 +116,13 @@ def convert(
         writer = store_writer.UserStoreWriter(
             directory / part, preprocessing.image_shape, dict(source or {}), limit, seed
         )
+        places = train_users if part == 'train' else ()
         with writer:
-            for user, images, identities, names in spool.users(part):
-                writer.add_user(images, identities, user, names)
+            for user, images, identities, names in spool.users(part, places):
+                if len(images):
+                    writer.add_user(images, identities, user, names)
+                else:
+                    writer.add_absent_user(user)
     spool.path.unlink()
     if broken:
         text = '\n'.join(broken) + '\n'
@@ -172,11 +179,21 @@ class _Spool:
         users.setdefault(str(example.user), []).append(row)
         self._count += 1
 
-    def users(self, part: str) -> Iterator[tuple[str, np.ndarray, list[str], Optional[list]]]:
-        """Yields name, images, identities and names of images, by the user's name."""
+    def users(
+        self, part: str, places: Iterable[str] = ()
+    ) -> Iterator[tuple[str, np.ndarray, list[str], Optional[list]]]:
+        """Yields name, images, identities and names of images, by the user's name.
+
+        Those of `places` without an image are yielded with none.
+        """
         spooled = np.memmap(self.path, np.uint8, 'r', shape=(self._count, *self._shape))
         users = self._rows[part]
         named = all(name for rows in users.values() for _, _, name in rows)
-        for user in sorted(users):
-            rows, identities, names = zip(*users[user])
-            yield user, spooled[list(rows)], list(identities), list(names) if named else None
+        for user in sorted({*users, *places}):
+            rows, identities, names = zip(*users[user]) if user in users else ((), (), ())
+            yield (
+                user,
+                spooled[np.array(rows, np.int64)],
+                list(identities),
+                list(names) if named else None,
+            )

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 import dataclasses
-import hashlib
 import pathlib
 from typing import Any, Optional, TypeVar
 
 from dp_fedemb import data
 from dp_fedemb import settings
+from dp_fedemb import validate
+from dp_fedemb.data import preprocessing as preprocessing_lib
 
 _Options = TypeVar('_Options')
 
@@ -114,6 +115,9 @@ class Task:
                 f' identities, {store.num_examples:,} images'
                 f' ({per_user:.1f} per user) of {store.example_spec}'
             )
+            absent = store.num_users - int(store.present.sum())
+            if absent:
+                lines.append(f'    {absent:,} of these users are places without data')
             if store.meta.get('users_cut'):
                 lines.append(
                     f'    {store.meta["users_cut"]:,} users held more than the limit;'
@@ -129,8 +133,9 @@ class UserSplitOptions:
     """Options of the tasks that divide users by hash.
 
     Attributes:
-        test_users: fraction of the users that are tested, not trained on.
-        validation_users: fraction kept apart to choose settings with; 0 for none.
+        test_users: expected fraction of the users that are tested, not trained on.
+        validation_users: expected fraction kept apart to choose settings with; 0 for
+            none.
         max_broken: images that may be unreadable; one more stops the conversion.
     """
 
@@ -140,7 +145,7 @@ class UserSplitOptions:
 
     @property
     def user_fractions(self) -> dict[str, float]:
-        """For `assign`."""
+        """For `splits.by_hash`."""
         return {'test': self.test_users, 'validation': self.validation_users}
 
 
@@ -149,8 +154,8 @@ class SplitOptions(UserSplitOptions):
     """Options of the tasks that divide identities, too.
 
     Attributes:
-        test_identities: fraction of the identities for the test, among those held by
-            users of several parts; others go with their users.
+        test_identities: expected fraction of the identities that are tested; images of
+            a user of one part that show an identity of another are left out.
         validation_identities: the same for validation, if there are such users.
     """
 
@@ -159,9 +164,42 @@ class SplitOptions(UserSplitOptions):
 
     @property
     def identity_fractions(self) -> dict[str, float]:
-        """For `assign`."""
+        """For `splits.by_hash`."""
         validation = self.validation_identities if self.validation_users else 0.0
         return {'test': self.test_identities, 'validation': validation}
+
+
+@dataclasses.dataclass(frozen=True)
+class CollectionOptions(SplitOptions):
+    """Options of the tasks that read any collection of images.
+
+    Attributes:
+        identities: 'shared' where several users may hold one identity, or 'own' where
+            they do not: names count within their user then, and nothing is left out.
+            Not looked at where the user is the identity.
+        image_size: side in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        fit: how other proportions become a square: crop, pad or stretch.
+        invert: whether dark becomes bright, for ink on paper.
+        default_backbone: what training uses unless --backbone says otherwise.
+    """
+
+    identities: str = 'shared'
+    image_size: int = 64
+    channels: int = 3
+    fit: str = 'crop'
+    invert: bool = False
+    default_backbone: str = 'resnet18'
+
+    def __post_init__(self) -> None:
+        validate.one_of('option identities', self.identities, ('shared', 'own'))
+
+    @property
+    def preprocessing(self) -> preprocessing_lib.Preprocessing:
+        """Of each image."""
+        return preprocessing_lib.Preprocessing(
+            self.image_size, self.channels, self.fit, invert=self.invert
+        )
 
 
 PARTS = ('train', 'validation', 'test', 'public')
@@ -236,47 +274,3 @@ def require_files(paths: Iterable[pathlib.Path], task: str, where: str) -> None:
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise FileNotFoundError(f'{", ".join(missing)}: missing; task {task} needs {where}')
-
-
-def assign(
-    names: Iterable[str],
-    fractions: Mapping[str, float],
-    seed: int,
-    rest: str = 'train',
-    least: int = 1,
-) -> dict[str, str]:
-    """Divides names among parts by the order of their hashes.
-
-    Args:
-        names: users or identities.
-        fractions: fraction of the names for each part but `rest`.
-        seed: another seed divides otherwise.
-        rest: the part of all others.
-        least: number of names that a part with a fraction above 0 gets in any case.
-
-    Returns:
-        The part of each name.
-
-    Raises:
-        ValueError: if nothing is left for `rest`.
-    """
-
-    def position(name):
-        return hashlib.sha256(f'{seed}/{name}'.encode(errors='surrogateescape')).digest()
-
-    ordered = sorted(set(names), key=position)
-    parts = {}
-    start = 0
-    for part, fraction in fractions.items():
-        if not 0 <= fraction < 1:
-            raise ValueError(f'{part} fraction={fraction}: expected a number in [0, 1)')
-        count = max(least, round(fraction * len(ordered))) if fraction else 0
-        parts.update((name, part) for name in ordered[start : start + count])
-        start += count
-    if start >= len(ordered):
-        raise ValueError(
-            f'{len(ordered)} names: too few to give {dict(fractions)} of them away and'
-            f' leave some for {rest}'
-        )
-    parts.update((name, rest) for name in ordered[start:])
-    return parts

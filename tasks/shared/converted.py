@@ -1,6 +1,5 @@
 """What tasks with real data share: convert once, check the facts, find it again."""
 
-import collections
 from collections.abc import Callable, Iterable, Mapping
 import dataclasses
 import json
@@ -11,11 +10,11 @@ from dp_fedemb.data import cache
 from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing as preprocessing_lib
 from tasks.shared import base
+from tasks.shared import splits
 
 _RECORD = 'found.json'
 # Part of the cache's key: raise it when the same input gives other stores.
-_VERSION = 1
-_EVALUATED_FIRST = ('test', 'validation', 'public', 'train')
+_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +27,8 @@ class Input:
         facts: counts of the whole data, compared with the published ones.
         notes: what was left out, and why.
         max_broken: images that may be unreadable; more than that stop the conversion.
+        train_users: the roster of the part 'train': those without an image keep their
+            place in the store.
     """
 
     examples: Iterable[conversion.Example]
@@ -35,6 +36,7 @@ class Input:
     facts: tuple[base.Fact, ...] = ()
     notes: tuple[str, ...] = ()
     max_broken: int = 0
+    train_users: Iterable[str] = ()
 
 
 def build(
@@ -71,26 +73,30 @@ def build(
     }
 
     def convert(directory):
-        found = read()
-        base.check_facts(name, found.facts, partial)
+        read_input = read()
+        base.check_facts(name, read_input.facts, partial)
         conversion.convert(
-            found.examples,
+            read_input.examples,
             directory,
             preprocessing,
-            found.total,
+            read_input.total,
             source=source,
             max_examples_per_user=config.max_examples_per_user,
             seed=config.seed,
-            max_broken=found.max_broken,
+            max_broken=read_input.max_broken,
             description=f'converting {name}',
+            train_users=read_input.train_users,
         )
         for part in ('train', 'test'):
             if not (directory / part).exists():
                 raise ValueError(
                     f'task {name}: no image is left for {part}; there are too few users or'
-                    ' identities for this split'
+                    ' identities for this split; raise its fractions, or take another seed'
                 )
-        record = {'facts': [dataclasses.asdict(f) for f in found.facts], 'notes': found.notes}
+        record = {
+            'facts': [dataclasses.asdict(f) for f in read_input.facts],
+            'notes': read_input.notes,
+        }
         (directory / _RECORD).write_text(json.dumps(record, indent=2) + '\n')
 
     stores = cache.cached_stores(config.cache_dir, name, source, convert)
@@ -124,97 +130,53 @@ def check_disjoint(stores: Mapping[str, data.UserStore]) -> None:
                     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Division:
-    """Users and identities, both divided among parts.
-
-    An image belongs to a part if its user and its identity do. Others are left out,
-    for they would show a training user or a training identity to the evaluation.
-
-    Attributes:
-        users: part of each user.
-        identities: part of each identity.
-    """
-
-    users: Mapping[str, str]
-    identities: Mapping[str, str]
-
-    def part(self, user: str, identity: str) -> Optional[str]:
-        """Returns the part of an image, or None if it is left out."""
-        part = self.users.get(user)
-        return part if part == self.identities.get(identity) else None
-
-    def notes(self, counts: Mapping[tuple[str, str], int]) -> tuple[str, ...]:
-        """Says how many images and users are left out.
-
-        Args:
-            counts: number of images of each (user, identity).
-        """
-        kept = {pair for pair in counts if self.part(*pair) is not None}
-        out = sum(number for pair, number in counts.items() if pair not in kept)
-        if not out:
-            return ()
-        note = (
-            f'{out:,} of {sum(counts.values()):,} images are left out, for their user'
-            ' belongs to one part and their identity to another'
-        )
-        empty = {user for user, _ in counts} - {user for user, _ in kept}
-        if empty:
-            note += f'; so no image is left of {len(empty):,} users'
-        return (note,)
-
-
-def divide(
-    counts: Mapping[tuple[str, str], int], options: base.SplitOptions, seed: int
-) -> Division:
-    """Divides users by the hash of their names, and identities with them.
-
-    An identity whose holders are all in one part goes there, so that where every
-    identity has one holder nothing is left out. The identities held in several parts
-    are divided by the hash of their names.
+def divide(options: base.SplitOptions, seed: int, own_identities: bool) -> splits.Division:
+    """Divides users by the hash of their names, and identities by that of theirs.
 
     Args:
-        counts: number of images of each (user, identity).
         options: the fractions.
         seed: another seed divides otherwise.
-
-    Raises:
-        ValueError: if there are too few users.
+        own_identities: whether no two users share an identity; identities then go with
+            their users.
     """
-    users = base.assign((user for user, _ in counts), options.user_fractions, seed)
-    return Division(users, divide_identities(counts, users, options, seed))
+    users = splits.by_hash('user', options.user_fractions, seed)
+    if own_identities:
+        return splits.Division(users)
+    return splits.Division(users, splits.by_hash('identity', options.identity_fractions, seed))
 
 
-def divide_identities(
+def found(
     counts: Mapping[tuple[str, str], int],
-    users: Mapping[str, str],
-    options: base.SplitOptions,
-    seed: int,
-) -> dict[str, str]:
-    """Returns the part of each identity, as in `divide`.
+    division: splits.Division,
+    examples: Iterable[conversion.Example],
+    words: tuple[str, str] = ('users', 'identities'),
+    published: tuple[Optional[int], Optional[int], Optional[int]] = (None, None, None),
+    notes: tuple[str, ...] = (),
+    max_broken: int = 0,
+    places: Iterable[str] = (),
+) -> Input:
+    """Returns the input that a division leaves of what was counted.
 
     Args:
         counts: number of images of each (user, identity).
-        users: part of each user; users without one do not count.
-        options: the fractions of the identities that are held in several parts.
-        seed: another seed divides otherwise.
+        division: of users and identities.
+        examples: those that have a part.
+        words: what users and identities are called, in the plural.
+        published: numbers of users, identities and images.
+        notes: more of them.
+        max_broken: as in `Input`.
+        places: further users, who have no images.
     """
-    holders = collections.defaultdict(set)
-    for user, identity in counts:
-        if user in users:
-            holders[identity].add(users[user])
-    parts = {name: min(held) for name, held in holders.items() if len(held) == 1}
-    contested = [name for name in holders if name not in parts]
-    if not contested:
-        return parts
-    # Another text is hashed than for users, who may be called the same.
-    texts = {name: f'identity {name}' for name in contested}
-    # A part that has identities already need not take one from the others.
-    lacking = set(users.values()) - set(parts.values())
-    wanted = base.assign(
-        texts.values(), options.identity_fractions, seed, least=1 if lacking else 0
+    users = {user for user, _ in counts}
+    return Input(
+        examples,
+        division.kept(counts),
+        facts=(
+            base.Fact(words[0], len(users), published[0]),
+            base.Fact(words[1], len({identity for _, identity in counts}), published[1]),
+            base.Fact('images', sum(counts.values()), published[2]),
+        ),
+        notes=notes + division.notes(counts),
+        max_broken=max_broken,
+        train_users=division.roster(users.union(places)),
     )
-    for name, text in texts.items():
-        held = sorted(holders[name], key=_EVALUATED_FIRST.index)
-        parts[name] = wanted[text] if wanted[text] in held else held[0]
-    return parts

@@ -12,6 +12,7 @@ import csv
 import dataclasses
 import functools
 import io
+import itertools
 import os
 import pathlib
 import tarfile
@@ -105,17 +106,13 @@ def build(
 
     def read():
         counts = source.counts()
-        division = converted.divide(counts, options, config.seed)
-        users, classes, images = published
-        return converted.Input(
+        division = converted.divide(options, config.seed, own_identities=False)
+        return converted.found(
+            counts,
+            division,
             source.examples(division.part),
-            sum(n for pair, n in counts.items() if division.part(*pair) is not None),
-            facts=(
-                base.Fact(words[0], len({user for user, _ in counts}), users),
-                base.Fact(words[1], len({label for _, label in counts}), classes),
-                base.Fact('images', sum(counts.values()), images),
-            ),
-            notes=division.notes(counts),
+            words,
+            published,
             max_broken=options.max_broken,
         )
 
@@ -213,7 +210,7 @@ class _Listed:
     def __init__(self, data_dir, checksum, rows, folders, archives, where):
         self._data_dir = data_dir
         self._checksum = checksum
-        self._rows = rows  # image -> (user, class)
+        self._rows = rows  # image -> list of (user, class)
         self._folders = folders
         self._archives = archives
         self._where = where
@@ -223,21 +220,22 @@ class _Listed:
         return [self._checksum, cache.listing_fingerprint(self._data_dir, files)]
 
     def counts(self):
-        return collections.Counter(self._rows.values())
+        return collections.Counter(itertools.chain.from_iterable(self._rows.values()))
 
     def examples(self, part):
         wanted = {}
-        for image, (user, label) in self._rows.items():
-            chosen = part(user, label)
-            if chosen is not None:
-                wanted[image] = (chosen, user, label)
+        for image, owners in self._rows.items():
+            kept = [(part(*owner), *owner) for owner in owners]
+            if kept := [names for names in kept if names[0] is not None]:
+                wanted[image] = kept
         for image, path in self._photos_in_folders.items():
-            if image in wanted:
-                yield conversion.Example(*wanted.pop(image), path, image)
+            for names in wanted.pop(image, ()):
+                yield conversion.Example(*names, path, image)
         for archive in self._archives if wanted else ():
             yield from self._from_archive(archive, wanted)
-        for image, names in wanted.items():
-            yield conversion.Example(*names, functools.partial(_missing, image), image)
+        for image, owners in wanted.items():
+            for names in owners:
+                yield conversion.Example(*names, functools.partial(_missing, image), image)
 
     def _from_archive(self, path, wanted):
         try:
@@ -247,7 +245,8 @@ class _Listed:
                     image = pathlib.PurePosixPath(member.name).stem
                     if member.isfile() and image in wanted:
                         photo = archive.extractfile(member).read()
-                        yield conversion.Example(*wanted.pop(image), photo, image)
+                        for names in wanted.pop(image):
+                            yield conversion.Example(*names, photo, image)
         except (tarfile.TarError, EOFError, OSError) as error:
             raise tfds_archives.damaged(path, error, self._where) from None
 
@@ -272,9 +271,14 @@ def _list_path(path):
     return path.parent if path.parent.suffix == '.zip' else path
 
 
-def _read_list(path, files) -> dict[str, tuple[str, str]]:
+def _read_list(path: pathlib.Path, files: Files) -> dict[str, list[tuple[str, str]]]:
+    """Returns whose image each is and what it shows.
+
+    An image that several users list is in the data of each: did one of them alone have
+    it, another's leaving would give it to the next.
+    """
     user_column, image_column, class_column = files.columns
-    rows = {}
+    rows = collections.defaultdict(list)
     with _open_list(path, files.where) as lines:
         reader = csv.DictReader(lines)
         lacking = set(files.columns) - set(reader.fieldnames or ())
@@ -284,9 +288,10 @@ def _read_list(path, files) -> dict[str, tuple[str, str]]:
             )
         for row in reader:
             # The species lists give 'NA' to photos outside a split.
-            if row[user_column] != 'NA':
-                rows[row[image_column]] = (row[user_column], row[class_column])
-    return rows
+            owner = row[user_column], row[class_column]
+            if owner[0] != 'NA' and owner not in rows[row[image_column]]:
+                rows[row[image_column]].append(owner)
+    return {image: owners for image, owners in rows.items() if owners}
 
 
 def _open_list(path, where):

@@ -21,7 +21,7 @@ from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import in_process
 from dp_fedemb.learning import client_config
 
-CLIP_NORM, GROUPS, PLACES, USER, SHAPE = 0.01, 3, 3, 4, (4, 4, 1)
+CLIP_NORM, GROUPS, PLACES, USER, SHAPE = 0.01, 3, 3, 0, (4, 4, 1)
 USERS = GROUPS * PLACES
 ROUNDS = range(4)
 # The weights are near 0.1 and a round changes them by 0.01: float32 keeps 1e-7 of it.

@@ -24,8 +24,11 @@ def picture(seed, height, width, channels=3):
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def omniglot(directory, drawers=2):
-    """All 1,623 characters, for TFDS accepts no fewer, each drawn by `drawers` people."""
+def omniglot(directory, drawers=2, without=None):
+    """All 1,623 characters, for TFDS accepts no fewer, each drawn by `drawers` people.
+
+    Except, with `without`, those that this (alphabet, drawer) drew.
+    """
     random = np.random.default_rng(0)
     parts = {'images_background': (30, 964), 'images_evaluation': (20, 659)}
     parts |= {'images_background_small1': (1, 3), 'images_background_small2': (1, 2)}
@@ -42,6 +45,8 @@ def omniglot(directory, drawers=2):
                         # White paper, a black blot; 1 bit a pixel.
                         pixels = np.ones((105, 105), bool)
                         x, y = random.integers(10, 80, 2)
+                        if (name, drawer) == without:
+                            continue
                         pixels[y : y + 15, x : x + 15] = False
                         archive.writestr(
                             f'{folder}/{name}/character{character + 1:02d}/'
@@ -57,7 +62,7 @@ def omniglot(directory, drawers=2):
 LETTERS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 
 
-def emnist(directory, writers=12, compressed=False):
+def emnist(directory, writers=12, compressed=False, without=None):
     """TFF's database: both halves of each writer, every class, in four splits."""
     import lzma
     import sqlite3
@@ -74,7 +79,7 @@ def emnist(directory, writers=12, compressed=False):
             'CREATE TABLE client_metadata (client_id TEXT NOT NULL, split_name TEXT NOT'
             ' NULL, num_examples INTEGER NOT NULL)'
         )
-        for writer in range(writers):
+        for writer in set(range(writers)) - {without}:
             client = f'f{writer:04d}_{writer % 50:02d}'
             for split, labels in (('all_train', range(62)), ('all_test', range(0, 62, 4))):
                 for label in labels:
@@ -106,37 +111,40 @@ def emnist(directory, writers=12, compressed=False):
     return {'partial': 'true'}
 
 
-def digiface(directory, subjects=2, images=3):
+def digiface(directory, subjects=2, images=3, without=None):
     """All five archives of the 72-image subset, a few subjects and images of each."""
     for first in range(0, 10_000, 2_000):
         name = f'subjects_{first}-{first + 1999}_72_imgs.zip'
         with zipfile.ZipFile(directory / name, 'w') as archive:
-            for subject in range(first, first + subjects):
+            for subject in set(range(first, first + subjects)) - {without}:
                 archive.writestr(f'{subject}/', '')
                 for image in range(images):
                     pixels = picture([subject, image], 112, 112)
                     archive.writestr(f'{subject}/{image}.png', encode(pixels))
-    return {'partial': 'true'}
+    return {'partial': 'true', 'test_users': '0.4'}
 
 
-def photo_rows(users=20, classes=10, each=3):
-    """Rows (user, image, class): neighbouring users share classes."""
-    return [
+def photo_rows(users=20, classes=10, each=3, without=None, shared=False):
+    """Rows (user, image, class): neighbouring users share classes, some a photo too."""
+    rows = [
         (f'{user}', f'{user:03x}{number:013x}', f'{(user // 2 + number) % classes}')
         for user in range(users)
         for number in range(each)
     ]
+    if shared:
+        rows += [(f'{(int(u) + 1) % users}', i, c) for u, i, c in rows if i.endswith('0')]
+    return [row for row in rows if row[0] != str(without)]
 
 
 def _photo(image):
     return encode(picture(int(image, 16) % 2**32, 40, 60), 'JPEG', quality=90)
 
 
-def landmarks(directory):
+def landmarks(directory, **changes):
     """The list in its zip, and the photos in two of the tar archives."""
     import tarfile
 
-    rows = photo_rows()
+    rows = photo_rows(**changes)
     lines = ['user_id,image_id,class', *map(','.join, rows)]
     with zipfile.ZipFile(directory / 'landmarks-user-160k.zip', 'w') as archive:
         archive.writestr('landmarks-user-160k/federated_train.csv', '\n'.join(lines) + '\n')
@@ -144,7 +152,7 @@ def landmarks(directory):
     for shard in range(2):
         with tarfile.open(directory / f'images_{shard:03d}.tar', 'w') as archive:
             # Photos that the list does not name are in the archives, too.
-            for image in [row[1] for row in rows[shard::2]] + [f'{shard}f']:
+            for image in [*sorted({row[1] for row in rows})[shard::2], f'{shard}f']:
                 _add(archive, f'{image[0]}/{image[1]}/{image[2:3]}/{image}.jpg', _photo(image))
     return {
         'partial': 'true',
@@ -154,17 +162,17 @@ def landmarks(directory):
     }
 
 
-def inaturalist(directory):
+def inaturalist(directory, **changes):
     """The list with all its splits, and the photos in the packed archive."""
     import tarfile
 
-    rows = photo_rows()
+    rows = photo_rows(**changes)
     lines = ['image_id,class,user_120k,geo_100']
     lines += [f'{image},{label},{user},7' for user, image, label in rows]
     lines += ['ff,3,NA,9']
     (directory / 'iNaturalist_train.csv').write_text('\n'.join(lines) + '\n')
     with tarfile.open(directory / 'train_val_images.tar.gz', 'w:gz') as archive:
-        for _, image, label in rows:
+        for image, label in {image: label for _, image, label in rows}.items():
             _add(archive, f'train_val_images/Aves/Species {label}/{image}.jpg', _photo(image))
     return {
         'partial': 'true',
@@ -191,12 +199,12 @@ Ann_Ash\t2\tBo\t1
 """
 
 
-def lfw(directory):
+def lfw(directory, without=None):
     """lfw.tgz with people in no order, and pairs.txt with two folds of two pairs."""
     import tarfile
 
     with tarfile.open(directory / 'lfw.tgz', 'w:gz') as archive:
-        for person in sorted(LFW_PEOPLE, reverse=True):
+        for person in sorted(set(LFW_PEOPLE) - {without}, reverse=True):
             for number in range(LFW_PEOPLE[person], 0, -1):
                 pixels = picture([len(person), number], 250, 250)
                 _add(
@@ -208,10 +216,12 @@ def lfw(directory):
     return {'partial': 'true', 'image_size': '16'}
 
 
-def image_folder(directory):
+def image_folder(directory, without=None):
     """Users with several identities, some of them shared; any size, mode and format."""
     kinds = [('png', 'RGB'), ('jpg', 'RGB'), ('png', 'L'), ('png', 'RGBA'), ('gif', 'P')]
     for user in range(12):
+        if user == without:
+            continue
         for identity in (f'own{user}', f'also own{user}', f'shared{user % 3}'):
             folder = directory / f'user{user}' / identity
             folder.mkdir(parents=True)
@@ -224,7 +234,7 @@ def image_folder(directory):
     return {'image_size': '16', 'test_users': '0.3', 'test_identities': '0.4'}
 
 
-def tfds(directory):
+def tfds(directory, without=None):
     """A prepared data set with nested features, made by a builder of its own."""
     import tensorflow_datasets as tfds_lib
 
@@ -251,6 +261,8 @@ def tfds(directory):
         def _generate_examples(self, start, stop):
             for number in range(start, stop):
                 painter = number % 10
+                if painter == without:
+                    continue
                 yield (
                     number,
                     {
@@ -267,7 +279,7 @@ def tfds(directory):
         'identity': 'style',
         'image_size': '16',
         'test_users': '0.3',
-        'test_identities': '0.4',
+        'test_identities': '0.5',
     }
 
 
@@ -283,9 +295,9 @@ def stores(directory):
     return {}
 
 
-def synthetic(directory):
+def synthetic(directory, without=None):
     """Nothing: this task draws its images."""
-    del directory
+    del directory, without
     return {
         'num_users': '30',
         'image_size': '12',

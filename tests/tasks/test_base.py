@@ -65,24 +65,6 @@ def test_facts():
     assert 'writers' not in str(error.value)
 
 
-def test_assign_divides_all_names_and_depends_on_the_seed():
-    names = [f'user{i}' for i in range(100)]
-    parts = base.assign(names, {'test': 0.2, 'validation': 0.1}, seed=1)
-    assert parts == base.assign(reversed(names), {'test': 0.2, 'validation': 0.1}, seed=1)
-    counts = {part: list(parts.values()).count(part) for part in base.PARTS}
-    assert counts == {'train': 70, 'test': 20, 'validation': 10, 'public': 0}
-    assert parts != base.assign(names, {'test': 0.2, 'validation': 0.1}, seed=2)
-
-
-def test_assign_gives_small_parts_at_least_one_name():
-    parts = base.assign('abc', {'test': 0.01, 'validation': 0.0}, seed=0)
-    assert sorted(parts.values()) == ['test', 'train', 'train']
-    with pytest.raises(ValueError, match='too few'):
-        base.assign('a', {'test': 0.5}, seed=0)
-    with pytest.raises(ValueError, match='fraction=1.5'):
-        base.assign('abc', {'test': 1.5}, seed=0)
-
-
 def test_data_dir_must_be_there(tmp_path):
     with pytest.raises(ValueError, match='data_dir=None: task thing needs the files'):
         base.require_data_dir(base.TaskConfig(), 'thing', 'the files')

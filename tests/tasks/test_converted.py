@@ -1,6 +1,4 @@
-"""Dividing users and identities; converting once; what is checked on the way."""
-
-import collections
+"""Converting once; what is checked on the way."""
 
 import numpy as np
 import pytest
@@ -10,70 +8,6 @@ from dp_fedemb.data import conversion
 from dp_fedemb.data import preprocessing
 from tasks.shared import base
 from tasks.shared import converted
-
-OPTIONS = base.SplitOptions(test_users=0.3, test_identities=0.25)
-
-
-def random_counts(users=60, identities=40, each=8, seed=0):
-    random = np.random.default_rng(seed)
-    counts = collections.Counter()
-    for user in range(users):
-        for identity in random.integers(0, identities, each):
-            counts[f'{user}', f'{identity}'] += 1
-    return counts
-
-
-@pytest.mark.parametrize('seed', range(5))
-def test_no_part_sees_users_or_identities_of_another(seed):
-    counts = random_counts(seed=seed)
-    options = base.SplitOptions(0.3, 0.2, test_identities=0.25, validation_identities=0.25)
-    division = converted.divide(counts, options, seed)
-    seen = collections.defaultdict(lambda: (set(), set()))
-    for user, identity in counts:
-        part = division.part(user, identity)
-        if part is not None:
-            seen[part][0].add(user)
-            seen[part][1].add(identity)
-    assert set(seen) == {'train', 'test', 'validation'}
-    for kind in range(2):
-        every = [name for part in seen.values() for name in part[kind]]
-        assert len(every) == len(set(every))
-
-
-def test_fractions_of_shared_identities():
-    counts = random_counts(users=200, each=20)
-    division = converted.divide(counts, OPTIONS, seed=1)
-    held = collections.Counter(division.users.values())
-    assert held == {'train': 140, 'test': 60}
-    assert collections.Counter(division.identities.values()) == {'train': 30, 'test': 10}
-
-
-def test_identities_of_one_user_cost_nothing():
-    counts = {(f'u{n // 3}', f'i{n}'): 2 for n in range(60)}
-    division = converted.divide(counts, OPTIONS, seed=0)
-    assert not division.notes(counts)
-    assert all(division.part(*pair) for pair in counts)
-
-
-def test_what_is_left_out_is_counted():
-    division = converted.Division(
-        {'a': 'train', 'b': 'test', 'c': 'train'}, {'x': 'train', 'y': 'test', 'z': 'test'}
-    )
-    counts = {('a', 'x'): 5, ('a', 'y'): 2, ('b', 'y'): 4, ('b', 'x'): 1, ('c', 'z'): 1}
-    (note,) = division.notes(counts)
-    assert note.startswith('4 of 13 images are left out')
-    assert note.endswith('so no image is left of 1 users')
-    assert division.part('d', 'x') is None and division.part('a', 'w') is None
-
-
-def test_a_single_shared_identity():
-    counts = {(f'u{n}', f'i{n}'): 1 for n in range(10)} | {
-        (f'u{n}', 'all'): 1 for n in range(10)
-    }
-    division = converted.divide(counts, OPTIONS, seed=0)
-    assert division.identities['all'] == 'train'
-    with pytest.raises(ValueError, match='1 names: too few'):
-        converted.divide({(f'u{n}', 'all'): 1 for n in range(10)}, OPTIONS, seed=0)
 
 
 def test_sharing_parts_are_refused(tmp_path):
@@ -127,3 +61,15 @@ def test_a_part_without_images(tmp_path, part, lacking):
     with pytest.raises(ValueError, match=f'no image is left for {lacking}'):
         build(tmp_path, [example(part, 'a')])
     assert not list(tmp_path.rglob('*.bin'))
+
+
+def test_users_of_the_roster_without_an_image_keep_their_places(tmp_path):
+    examples = [example('train', 'b'), example('test', 'd')]
+    read = lambda: converted.Input(examples, 2, train_users=['c', 'a', 'b'])
+    config = base.TaskConfig(cache_dir=str(tmp_path))
+    task = converted.build(
+        config, 'thing', {}, preprocessing.Preprocessing(4, channels=1), read
+    )
+    assert task.train.user_names == ['a', 'b', 'c'] and task.test.user_names == ['d']
+    assert task.train.present.tolist() == [False, True, False]
+    assert '2 of these users are places without data' in task.summary()

@@ -8,7 +8,7 @@ from tasks.shared import digiface_files
 
 
 def build(data_dir, cache_dir, **options):
-    options = {'partial': 'true', 'test_users': '0.2', **options}
+    options = {'partial': 'true', 'test_users': '0.4', **options}
     config = tasks.TaskConfig(data_dir=str(data_dir), cache_dir=str(cache_dir), options=options)
     return tasks.build_task('digiface', config)
 
@@ -36,7 +36,7 @@ def test_published_counts_follow_from_the_names():
 
 def test_subjects_are_users_and_pixels_are_those_of_the_archive(task, official):
     sizes = {part: store.num_users for part, store in task.stores.items()}
-    assert sizes == {'train': 7, 'validation': 1, 'test': 2}
+    assert sizes == {'train': 6, 'validation': 1, 'test': 3}
     for store in task.stores.values():
         assert store.example_spec.shape == (112, 112, 3)
         names = np.array(store.identity_names)[store.identities]
@@ -52,8 +52,8 @@ def test_public_subjects(data_dir, tmp_path):
     task = build(data_dir, tmp_path, public_users='0.3', validation_users='0')
     assert {part: store.num_users for part, store in task.stores.items()} == {
         'train': 5,
-        'public': 3,
-        'test': 2,
+        'public': 2,
+        'test': 3,
     }
 
 

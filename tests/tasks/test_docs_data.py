@@ -18,7 +18,9 @@ def test_task_by_function(built, tmp_path):
     exec(BLOCKS[0], code)
     task = code['build'](
         tasks.TaskConfig(
-            config.data_dir, str(tmp_path), options={'image_size': '16', 'test_users': '0.4'}
+            config.data_dir,
+            str(tmp_path),
+            options={'image_size': '16', 'test_users': '0.4', 'identities': 'own'},
         )
     )
     assert task.name == 'studios' and task.train.num_users + task.test.num_users == 5

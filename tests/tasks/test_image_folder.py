@@ -13,7 +13,7 @@ def build(data_dir, cache_dir, **options):
     config = tasks.TaskConfig(
         data_dir=str(data_dir),
         cache_dir=str(cache_dir),
-        options={'image_size': '16', **options},
+        options={'image_size': '16', 'test_users': '0.3', **options},
     )
     return tasks.build_task('image_folder', config)
 
@@ -36,24 +36,44 @@ def people(tmp_path, official):
     return tmp_path / 'people'
 
 
-def test_identities_stay_with_their_only_user(data_dir, tmp_path):
-    task = build(data_dir, tmp_path, test_users='0.3', test_identities='0.4')
-    assert task.train.num_users + task.test.num_users == 12
+def names_by_user(store):
+    names = np.array(store.identity_names, object)[store.identities]
+    return {name: set(names[store.users == u]) for u, name in enumerate(store.user_names)}
+
+
+def test_own_identities_stay_with_their_user(data_dir, tmp_path):
+    task = build(data_dir, tmp_path, identities='own')
+    assert sum(store.num_examples for store in task.stores.values()) == 72
     for store in task.stores.values():
-        names = np.array(store.identity_names, object)[store.identities]
-        for user in range(store.num_users):
-            mine = names[store.user_splits[user] : store.user_splits[user + 1]]
-            number = store.user_names[user].removeprefix('user')
-            own = {f'own{number}', f'also own{number}'}
-            assert own <= set(mine) <= own | {f'shared{int(number) % 3}'}
-    # Only images of identities that several parts hold can be left out.
+        for user, names in names_by_user(store).items():
+            number = int(user.removeprefix('user'))
+            folders = (f'own{number}', f'also own{number}', f'shared{number % 3}')
+            assert names == {f'{user}/{folder}' for folder in folders}
+
+
+def test_shared_identities_are_divided_by_their_own_names(data_dir, tmp_path):
+    task = build(data_dir, tmp_path, test_identities='0.8')
+    train, test = names_by_user(task.train), names_by_user(task.test)
+    assert not set().union(*train.values()) & set().union(*test.values())
+    # Where all is left out, a training user keeps the place.
+    assert len(task.train.user_names) == 10 and task.train.present.sum() == 1
     left_out = 72 - sum(store.num_examples for store in task.stores.values())
-    assert 0 < left_out < 24 and f'{left_out} of 72 images' in task.notes[0]
+    assert f'{left_out} of 72 images' in task.notes[0]
+
+
+def test_an_empty_folder_keeps_its_place(people, tmp_path):
+    before = build(people, tmp_path / 'before').train
+    for path in (people / 'person9').iterdir():
+        path.unlink()
+    after = build(people, tmp_path / 'after').train
+    assert after.user_names == before.user_names
+    absent = [name for name, there in zip(after.user_names, after.present) if not there]
+    assert absent == ['person9'] and before.present.all()
 
 
 def test_folder_of_people(people, tmp_path):
     task = build(people, tmp_path / 'cache', test_users='0.2', validation_users='0.1')
-    assert [task.stores[p].num_users for p in ('train', 'validation', 'test')] == [7, 1, 2]
+    assert [task.stores[p].num_users for p in ('train', 'validation', 'test')] == [8, 1, 1]
     assert sum(store.num_examples for store in task.stores.values()) == 55
     assert task.train.user_names == [
         task.train.identity_names[task.train.identities[start]]
@@ -131,16 +151,16 @@ def test_mixed_layouts_are_refused(people, official, tmp_path):
 def test_one_user_is_too_few(tmp_path, official):
     (tmp_path / 'only' / 'me').mkdir(parents=True)
     (tmp_path / 'only' / 'me' / '1.png').write_bytes(official.encode(official.picture(1, 9, 9)))
-    with pytest.raises(ValueError, match='1 names: too few'):
+    with pytest.raises(ValueError, match='no image is left for test'):
         build(tmp_path / 'only', tmp_path / 'cache')
 
 
 def test_names_that_are_no_text(tmp_path, official):
-    for number in range(4):
+    for number in range(8):
         folder = os.fsencode(tmp_path / 'odd') + b'/p\xff%d' % number
         os.makedirs(folder)
         with open(folder + b'/1.png', 'wb') as file:
             file.write(official.encode(official.picture(number, 9, 9)))
-    task = build(tmp_path / 'odd', tmp_path / 'cache')
-    assert task.train.num_users + task.test.num_users == 4
+    task = build(tmp_path / 'odd', tmp_path / 'cache', test_users='0.5')
+    assert task.train.num_users + task.test.num_users == 8
     assert task.train.user_names[0].startswith('p\udcff')

@@ -100,7 +100,7 @@ def test_through_tfds(data_dir, tmp_path):
     assert builder.info.splits['train'].num_examples == 13
     task = build(tmp_path, tmp_path / 'cache', protocol='all_pairs', test_users='0.4')
     assert task.pairs is None
-    assert (task.train.num_users, task.test.num_users) == (4, 2)
+    assert (task.train.num_users, task.test.num_users) == (3, 3)
     assert task.train.num_examples + task.test.num_examples == 13
     with pytest.raises(ValueError, match='protocol=pairs: .*does not number'):
         build(tmp_path, tmp_path / 'cache')

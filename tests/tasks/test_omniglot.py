@@ -73,9 +73,9 @@ def test_whole_alphabets_for_validation_and_pretraining(archives, cache_dir):
         for part, store in task.stores.items()
     }
     assert {part: len(names) for part, names in alphabets.items()} == {
-        'train': 25,
+        'train': 23,
         'validation': 2,
-        'public': 3,
+        'public': 5,
         'test': 20,
     }
     assert len(set().union(*alphabets.values())) == 50

@@ -20,6 +20,8 @@ def test_it_converts_and_says_what_it_found(official, tmp_path):
         f'--data_dir={tmp_path / "photos"}',
         f'--cache_dir={tmp_path / "cache"}',
         '--task_option=image_size=16',
+        '--task_option=identities=own',
+        '--task_option=test_users=0.3',
         '--max_examples_per_user=3',
     ]
     first = prepare(*flags)

@@ -28,7 +28,7 @@ def config(data_dir, cache_dir, **options):
 
 def test_user_is_the_identity_by_default(data_dir, tmp_path, official):
     task = tasks.build_task('tfds', config(data_dir, tmp_path))
-    assert (task.train.num_users, task.test.num_users) == (7, 3)
+    assert (task.train.num_users, task.test.num_users) == (6, 4)
     assert task.train.num_examples + task.test.num_examples == 40
     assert task.train.identity_names == task.train.user_names
     assert 'paintings/1.0.0' in task.description
@@ -48,7 +48,8 @@ def test_nested_features_splits_and_class_labels(data_dir, tmp_path):
             user='painter/id',
             identity='style',
             split='train+test',
-            test_identities='0.3',
+            test_users='0.4',
+            test_identities='0.5',
         ),
     )
     names = set(task.train.identity_names) | set(task.test.identity_names)
@@ -58,7 +59,7 @@ def test_nested_features_splits_and_class_labels(data_dir, tmp_path):
 
 def test_users_by_function(data_dir, tmp_path):
     builder = tfds_task.load_prepared('paintings', data_dir)
-    options = tfds_task.Options(image_size=16, test_users=0.4)
+    options = tfds_task.Options(image_size=16, test_users=0.5, identities='own')
     task = tfds_task.build_by(
         base.TaskConfig(cache_dir=str(tmp_path)),
         'painters_by_five',
@@ -69,12 +70,13 @@ def test_users_by_function(data_dir, tmp_path):
         description='groups of painters',
     )
     assert task.name == 'painters_by_five' and task.description == 'groups of painters'
-    assert (task.train.num_users, task.test.num_users) == (3, 2)
-    # Both painters of a group stay with it.
-    assert task.train.num_identities == 6 and task.test.num_identities == 4
+    assert task.train.num_users + task.test.num_users == 5
+    # Both painters of a group stay with it, for no other group has them.
+    assert task.train.num_identities == 2 * task.train.num_users
+    assert task.test.num_identities == 2 * task.test.num_users
     for user, name in enumerate(task.train.user_names):
         mine = task.train.identities[task.train.users == user]
-        ids = {int(task.train.identity_names[i]) % 5 for i in mine}
+        ids = {int(task.train.identity_names[i].split('/')[1]) % 5 for i in mine}
         assert ids == {int(name.split()[1])}
 
 
