@@ -113,9 +113,11 @@ def _positions(selected: Selection, value_type: tff.Type) -> list[int]:
             ' of which some elements are selected'
         )
     names = [name for name, _ in _elements(value_type)]
-    known = {name: position for position, name in enumerate(names) if name is not None}
+    known: dict[Union[int, str], int] = {
+        name: position for position, name in enumerate(names) if name is not None
+    }
     known.update((position, position) for position in range(len(names)))
-    chosen = [selected] if isinstance(selected, str) else list(selected)
+    chosen: list[Union[int, str]] = [selected] if isinstance(selected, str) else [*selected]
     unknown = [item for item in chosen if isinstance(item, (bool, float)) or item not in known]
     if unknown or not chosen:
         named = [name for name in names if name is not None]

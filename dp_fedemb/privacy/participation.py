@@ -18,7 +18,7 @@ class ParticipationSchedule:
     epoch: int
     window: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validate.positive(epoch=self.epoch, window=self.window)
         if self.window > self.epoch:
             raise ValueError(

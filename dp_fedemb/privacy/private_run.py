@@ -36,6 +36,8 @@ class PrivateRun:
     """
 
     __slots__ = ('_plan', '_secret_seed')
+    _plan: plan_lib.PrivacyPlan
+    _secret_seed: int
 
     def __init__(self, plan: plan_lib.PrivacyPlan, secret_seed: int) -> None:
         """Makes the run of a known seed; `start` draws one.
@@ -113,7 +115,7 @@ class PrivateRun:
         num_users = self.plan.num_users
         last = np.full(num_users, -1)
         times = np.zeros(num_users, np.int64)
-        separation = None
+        separation: Optional[int] = None
         for round_num in range(rounds):
             users = np.concatenate([np.zeros(0, np.int64), *self.cohort(round_num).users])
             again = users[last[users] >= 0]

@@ -81,7 +81,7 @@ def table(seconds: Mapping[str, float], path: pathlib.Path) -> str:
     )
 
 
-def _timed(work):
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
     start = time.perf_counter()
     result = work()
     return result, time.perf_counter() - start

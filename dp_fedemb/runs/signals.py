@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import contextlib
 import signal
+from typing import Any
 
 
 class Stopped(SystemExit):
@@ -31,7 +32,7 @@ def end_cleanly() -> Iterator[None]:
     """
     signals = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if not _ignored(s)]
 
-    def stop(signum, frame):
+    def stop(signum: int, frame: Any) -> None:
         for number in signals:
             signal.signal(number, signal.SIG_DFL)
         raise Stopped(signum)
@@ -46,6 +47,6 @@ def end_cleanly() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _ignored(signum):
+def _ignored(signum: int) -> bool:
     # As under nohup, which asks for exactly that.
     return signal.getsignal(signum) == signal.SIG_IGN

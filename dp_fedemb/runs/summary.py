@@ -1,5 +1,7 @@
 """What a finished run says: recall before and after, epsilon, where things are."""
 
+from typing import Any
+
 from dp_fedemb import privacy
 from dp_fedemb.runs import directory as run_directory_lib
 
@@ -28,7 +30,7 @@ def text(directory: run_directory_lib.RunDirectory) -> str:
     return '\n'.join(lines)
 
 
-def _privacy(statement):
+def _privacy(statement: dict[str, Any]) -> list[str]:
     if not statement.get('private'):
         return privacy.statement_headline(statement)
     return [

@@ -51,7 +51,9 @@ def squared_visits(
     return float(per_user.max())
 
 
-def _trees(rounds, tree_rounds, complete):
+def _trees(
+    rounds: int, tree_rounds: int, complete: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First round, number of real rounds and number of leaves of every tree."""
     starts = np.arange(0, rounds, tree_rounds)
     lengths = np.minimum(tree_rounds, rounds - starts)
@@ -61,7 +63,9 @@ def _trees(rounds, tree_rounds, complete):
     return starts, lengths, sizes
 
 
-def _complete_nodes(starts, lengths, sizes, length):
+def _complete_nodes(
+    starts: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, length: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Real rounds [begin, end) below the complete nodes of a level, in order."""
     begins, ends = [], []
     for start, real, size in zip(starts, lengths, sizes):
@@ -72,7 +76,9 @@ def _complete_nodes(starts, lengths, sizes, length):
     return np.concatenate(begins), np.concatenate(ends)
 
 
-def _level_of_cyclic(epoch, rounds, begins, ends):
+def _level_of_cyclic(
+    epoch: int, rounds: int, begins: np.ndarray, ends: np.ndarray
+) -> np.ndarray:
     """Sum of squared visits to a level's nodes, for users of each round of an epoch."""
     all_rounds = np.arange(rounds)
     node = np.searchsorted(begins, all_rounds, side='right') - 1
@@ -85,7 +91,12 @@ def _level_of_cyclic(epoch, rounds, begins, ends):
     return squares
 
 
-def _level_of_windows(participation, rounds, begins, ends):
+def _level_of_windows(
+    participation: participation_lib.ParticipationSchedule,
+    rounds: int,
+    begins: np.ndarray,
+    ends: np.ndarray,
+) -> np.ndarray:
     """As `_level_of_cyclic`, for the worst choice of rounds inside each window."""
     first_rounds = np.arange(0, participation.epoch, participation.window)
     return np.array(
@@ -93,7 +104,13 @@ def _level_of_windows(participation, rounds, begins, ends):
     )
 
 
-def _worst_grouping(participation, rounds, begins, ends, first):
+def _worst_grouping(
+    participation: participation_lib.ParticipationSchedule,
+    rounds: int,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    first: int,
+) -> float:
     """Most squared visits of one user whose windows start at `first` in an epoch.
 
     Each epoch's window offers a range of nodes; consecutive epochs can meet in one

@@ -79,7 +79,7 @@ def users_needed(
     plan: plan_lib.PrivacyPlan, cohorts: Iterable[int], target_epsilon: float
 ) -> dict[int, Optional[int]]:
     """Returns the fewest users for a target by cohort; None where no number will do."""
-    needed = {}
+    needed: dict[int, Optional[int]] = {}
     for cohort in cohorts:
         # A population to begin with that the schedule of the sampler allows.
         start = dataclasses.replace(plan.population, virtual_clients_per_round=cohort)
