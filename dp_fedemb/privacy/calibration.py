@@ -103,7 +103,7 @@ def _rounds(plan: plan_lib.PrivacyPlan, target: float) -> plan_lib.PrivacyPlan:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return dataclasses.replace(
-        plan, rounds=min(low, plan.sampling.most_rounds(plan.population))
+        plan, rounds=int(min(low, plan.sampling.most_rounds(plan.population)))
     )
 
 

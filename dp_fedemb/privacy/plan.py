@@ -72,7 +72,7 @@ class PrivacyPlan:
         help='k: expected users merged into a virtual client.'
     )
     rounds: int = settings.setting(help='Rounds to train.')
-    mechanism: mechanisms.Mechanism
+    mechanism: mechanisms.Mechanism  # type: ignore[misc]  # Those above have no default.
     sampling: sampling_lib.Sampling = sampling_lib.Poisson()
     delta: Optional[float] = settings.setting(
         None, 'Of the guarantee; num_users**-1.1 by default.'
@@ -125,11 +125,11 @@ class PrivacyPlan:
 
     def _require_count(self, name: str) -> None:
         """Makes a field an int of at least 1; refuses fractions, infinity and NaN."""
-        value = getattr(self, name)
+        value: Any = getattr(self, name)
         if not isinstance(value, numbers.Real) or not math.isfinite(value) or value % 1:
             raise ValueError(f'{name}={value!r}: expected a whole number')
         validate.positive(**{name: value})
-        object.__setattr__(self, name, int(value))
+        object.__setattr__(self, name, int(getattr(self, name)))
 
     @property
     def population(self) -> sampling_lib.Population:

@@ -16,8 +16,13 @@ AdaptiveGaussian = adaptive_gaussian.AdaptiveGaussian
 Tree = tree.Tree
 TreeAdaptive = tree_adaptive.TreeAdaptive
 
+_ALL: tuple[type[Mechanism], ...] = (
+    NoPrivacy,
+    ClipOnly,
+    Gaussian,
+    AdaptiveGaussian,
+    Tree,
+    TreeAdaptive,
+)
 # Name (as in --mechanism) -> class.
-MECHANISMS = {
-    cls.name: cls
-    for cls in (NoPrivacy, ClipOnly, Gaussian, AdaptiveGaussian, Tree, TreeAdaptive)
-}
+MECHANISMS = {cls.name: cls for cls in _ALL}

@@ -110,11 +110,11 @@ def statement(
     guarantee = _guarantee(plan, rounds, statistical_distance, repeated_releases)
     nothing = dict.fromkeys(guarantee)
     own = plan.private and not plan.hypothetical and not weak_seed
-    own = own and guarantee['epsilon_user'] is not None and guarantee['delta'] < 1
+    epsilon, delta = guarantee['epsilon_user'], guarantee['delta']
+    own = own and epsilon is not None and delta is not None and delta < 1
     total = None
-    if own:
-        own_figures = guarantee['epsilon_user'], guarantee['delta']
-        total = ancestors_lib.added(*own_figures, ancestors)
+    if own and epsilon is not None and delta is not None:
+        total = ancestors_lib.added(epsilon, delta, ancestors)
     return {
         'private': total is not None,
         'private_by_itself': own,
@@ -245,7 +245,8 @@ def _verify(plan: plan_lib.PrivacyPlan, rounds: int) -> Optional[str]:
         'delta': plan.delta,
         'noise_cohort_size': plan.noise_cohort_size,
     }
-    for kind, part in (('mechanism', plan.mechanism), ('sampling', plan.sampling)):
+    parts: list[tuple[str, Any]] = [('mechanism', plan.mechanism), ('sampling', plan.sampling)]
+    for kind, part in parts:
         values[kind] = part.name
         for field in dataclasses.fields(part):
             if field.name not in _FREE_FIELDS:

@@ -13,5 +13,6 @@ FixedSize = fixed_size.FixedSize
 MinSeparation = min_separation.MinSeparation
 Poisson = poisson.Poisson
 
+_ALL: tuple[type[Sampling], ...] = (Poisson, FixedSize, MinSeparation)
 # Name (as in --sampling) -> class.
-SAMPLINGS = {cls.name: cls for cls in (Poisson, FixedSize, MinSeparation)}
+SAMPLINGS = {cls.name: cls for cls in _ALL}
