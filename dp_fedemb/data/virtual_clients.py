@@ -87,7 +87,7 @@ def assemble(
     there = [
         index
         for index, users in enumerate(cohort.users)
-        if not getattr(cohort, 'whole_groups', False) or store.present[users].all()
+        if not cohort.whole_groups or store.present[users].all()
     ]
     loads = np.zeros(num_shards, np.int64)
     members: list[list[int]] = [[] for _ in range(num_shards)]

@@ -30,11 +30,11 @@ SMALL_TASK = {
     ),
     'omniglot': ('partial=true',),
     'emnist': ('partial=true',),
-    'digiface': ('partial=true', 'image_size=16', 'validation_users=0'),
-    'landmarks': ('partial=true', 'image_size=16'),
-    'inaturalist': ('partial=true', 'image_size=16'),
+    'digiface': ('partial=true', 'image_size=16', 'validation_users=0', 'test_users=0.4'),
+    'landmarks': ('partial=true', 'image_size=16', 'test_users=0.3', 'test_identities=0.4'),
+    'inaturalist': ('partial=true', 'image_size=16', 'test_users=0.3', 'test_identities=0.4'),
     'lfw': ('partial=true', 'image_size=16'),
-    'image_folder': ('image_size=16',),
+    'image_folder': ('image_size=16', 'test_users=0.3', 'identities=own'),
 }
 
 
