@@ -75,7 +75,7 @@ def _of_folder(model):
     import numpy as np
 
     from dp_fedemb import progress
-    from dp_fedemb.data import preprocessing as preprocessing_lib
+    from dp_fedemb.data.images import preprocessing as preprocessing_lib
     from dp_fedemb.evaluation import folder as folder_lib
 
     shape = model.example_spec.shape

@@ -14,9 +14,9 @@ import functools
 
 from dp_fedemb import validate
 from dp_fedemb.data import cache
-from dp_fedemb.data import conversion
-from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb.data import tfds_users
+from dp_fedemb.data.images import conversion
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
+from dp_fedemb.data.images import tfds_users
 from tasks.shared import base
 from tasks.shared import converted
 from tasks.shared import digiface_files

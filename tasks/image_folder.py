@@ -15,7 +15,7 @@ import pathlib
 
 from dp_fedemb import validate
 from dp_fedemb.data import cache
-from dp_fedemb.data import conversion
+from dp_fedemb.data.images import conversion
 from tasks.shared import base
 from tasks.shared import converted
 

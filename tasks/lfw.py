@@ -20,9 +20,9 @@ import numpy as np
 
 from dp_fedemb import validate
 from dp_fedemb.data import cache
-from dp_fedemb.data import conversion
-from dp_fedemb.data import preprocessing as preprocessing_lib
-from dp_fedemb.data import tfds_users
+from dp_fedemb.data.images import conversion
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
+from dp_fedemb.data.images import tfds_users
 from tasks import tfds as tfds_task
 from tasks.shared import base
 from tasks.shared import converted

@@ -13,7 +13,7 @@ import functools
 
 from dp_fedemb import progress
 from dp_fedemb.data import cache
-from dp_fedemb.data import tfds_users
+from dp_fedemb.data.images import tfds_users
 from tasks.shared import base
 from tasks.shared import converted
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from dp_fedemb import validate
 from dp_fedemb.evaluation import embedded_images
+from dp_fedemb.evaluation import verification
 
 
 def collect(
@@ -70,7 +71,7 @@ def text(values: dict[str, Any]) -> str:
     ]
     shown = set()
     for point in values['points']:
-        name = f'recall@FAR={point["target_far"]:g}'
+        name = verification.recall_name(point['target_far'])
         shown |= {name, f'{name} low', f'{name} high'}
         lines.append(f'  {point["target_far"]:>11g}  {_point_text(point, name, values)}')
     others = {k: v for k, v in values['metrics'].items() if k not in shown}

@@ -1,22 +1,19 @@
 """Embeds a folder of pictures of any size and mode."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent import futures
+from collections.abc import Callable
 import dataclasses
-import os
 import pathlib
 from typing import Any, Optional
 
 import numpy as np
 
-from dp_fedemb.data import preprocessing as preprocessing_lib
+from dp_fedemb.data.images import decoding
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.evaluation import inference
 
 SUFFIXES = frozenset(
     ['.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp']
 )
-# Pillow raises all of these for damaged files.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,41 +71,22 @@ def embed_folder(
         FileNotFoundError: for a folder without pictures.
         ValueError: for too many broken pictures, or if no picture can be read.
     """
-    embeddings, kept, broken = [], [], []
-    for batch in _decoded(picture_paths(folder), preprocessing, batch_size):
-        for path, _, error in batch:
-            if error is not None:
-                broken.append(f'{path.relative_to(folder)}: {error}')
-        if len(broken) > max_broken:
-            raise ValueError(
-                f'{len(broken)} broken picture(s), at most {max_broken} are skipped:'
-                f' {"; ".join(broken[:3])}{"; ..." if len(broken) > 3 else ""};'
-                ' restore or remove them, or raise --max_broken'
-            )
-        images = [image for _, image, error in batch if error is None]
+    embeddings, kept, broken = [], [], decoding.Broken(max_broken)
+    for batch in decoding.decoded(picture_paths(folder), preprocessing, batch_size):
+        images = []
+        for path, image, reason in batch:
+            name = str(path.relative_to(folder))
+            if image is None:
+                broken.add(name, reason)
+            else:
+                images.append(image)
+                kept.append(name)
         if images:
             embeddings.append(inference.embed(model, np.stack(images), batch_size))
-            kept += [str(p.relative_to(folder)) for p, _, error in batch if error is None]
         if on_batch is not None:
             on_batch(len(batch))
     if not kept:
-        raise ValueError(f'input={str(folder)!r}: none of {len(broken)} pictures is readable')
-    return EmbeddedFolder(np.concatenate(embeddings), kept, broken)
-
-
-def _decoded(
-    paths: Sequence[pathlib.Path],
-    preprocessing: preprocessing_lib.Preprocessing,
-    batch_size: int,
-) -> Iterator[list]:
-    """Yields batches of (path, image or None, error or None), read on all cores."""
-
-    def decode(path: pathlib.Path) -> tuple[pathlib.Path, Optional[np.ndarray], Optional[str]]:
-        try:
-            return path, preprocessing(path), None
-        except _DAMAGED as error:
-            return path, None, ' '.join(str(error).split()) or type(error).__name__
-
-    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(paths), batch_size):
-            yield list(pool.map(decode, paths[start : start + batch_size]))
+        raise ValueError(
+            f'input={str(folder)!r}: none of {len(broken.lines)} pictures is readable'
+        )
+    return EmbeddedFolder(np.concatenate(embeddings), kept, broken.lines)

@@ -9,6 +9,7 @@ from typing import Any, Optional
 from matplotlib import figure
 
 from dp_fedemb.evaluation import collection
+from dp_fedemb.evaluation import verification
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -122,7 +123,7 @@ def _privacy(privacy: Optional[Mapping[str, Any]], text: Optional[str]) -> list[
 def _points_table(values: Mapping[str, Any]) -> str:
     rows = []
     for point in values['points']:
-        name = f'recall@FAR={point["target_far"]:g}'
+        name = verification.recall_name(point['target_far'])
         if point['reason']:
             reason = html.escape(f'not resolvable: {point["reason"]}')
             far = f'<td class="n">{point["target_far"]:g}</td>'
@@ -157,7 +158,7 @@ def _figures_table(values: Mapping[str, Any]) -> str:
     rows = ''.join(
         f'<tr><td>{html.escape(name)}</td><td class="n">{collection.figure(value)}</td></tr>'
         for name, value in values['metrics'].items()
-        if not name.startswith('recall@FAR')
+        if not verification.is_recall(name)
     )
     return f'<table>{rows}</table>' if rows else ''
 

@@ -82,6 +82,6 @@ def metrics(images: Any) -> dict[str, float]:
         low = high = np.nan
         if point.resolvable:
             low, high = recall_by_identity(images.scores, point).interval()
-        values[f'recall@FAR={point.target_far:g} low'] = low
-        values[f'recall@FAR={point.target_far:g} high'] = high
+        values[f'{verification.recall_name(point.target_far)} low'] = low
+        values[f'{verification.recall_name(point.target_far)} high'] = high
     return values

@@ -168,7 +168,7 @@ def training_curves(metrics_csv: Union[str, os.PathLike]) -> Optional[figure.Fig
     """
     with open(metrics_csv, newline='') as file:
         rows = list(csv.DictReader(file))
-    names = [name for name in (rows[0] if rows else ()) if name.startswith('recall@')]
+    names = [name for name in (rows[0] if rows else ()) if verification.is_recall(name)]
     columns = {
         name: np.array([_number(row.get(name)) for row in rows])
         for name in ('round', 'epsilon_user', *names)

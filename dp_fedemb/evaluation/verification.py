@@ -25,6 +25,7 @@ import numpy as np
 from dp_fedemb.evaluation import all_pairs
 
 FARS = (1e-3, 1e-2)
+_RECALL = 'recall@FAR='
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +184,16 @@ def of_sorted_steps(
     return tuple(points)
 
 
+def recall_name(far: float) -> str:
+    """Returns what the recall at a target false accept rate is called everywhere."""
+    return f'{_RECALL}{far:g}'
+
+
+def is_recall(name: str) -> bool:
+    """Returns whether a figure is such a recall, or an end of its interval."""
+    return name.startswith(_RECALL)
+
+
 def check_fars(fars: Sequence[float]) -> None:
     """Raises ValueError for a target outside (0, 1)."""
     for far in fars:
@@ -304,5 +315,5 @@ def _point(
 def metrics(images: Any) -> dict[str, float]:
     """Returns the figures of all pairs by name."""
     result = images.verification
-    values = {f'recall@FAR={point.target_far:g}': point.recall for point in result.points}
+    values = {recall_name(point.target_far): point.recall for point in result.points}
     return {**values, 'auc': result.auc, 'eer': result.eer}

@@ -45,4 +45,4 @@ class Evaluator:
             return {}
         embeddings = inference.embed(self.serving_model, self._store.examples)
         points = verification.recall_at_far(embeddings, self._store.identities, self._fars)
-        return {f'recall@FAR={point.target_far:g}': point.recall for point in points}
+        return {verification.recall_name(point.target_far): point.recall for point in points}

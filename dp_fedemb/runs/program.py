@@ -26,6 +26,7 @@ from dp_fedemb import randomness
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import engine as engine_lib
+from dp_fedemb.evaluation import verification
 from dp_fedemb.privacy.reporting import signal_to_noise
 from dp_fedemb.runs import checkpoints as checkpoints_lib
 from dp_fedemb.runs import directory as run_directory_lib
@@ -352,6 +353,6 @@ def _training_metrics(metrics: Mapping[str, Any]) -> _Row:
 def _recall(row: _Row) -> str:
     """The first recall of a row, as text for the bar."""
     for name, value in row.items():
-        if name.startswith('recall@'):
+        if verification.is_recall(name):
             return f'{name} {value:.3f}'
     return ''

@@ -8,7 +8,7 @@ from typing import Any, Optional, TypeVar
 from dp_fedemb import data
 from dp_fedemb import settings
 from dp_fedemb import validate
-from dp_fedemb.data import preprocessing as preprocessing_lib
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 _Options = TypeVar('_Options')
 

@@ -7,8 +7,8 @@ from typing import Any, Optional
 
 from dp_fedemb import data
 from dp_fedemb.data import cache
-from dp_fedemb.data import conversion
-from dp_fedemb.data import preprocessing as preprocessing_lib
+from dp_fedemb.data.images import conversion
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from tasks.shared import base
 from tasks.shared import splits
 

@@ -21,8 +21,8 @@ import zipfile
 
 from dp_fedemb import progress
 from dp_fedemb.data import cache
-from dp_fedemb.data import conversion
-from dp_fedemb.data import preprocessing as preprocessing_lib
+from dp_fedemb.data.images import conversion
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from tasks.shared import base
 from tasks.shared import converted
 from tasks.shared import tfds_archives

@@ -283,7 +283,7 @@ def test_broken_pictures(workspace, programs, tmp_path, capsys):
     (tmp_path / 'bad.png').write_bytes(b'no image')
     output = tmp_path / 'embeddings.npz'
     arguments = [f'--input={tmp_path}', f'--output={output}']
-    with pytest.raises(ValueError, match=r'1 broken picture\(s\), at most 0 .* bad.png'):
+    with pytest.raises(ValueError, match=r'1 broken image\(s\), at most 0 .* bad.png'):
         call(programs['embed'], workspace, *arguments)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['bad.png', 'good.png']
     call(programs['embed'], workspace, *arguments, '--max_broken=1')

@@ -53,7 +53,7 @@ def test_task_says_what_it_found_and_what_to_train(name, built):
 @pytest.mark.parametrize('name', CONVERTED)
 def test_second_time_nothing_is_converted(name, built, monkeypatch):
     task, config = built(name)
-    from dp_fedemb.data import conversion
+    from dp_fedemb.data.images import conversion
 
     monkeypatch.setattr(conversion, 'convert', None)
     again = tasks.build_task(name, config)

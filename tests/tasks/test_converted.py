@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dp_fedemb import data
-from dp_fedemb.data import conversion
-from dp_fedemb.data import preprocessing
+from dp_fedemb.data.images import conversion
+from dp_fedemb.data.images import preprocessing
 from tasks.shared import base
 from tasks.shared import converted
 

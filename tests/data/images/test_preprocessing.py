@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from dp_fedemb.data import preprocessing
+from dp_fedemb.data.images import preprocessing
 
 # Red left half, blue right half, wide.
 WIDE = np.zeros((20, 60, 3), np.uint8)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Optional, Union
 
-from dp_fedemb.data import conversion
+from dp_fedemb.data.images import conversion
 
 # A feature's name ('label', or 'writer/id' inside a nested feature), or a function
 # of the whole example: NumPy values, images still encoded.

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from dp_fedemb.data import tfds_users
+from dp_fedemb.data.images import tfds_users
 
 
 class Visits(tfds.core.GeneratorBasedBuilder, skip_registration=True):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from dp_fedemb.data import cache
-from dp_fedemb.data import conversion
-from dp_fedemb.data import preprocessing
 from dp_fedemb.data import store as store_lib
+from dp_fedemb.data.images import conversion
+from dp_fedemb.data.images import preprocessing
 
 AS_IT_IS = preprocessing.Preprocessing(4, channels=1)
 
@@ -139,7 +139,8 @@ def test_images_are_not_all_held_in_memory(tmp_path):
 PROGRAM = """
     import pathlib, sys, time
     import numpy as np
-    from dp_fedemb.data import cache, conversion, preprocessing
+    from dp_fedemb.data import cache
+    from dp_fedemb.data.images import conversion, preprocessing
 
     def examples():
         for number in range(2_000):
@@ -158,7 +159,7 @@ PROGRAM = """
 
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_conversion_is_repeated(tmp_path, how):
-    root = pathlib.Path(__file__).parents[2]
+    root = pathlib.Path(__file__).parents[3]
     process = subprocess.Popen(
         [sys.executable, '-c', textwrap.dedent(PROGRAM), str(tmp_path)],
         cwd=root,

@@ -5,41 +5,19 @@ stores are then written user by user. Memory holds one user's images.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from concurrent import futures
 import dataclasses
-import itertools
 import os
 import pathlib
-import struct
-import tarfile
 from typing import Any, Optional, Union
-import zipfile
-import zlib
 
 import numpy as np
-from PIL import Image
 
 from dp_fedemb import progress
-from dp_fedemb.data import preprocessing as preprocessing_lib
 from dp_fedemb.data import store_writer
+from dp_fedemb.data.images import decoding
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 _BROKEN_LIST = 'broken_images.txt'
-_BLOCK = 256
-# What Pillow and archives raise for damaged images. A MemoryError or a programming
-# error is no broken image and stops the conversion.
-_BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    Image.DecompressionBombError,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,20 +75,15 @@ def convert(
         ValueError: for too many broken images.
     """
     spool = _Spool(directory / 'spool.bin', preprocessing.image_shape)
-    broken = []
+    broken = decoding.Broken(max_broken)
     with spool, progress.bar(total, description, 'image') as bar:
-        for example, image, error in _decoded(examples, preprocessing):
-            bar.update()
-            if error is None:
-                spool.add(example, image)
-                continue
-            broken.append(f'{example.name}: {error}')
-            if len(broken) > max_broken:
-                raise ValueError(
-                    f'{len(broken)} broken image(s), at most {max_broken} are skipped:'
-                    f' {"; ".join(broken[:3])}{"; ..." if len(broken) > 3 else ""};'
-                    ' restore them, remove them, or raise the limit'
-                )
+        for block in decoding.decoded(examples, _read(preprocessing)):
+            for example, image, reason in block:
+                bar.update()
+                if image is None:
+                    broken.add(example.name, reason)
+                else:
+                    spool.add(example, image)
     for part in spool.parts:
         limit = max_examples_per_user if part == 'train' else None
         writer = store_writer.UserStoreWriter(
@@ -124,8 +97,8 @@ def convert(
                 else:
                     writer.add_absent_user(user)
     spool.path.unlink()
-    if broken:
-        text = '\n'.join(broken) + '\n'
+    if broken.lines:
+        text = '\n'.join(broken.lines) + '\n'
         # For people to read: file names need not be valid text.
         (directory / _BROKEN_LIST).write_bytes(text.encode(errors='backslashreplace'))
 
@@ -136,20 +109,13 @@ def broken_images(directory: pathlib.Path) -> list[str]:
     return path.read_text('utf-8').split('\n')[:-1] if path.exists() else []
 
 
-def _decoded(examples, preprocessing):
-    """Yields (example, image, None) or (example, None, error), decoding on all cores."""
+def _read(
+    preprocessing: preprocessing_lib.Preprocessing,
+) -> Callable[[Example], np.ndarray]:
+    def read(example: Example) -> np.ndarray:
+        return preprocessing(example.image() if callable(example.image) else example.image)
 
-    def decode(example):
-        try:
-            image = example.image() if callable(example.image) else example.image
-            return example, preprocessing(image), None
-        except _BROKEN as error:
-            return example, None, ' '.join(str(error).split()) or type(error).__name__
-
-    remaining = iter(examples)
-    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        while block := list(itertools.islice(remaining, _BLOCK)):
-            yield from pool.map(decode, block)
+    return read
 
 
 class _Spool:
@@ -158,14 +124,15 @@ class _Spool:
     def __init__(self, path: pathlib.Path, shape: tuple[int, int, int]):
         self.path = path
         self._shape = shape
-        self._rows = {}  # part -> user -> list of (row, identity, name)
+        # part -> user -> list of (row, identity, name)
+        self._rows: dict[str, dict[str, list[tuple[int, str, str]]]] = {}
         self._count = 0
         self._file = open(path, 'wb')
 
-    def __enter__(self):
+    def __enter__(self) -> '_Spool':
         return self
 
-    def __exit__(self, *unused):
+    def __exit__(self, *unused: object) -> None:
         self._file.close()
 
     @property

@@ -1,0 +1,87 @@
+"""Reads pictures on all cores, and keeps a list of those that cannot be read."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+import itertools
+import os
+import struct
+import tarfile
+from typing import Optional, TypeVar
+import zipfile
+import zlib
+
+import numpy as np
+from PIL import Image
+
+_Item = TypeVar('_Item')
+_BLOCK = 256
+_SHOWN = 3
+# What Pillow and archives raise for damaged pictures. A MemoryError or a programming
+# error is no broken picture and stops the work.
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    Image.DecompressionBombError,
+)
+
+
+def decoded(
+    items: Iterable[_Item], read: Callable[[_Item], np.ndarray], block: int = _BLOCK
+) -> Iterator[list[tuple[_Item, Optional[np.ndarray], str]]]:
+    """Reads items in their order.
+
+    Args:
+        items: pictures, wherever they are.
+        read: returns the pixels of one; called in threads.
+        block: items in memory at once.
+
+    Yields:
+        Blocks of (item, pixels, ''), or (item, None, reason) for a damaged picture.
+    """
+
+    def attempt(item: _Item) -> tuple[_Item, Optional[np.ndarray], str]:
+        try:
+            return item, read(item), ''
+        except _BROKEN as error:
+            return item, None, ' '.join(str(error).split()) or type(error).__name__
+
+    remaining = iter(items)
+    with futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        while pending := list(itertools.islice(remaining, block)):
+            yield list(pool.map(attempt, pending))
+
+
+class Broken:
+    """The pictures that were skipped, as long as there are not too many.
+
+    Attributes:
+        lines: 'name: reason' of each.
+    """
+
+    def __init__(self, most: int):
+        """Allows `most` pictures."""
+        self.lines: list[str] = []
+        self._most = most
+
+    def add(self, name: str, reason: str) -> None:
+        """Adds a picture.
+
+        Raises:
+            ValueError: if it is one too many.
+        """
+        self.lines.append(f'{name}: {reason}')
+        if len(self.lines) > self._most:
+            more = '; ...' if len(self.lines) > _SHOWN else ''
+            raise ValueError(
+                f'{len(self.lines)} broken image(s), at most {self._most} are skipped:'
+                f' {"; ".join(self.lines[:_SHOWN])}{more}; restore them, remove them, or raise'
+                ' the limit max_broken'
+            )
