@@ -11,29 +11,37 @@ import dp_accounting
 import tensorflow as tf
 
 from dp_fedemb import privacy
+from dp_fedemb.aggregation import noise as noise_lib
 from dp_fedemb.aggregation import sum_query
 
 
 class GaussianState(NamedTuple):
-    """State between rounds; `seed` is secret."""
+    """State between rounds; `noise` is secret."""
 
     clip_norm: Any
-    noise_stddev: Any
-    seed: Any
+    noise: Any
     round_num: Any
+    attempt: Any
 
 
 class GaussianSumQuery(sum_query.ClippedSumQuery):
-    """Noised sum of clipped records, its noise keyed by seed and round."""
+    """Noised sum of clipped records, its noise named by the round."""
 
-    def __init__(self, clip_norm: float, noise_stddev: float, seed):
+    def __init__(
+        self,
+        clip_norm: float,
+        noise_stddev: float,
+        record_specs: sum_query.RecordSpecs,
+        noise: noise_lib.NoiseSource,
+    ):
         """Initialises the query.
 
         Args:
             clip_norm: L2 bound C of one record, units of the weights.
             noise_stddev: standard deviation per coordinate of the noise on the
                 sum, units of the weights (z * C).
-            seed: int64 [2], secret key of the noise.
+            record_specs: of the tensors of one record.
+            noise: source of the noise.
 
         Raises:
             ValueError: if noise is asked for without a finite clip.
@@ -43,38 +51,44 @@ class GaussianSumQuery(sum_query.ClippedSumQuery):
                 f'noise_stddev={noise_stddev!r} with clip_norm={clip_norm!r}: noise bounds'
                 ' nothing without a finite clip; set clip_norm'
             )
-        self._clip_norm = clip_norm
-        self._noise_stddev = noise_stddev
-        self._seed = [int(word) for word in seed]
+        super().__init__(clip_norm, noise_stddev, record_specs, noise)
 
     def initial_global_state(self) -> GaussianState:
         return GaussianState(
             clip_norm=tf.constant(self._clip_norm, tf.float32),
-            noise_stddev=tf.constant(self._noise_stddev, tf.float32),
-            seed=tf.constant(self._seed, tf.int64),
+            noise=self.noise.initial_state(),
             round_num=tf.constant(0, tf.int64),
+            attempt=tf.constant(0, tf.int64),
         )
 
-    def get_noised_result(self, sample_state, global_state: GaussianState):
-        result = sample_state
+    def get_noised_result(
+        self, sample_state: Any, global_state: GaussianState
+    ) -> tuple[Any, GaussianState, dp_accounting.DpEvent]:
+        clip_norm, noise, round_num, attempt = global_state
         # Decided while building: a graph without noise has no random op at all.
-        if self._noise_stddev > 0:
-            result = sum_query.add_gaussian_noise(
-                sample_state,
-                global_state.noise_stddev,
-                global_state.seed,
-                global_state.round_num,
+        if self._noise_over_clip > 0:
+            drawn = self.noise.draw(
+                noise,
+                (noise_lib.UPDATE, round_num, attempt),
+                self.noise_units,
+                self.dimension,
             )
-        new_state = global_state._replace(round_num=global_state.round_num + 1)
+            sample_state = sum_query.add_vector(sample_state, drawn)
+        new_state = GaussianState(clip_norm, noise, round_num + 1, tf.zeros_like(attempt))
         # Of one record against the clip norm; the sampling, and what a user can
         # change, are the privacy plan's to add.
-        ratio = self._noise_stddev / self._clip_norm
-        event = dp_accounting.GaussianDpEvent(ratio)
-        return result, new_state, event
+        event = dp_accounting.GaussianDpEvent(self._noise_over_clip)
+        return self._grid.to_float(sample_state, clip_norm), new_state, event
+
+    def draws(self, rounds: int) -> float:
+        return float(rounds * self.dimension) if self._noise_over_clip > 0 else 0.0
 
 
-def build(run: privacy.PrivateRun, record_specs: sum_query.RecordSpecs) -> GaussianSumQuery:
+def build(
+    run: privacy.PrivateRun,
+    record_specs: sum_query.RecordSpecs,
+    noise: noise_lib.NoiseSource,
+) -> GaussianSumQuery:
     """Returns the query of a run with mechanism gaussian, clip_only or none."""
-    del record_specs
     plan = run.plan
-    return GaussianSumQuery(plan.mechanism.clip_norm, plan.noise_stddev, run.tf_noise_key())
+    return GaussianSumQuery(plan.mechanism.clip_norm, plan.noise_stddev, record_specs, noise)

@@ -6,29 +6,30 @@ tree's noised fractions when it ends. What both cost together is accounted in
 `dp_fedemb.privacy.mechanisms.tree_adaptive`.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import dp_accounting
 import tensorflow as tf
 
 from dp_fedemb import privacy
+from dp_fedemb.aggregation import noise as noise_lib
 from dp_fedemb.aggregation import quantile
 from dp_fedemb.aggregation import sum_query
 from dp_fedemb.aggregation import tree
 
 
 class TreeAdaptiveState(NamedTuple):
-    """State between rounds; `seed` is secret, the rest are private releases.
+    """State between rounds; `noise` is secret, the rest are private releases.
 
     `fraction_sum` is that of the released fractions of unclipped records in the rounds
-    of the tree so far.
+    of the tree so far; `attempts` as in `tree.TreeState`.
     """
 
     clip_norm: Any
     fraction_sum: Any
-    seed: Any
+    noise: Any
     round_num: Any
+    attempts: Any
 
 
 class TreeAdaptiveSumQuery(quantile.QuantileSumQuery):
@@ -36,68 +37,59 @@ class TreeAdaptiveSumQuery(quantile.QuantileSumQuery):
 
     def __init__(
         self,
-        mechanism: privacy.TreeAdaptive,
-        virtual_clients: float,
-        node_stddev: float,
-        count_stddev: float,
-        seed: Sequence[int],
+        run: privacy.PrivateRun,
+        record_specs: sum_query.RecordSpecs,
+        noise: noise_lib.NoiseSource,
     ):
-        """Initialises the query.
-
-        Args:
-            mechanism: with `clipped_count_stddev` filled in, as a plan does.
-            virtual_clients: m, public divisor of the counts.
-            node_stddev: of the noise of a node while C is `mechanism.clip_norm`.
-            count_stddev: of the noise on a round's count.
-            seed: int64 [2], secret key of the noise.
-        """
-        self._mechanism = mechanism
-        self._virtual_clients = virtual_clients
-        self._node_noise_over_clip = node_stddev / mechanism.clip_norm
-        self._count_stddev = count_stddev
-        self._noise = tree.trees(mechanism)
-        self._seed = [int(word) for word in seed]
+        """As `QuantileSumQuery`."""
+        super().__init__(run, record_specs, noise)
+        self._trees = tree.trees(run.plan)
 
     def initial_global_state(self) -> TreeAdaptiveState:
         return TreeAdaptiveState(
-            clip_norm=tf.constant(self._mechanism.clip_norm, tf.float32),
+            clip_norm=tf.constant(self._clip_norm, tf.float32),
             fraction_sum=tf.constant(0.0),
-            seed=tf.constant(self._seed, tf.int64),
+            noise=self.noise.initial_state(),
             round_num=tf.constant(0, tf.int64),
+            attempts=self._trees.no_attempts(),
         )
 
-    def get_noised_result(self, sample_state, global_state: TreeAdaptiveState):
+    def with_attempt(self, global_state: TreeAdaptiveState, attempt: int) -> TreeAdaptiveState:
+        attempts = self._trees.with_attempt(
+            global_state.attempts, global_state.round_num, attempt
+        )
+        return global_state._replace(attempts=attempts)
+
+    def get_noised_result(
+        self, sample_state: Any, global_state: TreeAdaptiveState
+    ) -> tuple[Any, TreeAdaptiveState, dp_accounting.DpEvent]:
         total, count = sample_state
-        clip_norm, fraction_sum, seed, round_num = global_state
-        result = self._noise.add(total, self._node_noise_over_clip * clip_norm, seed, round_num)
-        fraction_sum += quantile.noised_fraction(
-            count, self._count_stddev, self._virtual_clients, seed, round_num
+        clip_norm, fraction_sum, noise, round_num, attempts = global_state
+        drawn = self._trees.residual(
+            self.noise,
+            noise,
+            round_num,
+            attempts,
+            self.noise_units,
+            self.dimension,
         )
-        moved = quantile.moved_clip(
-            clip_norm,
-            fraction_sum / self._mechanism.restart_rounds,
-            self._mechanism.target_unclipped_quantile,
-            self._mechanism.adaptive_clip_learning_rate,
-        )
-        ends = self._noise.ends_tree(round_num)
+        result = self._grid.to_float(sum_query.add_vector(total, drawn), clip_norm)
+        attempt = self._trees.attempt_of(attempts, round_num)
+        fraction_sum += self._noised_fraction(count, noise, round_num, attempt)
+        mean_fraction = fraction_sum / self._mechanism.restart_rounds
+        ends = self._trees.ends_tree(round_num)
         new_state = TreeAdaptiveState(
-            clip_norm=tf.where(ends, moved, clip_norm),
+            clip_norm=tf.where(ends, self._moved_clip(clip_norm, mean_fraction), clip_norm),
             fraction_sum=tf.where(ends, 0.0, fraction_sum),
-            seed=seed,
+            noise=noise,
             round_num=round_num + 1,
+            attempts=attempts,
         )
         # No round has an event of its own: the plan's is that of all rounds together.
         return result, new_state, dp_accounting.UnsupportedDpEvent()
 
+    def draws(self, rounds: int) -> float:
+        return float(self._trees.nodes(rounds) * self.dimension + rounds)
 
-def build(run: privacy.PrivateRun, record_specs: sum_query.RecordSpecs) -> TreeAdaptiveSumQuery:
-    """Returns the query of a run with mechanism tree_adaptive."""
-    del record_specs
-    plan = run.plan
-    return TreeAdaptiveSumQuery(
-        plan.mechanism,
-        float(plan.virtual_clients_per_round),
-        plan.noise_stddev,
-        plan.mechanism.clipped_count_stddev * plan.noise_scale,
-        run.tf_noise_key(),
-    )
+
+build = TreeAdaptiveSumQuery

@@ -12,6 +12,11 @@ complete subtrees, one per binary digit, and its noise is the sum of theirs:
   count as many rounds as they have leaves), and to the variance 1 / (2 - 2^-j) of a
   draw, against 1.
 
+Draws are integers, and an estimate is rounded to one by integer division. Under a root
+the weights of its sum add up to one, so the rounded estimate of noised sums is the
+exact sum plus the rounded estimate of the noise: what is released is, without any
+floating point, a function of sums of which each was noised with a rounded Gaussian.
+
 A round releases the difference of two prefixes. From t - 1 to t only the subtree
 changes that t completes, so a round costs the draws below that one node: at most
 2 t, and 1 + log2 of the rounds on average. tfp's tree aggregators keep one copy of the
@@ -24,7 +29,9 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from dp_fedemb.aggregation import sum_query
+from dp_fedemb.aggregation import noise as noise_lib
+
+_ONE = np.int64(1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +43,42 @@ class TreeNoise:
         tree_completion: whether the last round of a tree takes the prefix from the root
             of the tree filled up with empty rounds to a power of two.
         efficient: whether prefixes are estimated from all nodes.
+        rounds: planned rounds, of which attempts are kept.
     """
 
     restart_rounds: Optional[int]
     tree_completion: bool
     efficient: bool
+    rounds: int
+
+    def no_attempts(self) -> tf.Tensor:
+        """Returns int64 [rounds], zeros: no round was computed again."""
+        return tf.zeros([self.rounds], tf.int64)
+
+    def with_attempt(
+        self, attempts: tf.Tensor, round_num: tf.Tensor, attempt: int
+    ) -> tf.Tensor:
+        """Returns the attempts with another one of a round.
+
+        Raises:
+            ValueError: for another attempt than 0 of a round beyond the planned ones.
+        """
+        round_num = int(round_num)
+        if round_num >= self.rounds:
+            if attempt == 0:
+                return attempts
+            raise ValueError(
+                f'attempt={attempt} of round {round_num}: a tree keeps the attempts of its'
+                f' {self.rounds} planned rounds only; plan more rounds'
+            )
+        return tf.tensor_scatter_nd_update(
+            attempts, [[round_num]], [tf.constant(attempt, tf.int64)]
+        )
+
+    def attempt_of(self, attempts: tf.Tensor, round_num: tf.Tensor) -> tf.Tensor:
+        """Returns the attempt of a round, int64 scalar."""
+        kept = attempts[tf.minimum(round_num, self.rounds - 1)]
+        return tf.where(round_num < self.rounds, kept, tf.zeros_like(kept))
 
     def ends_tree(self, round_num: tf.Tensor) -> tf.Tensor:
         """Returns whether the round (int64 scalar, from 0) is the last of its tree."""
@@ -48,56 +86,97 @@ class TreeNoise:
             return tf.constant(False)
         return tf.equal((round_num + 1) % self.restart_rounds, 0)
 
-    def add(self, record: Any, stddev: tf.Tensor, seed: tf.Tensor, round_num: tf.Tensor) -> Any:
-        """Adds the round's noise to a structure.
-
-        Args:
-            record: structure of float32 tensors of fixed shapes, the round's sum.
-            stddev: float32 scalar, of one node.
-            seed: int64 [2], secret key of the trees.
-            round_num: int64 scalar, from 0.
-        """
-        leaves = tf.nest.flatten(record)
-        sizes = [leaf.shape.num_elements() for leaf in leaves]
-        # One vector for all tensors: a draw per node and not per node and tensor.
-        noise = self._residual(sum(sizes), seed, round_num)
-        noised = [
-            leaf + stddev * tf.reshape(part, leaf.shape)
-            for leaf, part in zip(leaves, tf.split(noise, sizes))
-        ]
-        return tf.nest.pack_sequence_as(record, noised)
+    def nodes(self, rounds: int) -> int:
+        """Returns a bound of the number of different nodes that rounds draw."""
+        length = self.restart_rounds or rounds
+        # A tree filled up to a power of two has less than four nodes a round.
+        return 4 * length * -(-rounds // length) if rounds else 0
 
     @tf.function
-    def _residual(self, size: int, seed: tf.Tensor, round_num: tf.Tensor) -> tf.Tensor:
+    def residual(
+        self,
+        source: noise_lib.NoiseSource,
+        state: Any,
+        round_num: tf.Tensor,
+        attempts: tf.Tensor,
+        stddev: float,
+        size: int,
+    ) -> tf.Tensor:
         """Noise of the prefix up to this round minus that of the prefix before it.
 
+        Args:
+            source: of the draws in the nodes.
+            state: of `source`, secret.
+            round_num: int64 scalar, from 0.
+            attempts: int64 [rounds].
+            stddev: of a node, in grid units.
+            size: coordinates.
+
         Returns:
-            float32 [size], in units of the standard deviation of a node.
+            int64 [size], in grid units.
         """
         tree, step = self._place(round_num)
-        tree_key = sum_query.round_seed(seed, tree, stream=1)
         # The subtree that the round completes, and how many of its rounds, seen from
         # its first one, are in the prefix before.
         start, height, before = self._completed(step)
-        noise = tf.zeros([size])
-        for level in tf.range(height + 1):
-            first, last = self._nodes(level, height, before)
-            for node in tf.range(first, last):
-                key = sum_query.round_seed(
-                    tree_key, tf.bitwise.right_shift(start, level) + node, stream=level
-                )
-                weight = self._weight(level, node, height, before)
-                noise += weight * tf.random.stateless_normal([size], key)
-        return noise
 
-    def _place(self, round_num):
+        def draw(level: tf.Tensor, node: tf.Tensor) -> tf.Tensor:
+            number = tf.bitwise.right_shift(start, level) + node
+            attempt = self._attempt_of_node(attempts, tree, level, number)
+            indices = (noise_lib.NODE, tree, level, number, attempt)
+            return source.draw(state, indices, stddev, size)
+
+        if not self.efficient:
+            noise = draw(height, tf.zeros_like(height))
+            first = tf.zeros_like(before)
+            for below in tf.range(height):
+                level = height - 1 - below
+                if tf.bitwise.bitwise_and(tf.bitwise.right_shift(before, level), _ONE) > 0:
+                    noise -= draw(level, tf.bitwise.right_shift(first, level))
+                    first += tf.bitwise.left_shift(_ONE, level)
+            return noise
+        # Sum of 2^h times the draws under the root, and the estimates of the roots before.
+        weighted = tf.zeros([size], tf.int64)
+        estimates = tf.zeros([size], tf.int64)
+        first = tf.zeros_like(before)
+        for below in tf.range(height):
+            root = height - 1 - below
+            if tf.bitwise.bitwise_and(tf.bitwise.right_shift(before, root), _ONE) > 0:
+                under_root = tf.zeros([size], tf.int64)
+                for level in tf.range(root + 1):
+                    begin = tf.bitwise.right_shift(first, level)
+                    end = begin + tf.bitwise.left_shift(_ONE, root - level)
+                    for node in tf.range(begin, end):
+                        under_root += tf.bitwise.left_shift(draw(level, node), level)
+                estimates += _honaker(under_root, root)
+                weighted += under_root
+                first += tf.bitwise.left_shift(_ONE, root)
+        for level in tf.range(height + 1):
+            begin = tf.bitwise.right_shift(before, level)
+            end = tf.bitwise.left_shift(_ONE, height - level)
+            for node in tf.range(begin, end):
+                weighted += tf.bitwise.left_shift(draw(level, node), level)
+        return _honaker(weighted, height) - estimates
+
+    def _attempt_of_node(
+        self, attempts: tf.Tensor, tree: tf.Tensor, level: tf.Tensor, number: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the attempt of the round that was the first to use a node."""
+        step = tf.bitwise.left_shift(number + 1, level) - 1
+        if self.restart_rounds is None:
+            return self.attempt_of(attempts, step)
+        # Nodes of empty rounds are used when the tree is completed.
+        step = tf.minimum(step, self.restart_rounds - 1)
+        return self.attempt_of(attempts, tree * self.restart_rounds + step)
+
+    def _place(self, round_num: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Number of the round's tree and of the round in it, from 0."""
         round_num = tf.cast(round_num, tf.int64)
         if self.restart_rounds is None:
             return tf.zeros_like(round_num), round_num
         return round_num // self.restart_rounds, round_num % self.restart_rounds
 
-    def _completed(self, step):
+    def _completed(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         rounds = step + 1
         leaves = tf.bitwise.bitwise_and(rounds, -rounds)  # Lowest binary digit.
         start, height, before = rounds - leaves, _floor_log2(leaves), leaves - 1
@@ -115,40 +194,15 @@ class TreeNoise:
             )
         return start, height, before
 
-    def _nodes(self, level, height, before):
-        """Range of the nodes of a level, from the subtree's first, that have weight."""
-        if self.efficient:
-            return tf.zeros_like(level), tf.bitwise.left_shift(_ONE, height - level)
-        # The root, and the roots of the prefix before: one per binary digit.
-        digits = tf.bitwise.right_shift(before, level)
-        root = tf.equal(level, height)
-        last = tf.where(root, _ONE, digits)
-        return last - tf.where(root, _ONE, digits % 2), last
 
-    def _weight(self, level, node, height, before):
-        """Weight of a node in the estimate of the prefix, minus that in the one before."""
-        if not self.efficient:
-            return tf.where(tf.equal(level, height), 1.0, -1.0)
-        first_round = tf.bitwise.left_shift(node, level)
-        inside = tf.bitwise.left_shift(node + 1, level) <= before
-        # The prefix before holds a node below the root of the highest digit in which
-        # the node's rounds and the prefix's length differ.
-        differing = tf.where(inside, tf.bitwise.bitwise_xor(first_round, before), _ONE)
-        weight_before = _honaker_weight(level, _floor_log2(differing))
-        return _honaker_weight(level, height) - tf.where(inside, weight_before, 0.0)
+def _honaker(weighted: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
+    """Returns weighted / (2^(height + 1) - 1), rounded to the nearest integer."""
+    divisor = tf.bitwise.left_shift(_ONE, height + 1) - 1
+    # It is odd, so no quotient lies in the middle; division rounds down.
+    return (weighted + divisor // 2) // divisor
 
 
-_ONE = np.int64(1)
-
-
-def _honaker_weight(level, height):
-    """2^h / (2^(j+1) - 1)."""
-    leaves = tf.cast(tf.bitwise.left_shift(_ONE, height), tf.float32)
-    rounds = tf.cast(tf.bitwise.left_shift(_ONE, level), tf.float32)
-    return rounds / (2.0 * leaves - 1.0)
-
-
-def _floor_log2(number):
+def _floor_log2(number: tf.Tensor) -> tf.Tensor:
     """Of an int64 scalar of at least 1; the half keeps powers of two off the edge."""
     log2 = tf.math.log(tf.cast(number, tf.float64) + 0.5) / np.log(2.0)
     return tf.cast(tf.floor(log2), tf.int64)

@@ -1,11 +1,13 @@
 """What every engine offers: rounds of DP-FedEmb, wherever the shards run."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Optional, Protocol
 
 import numpy as np
 import tensorflow_federated as tff
 
+# The exact sum, int64 arrays in units of the mechanism's grid -> attempt.
+Commit = Callable[[Sequence[np.ndarray]], int]
 # One shard, tensors of `virtual_clients.SHARD_SPEC`.
 Descriptor = Mapping[str, np.ndarray]
 State = tff.learning.templates.LearningAlgorithmState
@@ -35,12 +37,17 @@ class Engine(Protocol):
         """Returns the state where rounds want it, for a series of rounds from it."""
         ...
 
-    def next(self, state: State, shards: Sequence[Descriptor]) -> Output:
+    def next(
+        self, state: State, shards: Sequence[Descriptor], commit: Optional[Commit] = None
+    ) -> Output:
         """Runs one round.
 
         Args:
             state: as any of the other methods returns it, or the round before.
             shards: `num_shards` descriptors.
+            commit: called with the exact sum of the clipped records before any noise is
+                drawn. What it returns is the attempt, which names the noise: 0, or
+                another number for a round that was computed before with another sum.
 
         Returns:
             The state after the round, and its metrics.

@@ -8,12 +8,13 @@ shards run, on TFF's worker, in threads or on other machines, is the subclass's 
 import abc
 import collections
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
-import tensorflow_privacy as tfp
 
+from dp_fedemb.aggregation import sum_query
 from dp_fedemb.engines import engine
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import schedules
@@ -28,7 +29,7 @@ class ServerRounds(abc.ABC):
         model: embedding_model.EmbeddingModel,
         config: client_config.ClientConfig,
         *,
-        query: tfp.SumAggregationDPQuery,
+        query: sum_query.MeanQuery,
         server_optimizer: tff.learning.optimizers.Optimizer,
         num_shards: int,
         learning_rate_schedule: schedules.Schedule = schedules.constant,
@@ -39,7 +40,7 @@ class ServerRounds(abc.ABC):
         Args:
             model: as in `build_dp_fedemb`.
             config: as in `build_dp_fedemb`.
-            query: as in `build_dp_fedemb`.
+            query: of `aggregation.build_query`.
             server_optimizer: as in `build_dp_fedemb`.
             num_shards: shards per round.
             learning_rate_schedule: as in `build_dp_fedemb`.
@@ -100,17 +101,12 @@ class ServerRounds(abc.ABC):
         return state
 
     def next(
-        self, state: Any, shards: Sequence[engine.Descriptor]
+        self,
+        state: Any,
+        shards: Sequence[engine.Descriptor],
+        commit: Optional[engine.Commit] = None,
     ) -> tff.learning.templates.LearningProcessOutput:
-        """Runs one round.
-
-        Args:
-            state: as returned by `initialize` or by the round before.
-            shards: `num_shards` descriptors.
-
-        Raises:
-            ValueError: for another number of shards.
-        """
+        """Runs one round; see `engine.Engine.next`."""
         if len(shards) != self.num_shards:
             raise ValueError(
                 f'{len(shards)} shards: expected {self.num_shards}, as the engine was built for'
@@ -122,8 +118,12 @@ class ServerRounds(abc.ABC):
         params = self._query.derive_sample_params(state.aggregator)
         rate = self._rate_at(state.client_work)
         total, measurements = self._sum(weights, params, rate, shards)
+        query_state = state.aggregator
+        if commit is not None:
+            attempt = commit([np.asarray(leaf) for leaf in tf.nest.flatten(total)])
+            query_state = self._query.with_attempt(query_state, attempt)
         trainable, query_state, optimizer_state, non_finite = self._server(
-            total, state.aggregator, state.finalizer, weights.trainable
+            total, query_state, state.finalizer, weights.trainable
         )
         new_state = tff.learning.templates.LearningAlgorithmState(
             global_model_weights=tff.learning.models.ModelWeights(

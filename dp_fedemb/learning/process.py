@@ -20,6 +20,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
+from dp_fedemb.aggregation import sum_query
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import local_fine_tuning
@@ -69,12 +70,18 @@ def build_dp_fedemb(
         whose model weights are the backbone's, `tff.learning.models.ModelWeights`.
 
     Raises:
-        ValueError: unless exactly one of `query` and `model_aggregator` is given.
+        ValueError: unless exactly one of `query` and `model_aggregator` is given, and
+            the query's noise can be drawn in a graph.
     """
     if (query is None) == (model_aggregator is None):
         raise ValueError(
             f'query={query!r}, model_aggregator={model_aggregator!r}: expected exactly one'
-            ' of the two; aggregation.build_query(run, model.record_specs()) makes a query'
+            ' of the two; aggregation.build_query(run, specs, in_graph=True) makes a query'
+        )
+    if isinstance(query, sum_query.MeanQuery) and not query.noise.in_graph:
+        raise ValueError(
+            'query: its noise is drawn on the driver, and TFF runs this process elsewhere;'
+            ' use aggregation.build_query(run, specs, in_graph=True), or an engine'
         )
     if server_optimizer is None:
         server_optimizer = tff.learning.optimizers.build_sgdm(1.0)

@@ -14,6 +14,7 @@ from typing import Any, Union
 import tensorflow as tf
 import tensorflow_privacy as tfp
 
+from dp_fedemb.aggregation import fixed_point
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import local_fine_tuning
@@ -97,7 +98,7 @@ class ShardWork:
         for total, part in zip(tf.nest.flatten(self._sums), tf.nest.flatten(record)):
             total.assign_add(part)
         # The same operations as in the clip, so the graph computes the norm once.
-        norm = tf.linalg.global_norm(delta)
+        norm = tf.cast(fixed_point.record_norm(delta), tf.float32)
         usable = tf.math.is_finite(norm)
         return collections.OrderedDict(
             virtual_clients=measured['virtual_clients']

@@ -10,13 +10,15 @@ import tensorflow_federated as tff
 from dp_fedemb import aggregation
 from dp_fedemb import privacy
 from dp_fedemb.aggregation import gaussian
+from dp_fedemb.aggregation import noise
 from dp_fedemb.aggregation import tree
 from dp_fedemb.aggregation import tree_noise
 
 ALL = sorted(privacy.MECHANISMS)
 PRIVATE = sorted(name for name, cls in privacy.MECHANISMS.items() if cls.private)
-NO_TREES = tree_noise.TreeNoise(None, False, True)
 SPECS = [tf.TensorSpec([40, 5]), tf.TensorSpec([7])]
+NO_TREES = tree_noise.TreeNoise(None, False, True, 16)
+NOISE = noise.GraphNoise((1, 2))
 
 
 def release_zero(query, state):
@@ -112,9 +114,9 @@ def test_factory_serves_stock_tff(name, make_plan):
 @pytest.mark.parametrize(
     'build',
     [
-        lambda: gaussian.GaussianSumQuery(np.inf, 1.0, (1, 2)),
-        lambda: tree.TreeSumQuery(np.inf, 1.0, NO_TREES, (1, 2)),
-        lambda: tree.TreeSumQuery(1.0, 0.0, NO_TREES, (1, 2)),
+        lambda: gaussian.GaussianSumQuery(np.inf, 1.0, SPECS, NOISE),
+        lambda: tree.TreeSumQuery(np.inf, 1.0, NO_TREES, SPECS, NOISE),
+        lambda: tree.TreeSumQuery(1.0, 0.0, NO_TREES, SPECS, NOISE),
     ],
 )
 def test_noise_without_clip_or_the_reverse_is_refused(build):

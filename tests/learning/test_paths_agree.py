@@ -51,7 +51,9 @@ def test_same_weights_after_every_round(
     read_sequence,
 ):
     plan = make_plan(mechanism)
-    query = aggregation.build_query(privacy.PrivateRun(plan, SEED), small_model.record_specs())
+    query = aggregation.build_query(
+        privacy.PrivateRun(plan, SEED), small_model.record_specs(), in_graph=True
+    )
     sharded = process_lib.build_dp_fedemb(
         small_model, CONFIG, query=query, server_optimizer=optimizer()
     )

@@ -53,16 +53,19 @@ def test_nothing_but_scalars_and_backbone_shapes_is_in_the_state(path, mechanism
     plan = make_plan(mechanism)
     run = privacy.PrivateRun(plan, 3)
     part = {
-        'query': lambda: aggregation.build_query(run, build_model(False).record_specs()),
+        'query': lambda: aggregation.build_query(
+            run, build_model(False).record_specs(), in_graph=True
+        ),
         'model_aggregator': lambda: aggregation.build_aggregation_factory(run),
     }[path]()
     process = process_lib.build_dp_fedemb(build_model(False), CONFIG, **{path: part})
     signature = process.next.type_signature
     state, data = signature.parameter
     assert state.placement is tff.SERVER and data.placement is tff.CLIENTS
-    # The state: scalars, the key of the noise, and tensors of the backbone.
-    key = (2,)
-    assert set(shapes(state)) <= {(), key, *BACKBONE_SHAPES}
+    # The state: scalars, the key of the noise, an attempt for each planned round of a
+    # tree, and tensors of the backbone.
+    key, attempts = (2,), (plan.rounds,)
+    assert set(shapes(state)) <= {(), key, attempts, *BACKBONE_SHAPES}
     assert signature.result.state == state
     # What comes back beside the state are scalars.
     assert set(shapes(signature.result.metrics)) <= {()}
@@ -81,7 +84,9 @@ def test_nothing_but_scalars_and_backbone_shapes_is_in_the_state(path, mechanism
 def test_partial_sums_hold_the_trained_backbone_alone(mechanism, freeze_first, make_plan):
     plan = make_plan(mechanism)
     model = build_model(freeze_first)
-    query = aggregation.build_query(privacy.PrivateRun(plan, 3), model.record_specs())
+    query = aggregation.build_query(
+        privacy.PrivateRun(plan, 3), model.record_specs(), in_graph=True
+    )
     backbone = model.build_backbone()
     weights = tff.learning.models.ModelWeights(
         [tf.TensorSpec(weight.shape) for weight in backbone.trainable_variables],
@@ -103,7 +108,9 @@ def test_partial_sums_hold_the_trained_backbone_alone(mechanism, freeze_first, m
 
 def test_raw_metrics_leave_the_clients_only_when_asked_for(make_plan):
     query = aggregation.build_query(
-        privacy.PrivateRun(make_plan('gaussian'), 3), build_model(False).record_specs()
+        privacy.PrivateRun(make_plan('gaussian'), 3),
+        build_model(False).record_specs(),
+        in_graph=True,
     )
     names = {}
     for raw in (False, True):
@@ -120,7 +127,7 @@ def test_exactly_one_aggregation(make_plan):
     plan = make_plan('gaussian')
     both = {
         'query': aggregation.build_query(
-            privacy.PrivateRun(plan, 3), build_model(False).record_specs()
+            privacy.PrivateRun(plan, 3), build_model(False).record_specs(), in_graph=True
         ),
         'model_aggregator': aggregation.build_aggregation_factory(privacy.PrivateRun(plan, 3)),
     }

@@ -101,9 +101,9 @@ def start(engine, weights):
     )
 
 
-def assert_weights(actual, expected):
+def assert_weights(actual, expected, atol=2e-6):
     for one, other in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=atol)
 
 
 @pytest.mark.parametrize('mechanism', ['clip_only', 'gaussian'])
@@ -138,7 +138,9 @@ def test_tff_process_matches_the_reference(
     tff_runtime, small_model, small_weights, make_clients, make_plan, describe, read_sequence
 ):
     plan, config = make_plan('gaussian'), CONFIGS['all options']
-    query = aggregation.build_query(privacy.PrivateRun(plan, 31), small_model.record_specs())
+    query = aggregation.build_query(
+        privacy.PrivateRun(plan, 31), small_model.record_specs(), in_graph=True
+    )
     process = process_lib.build_dp_fedemb(
         small_model,
         config,
@@ -151,7 +153,8 @@ def test_tff_process_matches_the_reference(
         shards = [read_sequence(describe(part)) for part in (clients[:2], clients[2:])]
         state = process.next(state, shards).state
     expected = rounds_of_reference(small_weights, rounds, config, plan, query)
-    assert_weights(process.get_model_weights(state).trainable, expected)
+    # Where noise is drawn in the graph, the grid is coarser.
+    assert_weights(process.get_model_weights(state).trainable, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize(

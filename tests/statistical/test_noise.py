@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 from scipy import stats
 import tensorflow as tf
-import tensorflow_privacy as tfp
 
 from dp_fedemb import aggregation
 from dp_fedemb import privacy
-from dp_fedemb.aggregation import sum_query
+from dp_fedemb.aggregation import rounded_gaussian
 
 PRIVATE = sorted(name for name, cls in privacy.MECHANISMS.items() if cls.private)
 SPECS = [tf.TensorSpec([150, 20]), tf.TensorSpec([1000])]
+
+
+def query_of(plan, seed, **options):
+    return aggregation.build_query(privacy.PrivateRun(plan, seed), SPECS, **options)
 
 
 def noise_of_rounds(query, rounds=1, specs=SPECS):
@@ -49,7 +52,7 @@ def first_round_stddev(plan):
 @pytest.mark.parametrize('name', PRIVATE)
 def test_noise_has_the_claimed_size(name, noise_cohort_size, make_plan):
     plan = make_plan(name, noise_cohort_size=noise_cohort_size)
-    samples = noise_of_rounds(aggregation.build_query(privacy.PrivateRun(plan, 17), SPECS))[0]
+    samples = noise_of_rounds(query_of(plan, 17))[0]
     check_size(samples, first_round_stddev(plan))
     np.testing.assert_allclose(plan.noise_stddev / 8, first_round_stddev(plan))
 
@@ -61,9 +64,7 @@ def test_rounds_coordinates_and_tensors_are_independent(name, make_plan):
         # The norm stays, so that all rounds have the same size.
         mechanism = dataclasses.replace(mechanism, adaptive_clip_learning_rate=1e-9)
     plan = make_plan(mechanism)
-    noise = noise_of_rounds(
-        aggregation.build_query(privacy.PrivateRun(plan, 17), SPECS), rounds=12
-    )
+    noise = noise_of_rounds(query_of(plan, 17), rounds=12)
     check_size(noise.ravel(), first_round_stddev(plan))
     for lag in (1, 7):
         for one, other in (
@@ -82,10 +83,11 @@ def test_noise_of_the_count_has_the_claimed_size(name, noise_cohort_size, make_p
     if name == 'tree_adaptive':
         mechanism = dataclasses.replace(mechanism, restart_rounds=1)
     plan = make_plan(mechanism, noise_cohort_size=noise_cohort_size)
-    query = aggregation.build_query(privacy.PrivateRun(plan, 23), SPECS)
+    specs = [tf.TensorSpec([1])]
+    query = aggregation.build_query(privacy.PrivateRun(plan, 23), specs)
     release = tf.function(query.get_noised_result)
     state = query.initial_global_state()
-    zero = query.initial_sample_state([tf.TensorSpec([1])])
+    zero = query.initial_sample_state(specs)
     clips = [0.5]
     for _ in range(1000):
         _, state, _ = release(zero, state)
@@ -98,58 +100,99 @@ def test_noise_of_the_count_has_the_claimed_size(name, noise_cohort_size, make_p
 
 def scaled_noise(factor):
     """A fault: all noise is `factor` times the claimed size."""
-    intact = sum_query.add_gaussian_noise
-
-    def add(record, stddev, *args, **kwargs):
-        return intact(record, stddev * factor, *args, **kwargs)
-
-    return add
+    intact = rounded_gaussian.draw
+    return lambda key, stddev, size: intact(key, stddev * factor, size)
 
 
-@pytest.mark.parametrize('name', ['gaussian', 'adaptive_gaussian'])
+@pytest.mark.parametrize('name', PRIVATE)
 @pytest.mark.parametrize(
     'factor', [8.0, 1 / 8, 8**-0.5], ids=['on the mean', 'of the mean', 'over sqrt(m)']
 )
 def test_mutation_size_of_noise(name, factor, make_plan, monkeypatch):
     plan = make_plan(name)
-    monkeypatch.setattr(sum_query, 'add_gaussian_noise', scaled_noise(factor))
-    samples = noise_of_rounds(aggregation.build_query(privacy.PrivateRun(plan, 17), SPECS))[0]
+    monkeypatch.setattr(rounded_gaussian, 'draw', scaled_noise(factor))
+    samples = noise_of_rounds(query_of(plan, 17))[0]
     with pytest.raises(AssertionError):
         check_size(samples, first_round_stddev(plan))
 
 
-class NoiseOnMean(tfp.SumAggregationDPQuery):
-    """A fault: divides first and then adds the noise meant for the sum."""
+def test_mutation_one_layer_without_noise(make_plan, monkeypatch):
+    intact = rounded_gaussian.draw
 
-    def __init__(self, query, denominator):
-        self._query, self._denominator = query, denominator
-        self.initial_global_state = query.initial_global_state
-        self.derive_sample_params = query.derive_sample_params
-        self.preprocess_record = query.preprocess_record
+    def draw(key, stddev, size):
+        drawn = intact(key, stddev, size)
+        drawn[-1000:] = 0
+        return drawn
 
-    def get_noised_result(self, sample_state, global_state):
-        mean = tf.nest.map_structure(lambda total: total / self._denominator, sample_state)
-        return self._query.get_noised_result(mean, global_state)
-
-
-@pytest.mark.parametrize('name', ['gaussian', 'tree'])
-def test_mutation_noise_on_the_mean(name, make_plan, monkeypatch):
-    plan = make_plan(name)
-    monkeypatch.setattr(tfp, 'NormalizedQuery', NoiseOnMean)
-    samples = noise_of_rounds(aggregation.build_query(privacy.PrivateRun(plan, 17), SPECS))[0]
-    with pytest.raises(AssertionError):
-        check_size(samples, first_round_stddev(plan))
-
-
-def test_mutation_same_noise_in_every_round(make_plan, monkeypatch):
+    monkeypatch.setattr(rounded_gaussian, 'draw', draw)
     plan = make_plan('gaussian')
-    intact = sum_query.round_seed
+    with pytest.raises(AssertionError):
+        check_size(noise_of_rounds(query_of(plan, 17))[0], first_round_stddev(plan))
+
+
+def check_rounds_differ(noise):
+    """Fails unless the noise of two rounds is independent."""
+    assert abs(np.corrcoef(noise)[0, 1]) < 5 / np.sqrt(noise.shape[1])
+
+
+@pytest.mark.parametrize('name', PRIVATE)
+def test_rounds_have_noise_of_their_own(name, make_plan):
+    noise = noise_of_rounds(query_of(make_plan(name), 17), rounds=2)
+    if 'tree' not in name:
+        check_rounds_differ(noise)
+    assert len(np.unique(noise[0] / noise[1])) == noise.shape[1]
+
+
+@pytest.mark.parametrize('fault', ['constant key', 'same noise in every round'])
+def test_mutation_keys(fault, make_plan, monkeypatch):
+    intact = privacy.PrivateRun.noise_key
     monkeypatch.setattr(
-        sum_query, 'round_seed', lambda seed, round_num, stream: intact(seed, 0, stream)
+        privacy.PrivateRun,
+        'noise_key',
+        {
+            'constant key': lambda run, *indices: bytes(32),
+            'same noise in every round': lambda run, stream, round_num, *rest: intact(
+                run, stream, 0, *rest
+            ),
+        }[fault],
     )
-    noise = noise_of_rounds(
-        aggregation.build_query(privacy.PrivateRun(plan, 17), SPECS), rounds=2
-    )
+    plan = make_plan('gaussian')
+    noise = noise_of_rounds(query_of(plan, 17), rounds=2)
     # The size is right in each round; only a look across rounds can tell.
     check_size(noise[0], first_round_stddev(plan))
-    assert np.corrcoef(noise)[0, 1] > 0.99
+    with pytest.raises(AssertionError):
+        check_rounds_differ(noise)
+
+
+@pytest.mark.parametrize('name', PRIVATE)
+def test_a_further_attempt_has_fresh_noise(name, make_plan):
+    query = query_of(make_plan(name), 17)
+    zero = query.initial_sample_state(SPECS)
+    state = query.initial_global_state()
+    _, state, _ = query.get_noised_result(zero, state)
+    first, repeated, second = (
+        np.concatenate([leaf.numpy().ravel() for leaf in result])
+        for attempt in (0, 0, 1)
+        for result in [query.get_noised_result(zero, query.with_attempt(state, attempt))[0]]
+    )
+    np.testing.assert_array_equal(first, repeated)
+    assert not np.any(first == second)
+
+
+def test_a_tree_remembers_the_attempts_of_the_rounds_before(make_plan):
+    """A later prefix takes out the noise that was released, not that of attempt 0."""
+    tree = privacy.Tree(0.5, 1.5, efficient=False)
+    query = query_of(make_plan(tree), 17)
+    zero = query.initial_sample_state(SPECS)
+    state = query.with_attempt(query.initial_global_state(), 1)
+    released = 0
+    for _ in range(4):
+        result, state, _ = query.get_noised_result(zero, state)
+        released = released + result[0].numpy()
+    # After four rounds the prefix is one root, drawn in the fourth.
+    again = query.initial_global_state()
+    expected = 0
+    for _ in range(4):
+        result, again, _ = query.get_noised_result(zero, again)
+        expected = expected + result[0].numpy()
+    np.testing.assert_allclose(released, expected, atol=1e-6)

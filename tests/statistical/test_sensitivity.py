@@ -19,8 +19,8 @@ import tensorflow as tf
 from dp_fedemb import aggregation
 from dp_fedemb import privacy
 from dp_fedemb import randomness
+from dp_fedemb.aggregation import fixed_point
 from dp_fedemb.aggregation import quantile
-from dp_fedemb.aggregation import sum_query
 from dp_fedemb.privacy.sampling import base
 
 CLIP_NORM = 0.5
@@ -109,7 +109,7 @@ def cheap_update(data_of_users):
 
 
 def clipped_sums(query, cohort, data):
-    """Returns the sum before the noise, flat, and the count where there is one."""
+    """Returns the sum before the noise, flat integers, and the count if there is one."""
     state = query.initial_global_state()
     params = query.derive_sample_params(state)
     total = query.initial_sample_state(SPECS)
@@ -117,8 +117,8 @@ def clipped_sums(query, cohort, data):
         record = cheap_update([data[user] for user in users])
         record = query.preprocess_record(params, [tf.constant(leaf) for leaf in record])
         total = query.accumulate_preprocessed_record(total, record)
-    leaves = [np.asarray(leaf, np.float64).ravel() for leaf in tf.nest.flatten(total)]
-    return np.concatenate(leaves[: len(SHAPES)]), float(sum(map(np.sum, leaves[2:])))
+    leaves = [leaf.numpy().ravel() for leaf in tf.nest.flatten(total)]
+    return np.concatenate(leaves[: len(SHAPES)]), sum(map(np.sum, leaves[2:]))
 
 
 def present(cohort, data):
@@ -163,11 +163,13 @@ def check_sensitivity(plan, seed, round_num, user, unit='user'):
         clipped_sums(query, cohort, data)
         for cohort, data in neighbours(plan, seed, round_num, user, unit)
     )
-    moved = np.linalg.norm(sum_with - sum_without)
+    units = query._grid.units
+    squared = sum(int(number) ** 2 for number in sum_with - sum_without)
     change = plan.sampling.record_change(plan.population, unit)
-    assert moved <= change.update * CLIP_NORM * (1 + 1e-6)
-    assert abs(count_with - count_without) <= change.count
-    return moved
+    assert squared <= (change.update * units) ** 2
+    halves = abs(int(count_with) - int(count_without)) / quantile.COUNT_UNITS
+    assert halves / 2 <= change.count
+    return squared**0.5 / units
 
 
 def build_plan(sampling, name, m, k, spare_users=0):
@@ -205,8 +207,7 @@ def test_user_moves_the_sums_no_more_than_accounted(
 def worst_move(plan, trials=40, unit='user'):
     """The greatest change over seeds and users, in units of C."""
     users = plan.num_users
-    moves = [check_sensitivity(plan, seed, 0, seed % users, unit) for seed in range(trials)]
-    return max(moves) / CLIP_NORM
+    return max(check_sensitivity(plan, seed, 0, seed % users, unit) for seed in range(trials))
 
 
 @pytest.mark.parametrize(
@@ -257,14 +258,21 @@ def test_mutation_chunked_grouping():
         worst_move(plan)
 
 
-def clip_per_layer(record, clip_norm):
+def clip_per_layer(grid, record, clip_norm):
     """A fault: every tensor is clipped on its own."""
-    clipped = [sum_query_clip([leaf], clip_norm) for leaf in tf.nest.flatten(record)]
+    clipped = [intact_clip(grid, [leaf], clip_norm) for leaf in tf.nest.flatten(record)]
     leaves = [leaf[0] for leaf, _ in clipped]
-    return tf.nest.pack_sequence_as(record, leaves), tf.linalg.global_norm(leaves)
+    return tf.nest.pack_sequence_as(record, leaves), clipped[0][1]
 
 
-sum_query_clip = sum_query.clip_record
+def no_clip(grid, record, clip_norm):
+    """A fault: the clip is skipped, and what is not finite dropped."""
+    _, norm = intact_clip(grid, record, clip_norm)
+    units = [leaf * (grid.units / clip_norm) for leaf in tf.nest.flatten(record)]
+    return [tf.cast(tf.where(norm > 0, leaf, 0.0), tf.int64) for leaf in units], norm
+
+
+intact_clip = fixed_point.Grid.clip
 
 
 @pytest.mark.parametrize(
@@ -272,14 +280,14 @@ sum_query_clip = sum_query.clip_record
     [(POISSON, 'gaussian', 1), (FIXED, 'gaussian', 2), (SEPARATED, 'tree', 2)],
 )
 def test_mutation_clip_per_layer(sampling, name, k, monkeypatch):
-    monkeypatch.setattr(sum_query, 'clip_record', clip_per_layer)
+    monkeypatch.setattr(fixed_point.Grid, 'clip', clip_per_layer)
     with pytest.raises(AssertionError):
         worst_move(build_plan(sampling, name, 4, k))
 
 
 def test_mutation_no_clip(monkeypatch):
     plan = build_plan(POISSON, 'gaussian', 4, 2)
-    monkeypatch.setattr(sum_query, 'clip_record', lambda record, _: (record, tf.constant(0.0)))
+    monkeypatch.setattr(fixed_point.Grid, 'clip', no_clip)
     with pytest.raises(AssertionError):
         worst_move(plan)
 
@@ -297,7 +305,9 @@ def test_mutation_padding_counted_as_unclipped(monkeypatch):
     plan = build_plan(Padded('slots'), 'adaptive_gaussian', 4, 1)
     worst_move(plan)
     monkeypatch.setattr(
-        quantile, 'half_count', lambda norm, clip: tf.where(norm > clip, -0.5, 0.5)
+        quantile,
+        'half_count',
+        lambda norm, clip: tf.cast(tf.where(norm > tf.cast(clip, tf.float64), -1, 1), tf.int64),
     )
     with pytest.raises(AssertionError):
         worst_move(plan)

@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from dp_fedemb import aggregation
 from dp_fedemb import privacy
-from dp_fedemb.aggregation import sum_query
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy.mechanisms import tree_nodes
 
@@ -187,13 +186,12 @@ def test_adaptive_trees_are_the_same_trees(make_plan):
 
 
 def test_mutation_noise_reused_by_the_next_tree(make_plan, monkeypatch):
-    intact = sum_query.round_seed
-
-    def forgetful(seed, round_num, stream=0):
-        is_tree_key = isinstance(stream, int)
-        return intact(seed, 0 if is_tree_key else round_num, stream)
-
-    monkeypatch.setattr(sum_query, 'round_seed', forgetful)
+    intact = privacy.PrivateRun.noise_key
+    monkeypatch.setattr(
+        privacy.PrivateRun,
+        'noise_key',
+        lambda run, stream, tree, *node: intact(run, stream, 0, *node),
+    )
     tree = privacy.Tree(0.5, 1.5, 6, True)
     noise = released.__wrapped__(make_plan(tree, rounds=ROUNDS))
     with pytest.raises(AssertionError):
