@@ -44,6 +44,18 @@ flags.DEFINE_integer(
     lower_bound=0,
 )
 flags.DEFINE_bool(
+    'pretrained_is_public',
+    False,
+    'Your word that --pretrained has seen no private user, where no statement beside it says'
+    ' what it has seen.',
+)
+flags.DEFINE_float(
+    'budget_epsilon',
+    None,
+    'Most that all runs on these users may cost together; what they cost is in the ledger'
+    ' beside the training store, see bin/privacy.py ledger.',
+)
+flags.DEFINE_bool(
     'require_private',
     False,
     'Refuse to train where the result would have no epsilon of its own.',
@@ -83,6 +95,7 @@ def main(_):
         start=_start(task, model, directory),
         facts=_facts(task),
         require_private=FLAGS.require_private,
+        budget_epsilon=FLAGS.budget_epsilon,
     )
     directory.check(run.config(), run.absent())
     if run.is_finished(directory):
@@ -100,7 +113,9 @@ def _start(task, model, directory):
     from dp_fedemb.runs import starts
 
     if FLAGS.pretrained != 'public':
-        return starts.Start.from_saved_model(FLAGS.pretrained, model, FLAGS.pretrained_partial)
+        return starts.Start.from_saved_model(
+            FLAGS.pretrained, model, FLAGS.pretrained_partial, FLAGS.pretrained_is_public
+        )
 
     def load():
         unfrozen = groups.model(task, freeze='')

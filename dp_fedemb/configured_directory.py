@@ -49,7 +49,7 @@ class ConfiguredDirectory:
             raise NotADirectoryError(f'output_dir={str(self.path)!r}: is a file')
         known = self.read_json(CONFIG)
         if known is None:
-            if self.path.exists() and any(not _is_draft(p) for p in self.path.iterdir()):
+            if self.path.exists() and any(not files.is_draft(p) for p in self.path.iterdir()):
                 raise FileExistsError(
                     f'output_dir={str(self.path)!r}: is not empty and holds no {self._holds};'
                     ' choose another directory'
@@ -75,9 +75,7 @@ class ConfiguredDirectory:
         """
         self.check(config, absent)
         self.path.mkdir(parents=True, exist_ok=True)
-        for left in self.path.iterdir():
-            if _is_draft(left) and left.is_file():
-                left.unlink()
+        files.remove_drafts(self.path)
         if self.read_json(CONFIG) is None:
             self.write_json(CONFIG, config)
 
@@ -126,11 +124,6 @@ class ConfiguredDirectory:
             raise ValueError(
                 f'{path}: not JSON ({error}); restore it, or choose another output_dir'
             ) from None
-
-
-def _is_draft(path: pathlib.Path) -> bool:
-    """Whether it is what a killed writer left beside a file that did not appear."""
-    return path.name.startswith('.') and '.partial-' in path.name
 
 
 def _difference(

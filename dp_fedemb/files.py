@@ -18,6 +18,8 @@ from typing import Union
 
 PathLike = Union[str, 'os.PathLike[str]']
 _MARK = '.partial-'
+# Of a directory that does not carry its lock yet.
+_UNNAMED = '.new-draft'
 # renameat2(2).
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _HERE, _EXCHANGE = -100, 2
@@ -106,6 +108,24 @@ def remove_abandoned(path: PathLike) -> list[str]:
     return removed
 
 
+def is_draft(path: PathLike) -> bool:
+    """Whether a name is that of a draft, of a file or of a directory."""
+    name = os.path.basename(path)
+    return name.startswith('.') and (_MARK in name or name.endswith(_UNNAMED))
+
+
+def remove_drafts(folder: PathLike) -> None:
+    """Removes all drafts in a folder that only the caller writes to."""
+    folder = pathlib.Path(folder)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not is_draft(path):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def sync(path: PathLike) -> None:
     """Flushes a file, or the names in a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -126,7 +146,7 @@ def sync_tree(root: PathLike) -> None:
 def _locked_draft(path: pathlib.Path, mode: int) -> tuple[pathlib.Path, int]:
     """Makes a draft that carries a lock for as long as it has its name."""
     token = secrets.token_hex(4)
-    unnamed = path.with_name(f'.{token}.new')
+    unnamed = path.with_name(f'.{token}{_UNNAMED}')
     unnamed.mkdir(mode)
     lock = os.open(unnamed, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
+from dp_fedemb import privacy
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import saved_model
 from dp_fedemb.models import weight_values
@@ -70,10 +71,12 @@ class Origin:
         text: one line.
         voids_guarantee: whether a private run that starts from it could state no
             epsilon, because the weights reveal training users already.
+        ancestors: private runs behind the weights, or one of unknown epsilon.
     """
 
     text: str
     voids_guarantee: bool
+    ancestors: tuple[privacy.Ancestor, ...] = ()
 
 
 def read_origin(directory: Union[str, os.PathLike]) -> Origin:
@@ -86,16 +89,20 @@ def read_origin(directory: Union[str, os.PathLike]) -> Origin:
     record = path.parent / STATEMENT
     if path.name != saved_model.NAME or not record.exists():
         return Origin(
-            'not stated; a guarantee holds only if it has seen no training user', False
+            'not stated; a guarantee holds only if it has seen no training user',
+            False,
+            tuple(privacy.ancestors_of_start(None, 'a start whose data nobody states')),
         )
     statement = json.loads(record.read_text())
     if statement.get('public_images_only'):
         return Origin(statement['notice'], False)
-    if statement.get('private'):
+    if statement.get('private_by_itself', statement.get('private')):
+        epsilon = privacy.rounded_up_text(statement['epsilon_user'])
+        users = f'the {statement.get("num_users", "unnumbered")} users of an earlier run'
         return Origin(
-            'a private run; for users of both runs its epsilon of'
-            f' {statement["epsilon_user"]:.3f} comes on top',
+            f'a private run; for users of both runs its epsilon of {epsilon} comes on top',
             False,
+            tuple(privacy.ancestors_of_start(statement, users)),
         )
     return Origin('NOT PRIVATE: it has seen users without differential privacy', True)
 

@@ -80,8 +80,7 @@ class Checkpoints:
             with open(draft, 'wb') as file:
                 for part in (_MAGIC, _LENGTH.pack(length), digest.digest(), *parts):
                     file.write(part)
-        for old in self.rounds()[:-_KEPT]:
-            self._path(old).unlink()
+        self._prune()
 
     def rounds(self) -> list[int]:
         """Returns the rounds that have a checkpoint, in order."""
@@ -100,9 +99,14 @@ class Checkpoints:
         for round_num in reversed(rounds):
             path = self._path(round_num)
             try:
-                return _read(path)
+                found = _read(path)
             except (OSError, ValueError) as error:
                 logging.warning('%s: %s; the one before is used', path, error)
+                continue
+            if round_num == rounds[-1]:
+                # A kill may have come between a checkpoint and this.
+                self._prune()
+            return found
         if rounds:
             raise ValueError(
                 f'{self._directory}: every checkpoint is damaged; restore one, or choose'
@@ -118,6 +122,10 @@ class Checkpoints:
                 f' pretrained={self._directory.parent}, whose epsilon is then added'
             )
         return None
+
+    def _prune(self) -> None:
+        for old in self.rounds()[:-_KEPT]:
+            self._path(old).unlink(missing_ok=True)
 
     def _path(self, round_num: int) -> pathlib.Path:
         return self._directory / _NAME.format(round_num)

@@ -12,7 +12,7 @@ profile/          SECRET: a trace with times, if one was asked for
 evaluation.json   recall before and after
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import os
 from typing import Any, Optional, Union
 
@@ -40,6 +40,14 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         self.pretrained = self.path / 'pretrained'
         self.profile = self.path / 'profile'
         self.checkpoints = checkpoints.Checkpoints(self.secrets)
+
+    def begin(
+        self, config: Mapping[str, Any], absent: Optional[Mapping[str, Any]] = None
+    ) -> None:
+        """As `ConfiguredDirectory.begin`; drops drafts that a kill left, some secret."""
+        super().begin(config, absent)
+        for folder in (self.secrets, self.tensorboard):
+            files.remove_drafts(folder)
 
     def journal(self, key: bytes) -> journal.Journal:
         """Returns the journal of the sums that were noised.

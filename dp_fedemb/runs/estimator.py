@@ -52,6 +52,7 @@ class DPFedEmb:
         server_lr: float = 1.0,
         server_momentum: float = 0.9,
         pretrained: Union[str, 'os.PathLike[str]', None] = None,
+        pretrained_is_public: bool = False,
         **training: Any,
     ) -> None:
         """Keeps the settings; `fit` checks them against the users.
@@ -70,6 +71,8 @@ class DPFedEmb:
             server_momentum: of the server's SGD.
             pretrained: SavedModel or run to start from, best one that has seen public
                 images alone; fresh weights by default.
+            pretrained_is_public: your word that it has seen no private user, where no
+                statement beside it says what it has seen.
             **training: further fields of `runs.settings.Settings`, and
                 `rounds_per_eval` or `rounds_per_checkpoint`.
         """
@@ -85,6 +88,7 @@ class DPFedEmb:
         self._clip_norm = clip_norm
         self._model = model
         self._pretrained = pretrained
+        self._pretrained_is_public = pretrained_is_public
         often = {
             name: training.pop(name)
             for name in ('rounds_per_eval', 'rounds_per_checkpoint')
@@ -120,7 +124,9 @@ class DPFedEmb:
         model = self._model.build(store)
         start = None
         if self._pretrained is not None:
-            start = starts.Start.from_saved_model(self._pretrained, model)
+            start = starts.Start.from_saved_model(
+                self._pretrained, model, public=self._pretrained_is_public
+            )
         experiment.Experiment(
             model,
             self.plan,

@@ -26,6 +26,7 @@ from dp_fedemb.models import full_model
 from dp_fedemb.models import label_spaces
 from dp_fedemb.models import weight_values
 from dp_fedemb.pretraining import pretrain
+from dp_fedemb.privacy import ledger
 from dp_fedemb.runs import checkpoints
 from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.runs import evaluator as evaluator_lib
@@ -33,8 +34,6 @@ from dp_fedemb.runs import program as program_lib
 from dp_fedemb.runs import settings as settings_lib
 from dp_fedemb.runs import starts
 
-# Fewer bits than these can be tried one by one.
-_SEED_BITS = 64
 _EVALUATION = 'evaluation.json'
 _Scores = dict[str, dict[str, float]]
 
@@ -51,7 +50,9 @@ class Experiment:
         test: identities that no training user holds; None for no evaluation.
         start: where the backbone begins; None for fresh weights.
         facts: further JSON values that decide what is computed, for config.json.
-        require_private: refuses whatever would have no epsilon of its own.
+        require_private: refuses whatever would have no epsilon to state.
+        budget_epsilon: most that all runs on these users may cost together, by the ledger
+            beside the store; None for any.
 
     Raises:
         ValueError: where the plan's epsilon would not hold: a start that has seen users
@@ -66,6 +67,7 @@ class Experiment:
     start: Optional[starts.Start] = None
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     require_private: bool = False
+    budget_epsilon: Optional[float] = None
 
     def __post_init__(self) -> None:
         if self.plan.private and not self.trained_model.public_labels:
@@ -85,6 +87,18 @@ class Experiment:
                 f'require_private with {what}: this run would have no epsilon; choose a private'
                 ' mechanism without noise_cohort_size, or leave require_private out'
             )
+
+        unstated = [a.data for a in self._ancestors if not a.private]
+        if self.require_private and unstated:
+            raise ValueError(
+                f'require_private with a start behind which is {unstated[0]}: no sum can be'
+                ' stated; choose another start, say that it is public, or leave'
+                ' require_private out'
+            )
+
+    @property
+    def _ancestors(self) -> tuple[privacy.Ancestor, ...]:
+        return () if self.start is None else self.start.origin.ancestors
 
     @property
     def trained_model(self) -> embedding_model.EmbeddingModel:
@@ -157,15 +171,19 @@ class Experiment:
                     f'seed: the run in {str(directory.path)!r} began with another one; leave it'
                     ' out to go on'
                 )
-            if self.require_private and _is_weak(seed if known is None else known):
-                raise ValueError(
-                    f'require_private with a seed below 2**{_SEED_BITS}: it can be found by'
-                    ' trying; leave it out to get one from the operating system'
-                )
             run = privacy.PrivateRun.start(self.plan, seed if known is None else known)
+            if self.require_private and run.weak_seed:
+                raise ValueError(
+                    'require_private with a seed that can be found by trying: leave it out to'
+                    ' get one from the operating system'
+                )
             record = self._record(run, saved, seed)
             if saved is not None and self._is_finished(directory, saved):
                 return directory.read_json(_EVALUATION)
+            if self.budget_epsilon is not None:
+                ledger.check_budget(
+                    self.train.path, self.budget_epsilon, self.plan, _ledger_name(run)
+                )
             return self._train(directory, run, record, saved, profile)
 
     def is_finished(self, directory: run_directory_lib.RunDirectory) -> bool:
@@ -201,22 +219,19 @@ class Experiment:
         key = randomness.key(run.secret_seed, 'fingerprint of the store')
         of_store = self.train.fingerprint(key)
         engine = ' '.join([self._engine_name(), *self.settings.workers])
-        if saved is None:
-            return {
-                'seed': str(run.secret_seed),
-                'seed_given': seed is not None,
-                'store': of_store,
-                'engines': [engine],
-            }
-        if saved.record['store'] != of_store:
+        before: Mapping[str, Any] = {} if saved is None else saved.record
+        if before.get('store', of_store) != of_store:
             raise ValueError(
                 f'train={str(self.train.path)!r}: its contents are not those that the run began'
                 ' with; bring them back, or choose another output_dir'
             )
-        record = {name: saved.record[name] for name in ('seed', 'store')}
-        record['seed_given'] = saved.record['seed_given'] or seed is not None
-        record['engines'] = list(dict.fromkeys([*saved.record['engines'], engine]))
-        return {**record, 'scores': saved.record['scores']}
+        return {
+            'seed': str(run.secret_seed),
+            'seed_given': before.get('seed_given', False) or seed is not None,
+            'store': of_store,
+            'engines': list(dict.fromkeys([*before.get('engines', ()), engine])),
+            'scores': before.get('scores'),
+        }
 
     def _train(
         self,
@@ -254,6 +269,7 @@ class Experiment:
                 identity_labels=trained.identity_labels(self.train.identity_names),
                 statement_facts=self._statement_facts(record, begin),
                 record=record,
+                spend=lambda statement: self._spend(statement, run, directory, record),
                 profile=profile,
             )
             final = program.run(tff.learning.models.ModelWeights(*begin), saved)
@@ -270,7 +286,39 @@ class Experiment:
             'start': None if self.start is None else self.start.origin.text,
             'noised_weights': sum(weight.size for weight in begin[0]),
             'raw_metrics': self.settings.raw_metrics,
+            'ancestors': self._ancestors,
+            'algorithm': 'fedavg' if self.settings.algorithm == 'fedavg' else 'dp_fedemb',
         }
+
+    def _spend(
+        self,
+        statement: dict[str, Any],
+        run: privacy.PrivateRun,
+        directory: run_directory_lib.RunDirectory,
+        record: Mapping[str, Any],
+    ) -> None:
+        """Notes in the ledger of the store what is about to be released.
+
+        Raises:
+            ValueError: if the budget is spent, or the ledger cannot be written.
+        """
+        entry = ledger.entry_of(
+            statement, self.plan, _ledger_name(run), directory.path, record['store']
+        )
+        known = ledger.read(self.train.path).latest().get(entry.run)
+        if (
+            known is not None
+            and known.rounds >= entry.rounds
+            and known.epsilon == entry.epsilon
+        ):
+            return
+        try:
+            ledger.begin(self.train.path, entry, self.budget_epsilon, plan=self.plan)
+        except OSError as error:
+            raise ValueError(
+                f'train={str(self.train.path)!r}: its ledger of releases cannot be written'
+                f' ({error.strerror}); make the directory writable, or copy the store'
+            ) from None
 
     def _engine_name(self) -> str:
         if self.settings.workers:
@@ -323,5 +371,6 @@ class Experiment:
                 )
 
 
-def _is_weak(seed: Optional[int]) -> bool:
-    return seed is not None and seed < 1 << _SEED_BITS
+def _ledger_name(run: privacy.PrivateRun) -> str:
+    """What the ledger calls the run; it tells nothing of the seed."""
+    return randomness.key(run.secret_seed, 'name in the ledger').hex()[:32]

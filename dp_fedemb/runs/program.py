@@ -61,6 +61,7 @@ class TrainingProgram:
         identity_labels: Optional[np.ndarray] = None,
         statement_facts: Optional[Mapping[str, Any]] = None,
         record: Optional[Mapping[str, Any]] = None,
+        spend: Callable[[dict[str, Any]], None] = lambda statement: None,
         profile: bool = False,
     ):
         """Collects what a run needs.
@@ -77,6 +78,8 @@ class TrainingProgram:
             identity_labels: as in `virtual_clients.assemble` (DP-FedAvg).
             statement_facts: further facts of the privacy statement.
             record: JSON values that every checkpoint carries.
+            spend: notes the statement of rounds in the ledger of the store, before any
+                of them is released.
             profile: whether to trace the first round and print where its time goes.
 
         Raises:
@@ -99,6 +102,7 @@ class TrainingProgram:
         self._identity_labels = identity_labels
         self._facts = dict(statement_facts or {})
         self._record = dict(record or {})
+        self._spend = spend
         self._profile = profile
         self._journal = directory.journal(randomness.key(run.secret_seed, 'journal of sums'))
         self._releases = releases.Releases(directory.metrics, directory.tensorboard)
@@ -131,6 +135,7 @@ class TrainingProgram:
             state = _restored(state, saved)
             logging.info('Going on after round %d', saved.round_num)
         self._check_journal(saved)
+        self._note_spending(saved.round_num)
         self._releases.restore(saved.round_num, saved.record['rows'])
         self._publish(state, saved.round_num)
         if self._profile:
@@ -145,6 +150,7 @@ class TrainingProgram:
     def _rounds(self, state: Any, first: int) -> Any:
         """Runs rounds `first` + 1, ..., each from a cohort prepared during the one before."""
         pending: list[_Row] = []
+        noted = self._journal.repeats
         with (
             training_bar.TrainingBar(self._rounds_in_all, first) as bar,
             futures.ThreadPoolExecutor(1) as pool,
@@ -165,6 +171,9 @@ class TrainingProgram:
                 pending.append(self._row(fetched, done, output.metrics, evaluates))
                 if durable:
                     self._make_durable(fetched, done, pending)
+                    if self._schedule.saves_after(done) or self._journal.repeats > noted:
+                        noted = self._journal.repeats
+                        self._note_spending(done)
                     self._releases.append(pending)
                     self._publish(fetched, done)
                     self._last_recall = _recall(pending[-1]) or self._last_recall
@@ -179,6 +188,13 @@ class TrainingProgram:
             return self._engine.next(state, shards)
         return self._engine.next(state, shards, self._commit_of(round_num))
 
+    def _note_spending(self, done: int) -> None:
+        """Notes what is released before this is called again: up to the next model."""
+        until = min(done + 1, self._schedule.rounds)
+        while not self._schedule.saves_after(until):
+            until += 1
+        self._spend(self.statement(until))
+
     def _commit_of(self, round_num: int) -> Callable[[Sequence[np.ndarray]], int]:
         """Returns what the engine calls with a round's sum before it draws the noise."""
 
@@ -187,9 +203,9 @@ class TrainingProgram:
             if attempt and not self._can_repeat():
                 raise ValueError(
                     f'round {round_num + 1} was computed before with another sum (another'
-                    f' machine or engine?), and mechanism={self._plan.mechanism.name} with'
-                    f' sampling={self._plan.sampling.name} has no epsilon for a repeated'
-                    ' round; go on where the run was, or choose another output_dir'
+                    f' machine or engine?), and the noise of mechanism='
+                    f'{self._plan.mechanism.name}, correlated over rounds, cannot be drawn anew'
+                    ' for one; go on where the run was, or choose another output_dir'
                 )
             return self._journal.commit(round_num, sums)
 
@@ -197,10 +213,7 @@ class TrainingProgram:
 
     def _can_repeat(self) -> bool:
         """Whether one more release of a round is a round more for the accountant."""
-        scheduled = hasattr(self._plan.sampling, 'participation')
-        return not self._plan.private or (
-            self._plan.mechanism.independent_rounds and not scheduled
-        )
+        return not self._plan.private or self._plan.mechanism.independent_rounds
 
     def _check_journal(self, saved: checkpoints_lib.Checkpoint) -> None:
         lost = saved.record['journal_lines'] - self._journal.lines
@@ -280,7 +293,8 @@ class TrainingProgram:
 
     def _epsilon(self, done: int, unit: str = 'user') -> float:
         """Of all releases of the first rounds, repeated ones included."""
-        return self._plan.epsilon(done + self._journal.repeats, unit)
+        repeats = self._journal.repeats
+        return self._plan.epsilon(done, unit, repeated_releases=repeats)
 
     def _shards(self, round_num: int) -> list[collections.OrderedDict]:
         return virtual_clients.assemble(
@@ -311,7 +325,7 @@ class TrainingProgram:
 
     def statement(self, done: int) -> dict[str, Any]:
         """Returns the privacy statement after `done` rounds."""
-        return self._run.statement(done, **self._facts)
+        return self._run.statement(done, repeated_releases=self._journal.repeats, **self._facts)
 
 
 def _restored(template: Any, saved: checkpoints_lib.Checkpoint) -> Any:

@@ -28,6 +28,7 @@ class Start:
         directory: Union[str, 'os.PathLike[str]'],
         model: embedding_model.EmbeddingModel,
         partial: bool = False,
+        public: bool = False,
     ) -> 'Start':
         """Returns the start from a SavedModel, or the one in a run's directory.
 
@@ -35,14 +36,19 @@ class Start:
             directory: where it is.
             model: whose backbone begins there.
             partial: see `pretrained.load`.
+            public: the caller's word that it has seen no private user, where no statement
+                beside it says what it has seen.
 
         Raises:
             FileNotFoundError: if there is none.
         """
+        origin = pretrained.read_origin(directory)
+        if public and origin.text.startswith('not stated'):
+            origin = pretrained.Origin('stated by whoever trains to be public', False)
 
         def load() -> weight_values.WeightValues:
             weights, report = pretrained.load(directory, model, partial)
             print(report, flush=True)
             return weights
 
-        return cls(load, pretrained.read_origin(directory))
+        return cls(load, origin)

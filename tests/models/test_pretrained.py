@@ -171,7 +171,7 @@ def test_missing_and_damaged(run_directory, tmp_path):
     [
         (None, 'not stated', False),
         ({'private': False, 'public_images_only': True, 'notice': 'Public.'}, 'Public.', False),
-        ({'private': True, 'epsilon_user': 3.0}, 'epsilon of 3.000 comes on top', False),
+        ({'private': True, 'epsilon_user': 3.0}, 'epsilon of 3 comes on top', False),
         ({'private': False, 'epsilon_user': None}, 'NOT PRIVATE', True),
     ],
 )
