@@ -75,6 +75,7 @@ def main(_):
         os.environ['TF_NUM_INTRAOP_THREADS'] = str(settings.intra_op_threads)
     task = groups.task()
     print(task.summary(), flush=True)
+    plan_flags.follow(FLAGS.output_dir)
     plan = plan_flags.plan(task.train.num_users)
 
     # TensorFlow takes seconds to load, so what can be wrong without it comes before.

@@ -3,9 +3,13 @@
 Those of mechanisms and samplings are the settings of their dataclasses.
 """
 
+import json
+import pathlib
+
 from absl import flags
 
 from dp_fedemb import privacy
+from dp_fedemb import settings
 from dp_fedemb import validate
 from flags import from_settings
 
@@ -49,6 +53,23 @@ def define(clip_norm_default: float | None = None) -> None:
     from_settings.define_options(privacy.MECHANISMS.values())
     from_settings.define_options(privacy.SAMPLINGS.values())
     FLAGS.set_default('clip_norm', clip_norm_default)
+
+
+def follow(directory: str) -> None:
+    """Takes the grouping of the run in a directory, unless --grouping says another.
+
+    A run from before there were groups goes on in slots: its noise is for these.
+    """
+    try:
+        known = json.loads((pathlib.Path(directory) / 'config.json').read_text())
+        sampling = known['plan']['sampling']
+        cls = privacy.SAMPLINGS[sampling['name']]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # No run, or a damaged one: whoever opens it says so.
+    about = settings.about(cls).get('grouping')
+    same = FLAGS.sampling in (None, sampling['name'])
+    if about is not None and FLAGS.grouping is None and same:
+        FLAGS.grouping = sampling.get('grouping', about.absent)
 
 
 def plan(num_users: int) -> privacy.PrivacyPlan:

@@ -386,6 +386,34 @@ def test_target_epsilon_calibrates(flags_plan, mechanism):
     assert plan['mechanism']['noise_multiplier'] > 0.5
 
 
+@pytest.mark.parametrize(
+    'sampling, arguments, grouping',
+    [
+        ({'name': 'poisson'}, [], 'slots'),
+        ({'name': 'poisson'}, ['--grouping=groups'], 'groups'),
+        ({'name': 'poisson', 'grouping': 'groups'}, [], 'groups'),
+        ({'name': 'poisson', 'grouping': 'slots'}, [], 'slots'),
+        ({'name': 'min_separation'}, ['--mechanism=tree'], 'slots'),
+        ({'name': 'fixed_size'}, ['--sampling=fixed_size'], None),
+        ({'name': 'poisson'}, ['--sampling=fixed_size'], None),
+        ({'name': 'some_day'}, [], 'groups'),
+        (None, [], 'groups'),
+    ],
+)
+def test_a_run_goes_on_in_the_grouping_that_it_began_with(
+    privacy_process, tmp_path, sampling, arguments, grouping
+):
+    if sampling is not None:
+        (tmp_path / 'config.json').write_text(json.dumps({'plan': {'sampling': sampling}}))
+    script = PLAN_OF_FLAGS.replace(
+        '    plan =', f'    plan_flags.follow({str(tmp_path)!r})\n    plan =', 1
+    )
+    noise = ['--clip_norm=1', '--noise_multiplier=2']
+    code, out, err, _ = privacy_process(*noise, *arguments, script=script)
+    assert code == 0, err
+    assert json.loads(out)['sampling'].get('grouping') == grouping
+
+
 def test_options_reach_the_plan(flags_plan):
     plan = flags_plan(
         '--clip_norm=1',
