@@ -16,6 +16,7 @@ What this rests on, and a test checks: SciPy's `ndtri` is within 2**-47 of the i
 from concurrent import futures
 import hashlib
 import os
+import threading
 
 from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -33,6 +34,8 @@ _FURTHER_BITS = 256
 # Draws made at a time: their words and intermediate values stay in a core's cache.
 _CHUNK = 1 << 15
 _WORDS_PER_BLOCK = 2  # Of 64 bits, in a block of AES.
+# mpmath has one working precision for all threads.
+_ONE_THREAD = threading.Lock()
 # Above it too many draws would need the long way.
 MAX_STDDEV = 2.0**34
 
@@ -75,8 +78,8 @@ def draw(key: bytes, stddev: float, size: int) -> np.ndarray:
 
 def _draw_chunk(key: bytes, stddev: float, start: int, out: np.ndarray) -> None:
     """Fills `out` with the draws from number `start` on."""
-    words = _words(key, start // _WORDS_PER_BLOCK, len(out))
-    magnitude = words >> np.uint64(1)
+    bits = words(key, start, len(out))
+    magnitude = bits >> np.uint64(1)
     # In (0, 1/2): in the lower tail float64 loses nothing.
     normal = magnitude.astype(np.float64)
     normal += 0.5
@@ -92,22 +95,23 @@ def _draw_chunk(key: bytes, stddev: float, start: int, out: np.ndarray) -> None:
     for index in unsure:
         out[index] = _exact(key, int(magnitude[index]), start + int(index), stddev)
     # The lowest bit is the sign.
-    negative = (words & np.uint64(1)).view(np.int64)
+    negative = (bits & np.uint64(1)).view(np.int64)
     out *= 2 * negative - 1
 
 
-def _words(key: bytes, first_block: int, count: int) -> np.ndarray:
-    """Returns uint64 [count] of the key stream, from a block on."""
-    cipher = Cipher(algorithms.AES(key), modes.CTR(first_block.to_bytes(16, 'big')))
-    stream = cipher.encryptor().update(bytes(8 * count))
-    return np.frombuffer(stream, '<u8')
+def words(key: bytes, start: int, count: int) -> np.ndarray:
+    """Returns uint64 [count] of the key stream, from word number `start` on."""
+    block, skipped = divmod(start, _WORDS_PER_BLOCK)
+    cipher = Cipher(algorithms.AES(key), modes.CTR(block.to_bytes(16, 'big')))
+    stream = cipher.encryptor().update(bytes(8 * (skipped + count)))
+    return np.frombuffer(stream, '<u8')[skipped:]
 
 
 def _exact(key: bytes, magnitude: int, index: int, stddev: float) -> int:
     """Returns round(stddev X) for the lower half of the normal, with further bits of U."""
     seed = hashlib.sha256(key + b'further bits' + index.to_bytes(8, 'big')).digest()
     further = int.from_bytes(seed, 'big')
-    with mpmath.workprec(400):
+    with _ONE_THREAD, mpmath.workprec(400):
         # Of U / 2, in (0, 1/2); the half keeps zero out.
         uniform = mpmath.ldexp(
             mpmath.mpf((magnitude << _FURTHER_BITS) + further) + 0.5, -64 - _FURTHER_BITS

@@ -1,5 +1,7 @@
 """Exact draws: of the right distribution, and the long way where float64 cannot tell."""
 
+import time
+
 import mpmath
 import numpy as np
 import pytest
@@ -62,7 +64,7 @@ def test_size_and_its_power():
 
 def test_every_draw_is_the_rounding_of_the_exact_inverse():
     stddev, size = 2.0**20, 400
-    words = rounded_gaussian._words(KEY, 0, size)
+    words = rounded_gaussian.words(KEY, 0, size)
     for index, (word, drawn) in enumerate(
         zip(words, rounded_gaussian.draw(KEY, stddev, size), strict=True)
     ):
@@ -117,3 +119,18 @@ def test_standard_deviations_out_of_range(stddev):
 def test_short_keys_are_refused():
     with pytest.raises(ValueError, match='key of 16 bytes: expected 32'):
         rounded_gaussian.draw(bytes(16), 1.0, 3)
+
+
+def test_all_threads_have_the_precision_that_draws_need(monkeypatch):
+    """mpmath's is one for all threads, and one that is done takes its own back."""
+    seen, intact = [], rounded_gaussian._inverse_normal
+
+    def watched(uniform):
+        seen.append(mpmath.mp.prec)
+        time.sleep(1e-3)
+        seen.append(mpmath.mp.prec)
+        return intact(uniform)
+
+    monkeypatch.setattr(rounded_gaussian, '_inverse_normal', watched)
+    rounded_gaussian.draw(KEY, 2.0**33, 80_000)
+    assert len(seen) > 60 and set(seen) == {400}
