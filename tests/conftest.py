@@ -29,6 +29,9 @@ MECHANISMS = {
     'tree_adaptive': privacy.TreeAdaptive(
         CLIP_NORM, NOISE_MULTIPLIER, restart_rounds=3, clipped_count_stddev=1.0
     ),
+    'banded': privacy.Banded(CLIP_NORM, NOISE_MULTIPLIER, strategy_momentum=0.9, bands=3),
+    'bisr': privacy.Bisr(CLIP_NORM, NOISE_MULTIPLIER, strategy_momentum=0.9, draws=3),
+    'blt': privacy.Blt(CLIP_NORM, NOISE_MULTIPLIER, strategy_momentum=0.9, buffers=2),
 }
 
 

@@ -148,6 +148,8 @@ def _mechanism(noise_multiplier: float | None) -> privacy.Mechanism:
     options = from_settings.options(
         chosen, privacy.MECHANISMS, without=('clip_norm', 'noise_multiplier')
     )
+    if issubclass(chosen, privacy.Correlated) and 'server_momentum' in FLAGS:
+        options.setdefault('strategy_momentum', FLAGS.server_momentum)
     return chosen(**numbers, **options)
 
 

@@ -8,6 +8,7 @@ import tensorflow_federated as tff
 from dp_fedemb import privacy
 from dp_fedemb import validate
 from dp_fedemb.aggregation import adaptive_gaussian
+from dp_fedemb.aggregation import correlated
 from dp_fedemb.aggregation import gaussian
 from dp_fedemb.aggregation import noise as noise_lib
 from dp_fedemb.aggregation import sum_query
@@ -23,6 +24,9 @@ SUM_QUERIES = {
     'adaptive_gaussian': adaptive_gaussian.build,
     'tree': tree.build,
     'tree_adaptive': tree_adaptive.build,
+    'banded': correlated.build,
+    'bisr': correlated.build,
+    'blt': correlated.build,
 }
 
 

@@ -6,7 +6,11 @@ command line, by itself. `dp_fedemb.privacy.plan` states the conventions.
 
 from dp_fedemb.privacy.calibration import calibrate
 from dp_fedemb.privacy.mechanisms import AdaptiveGaussian
+from dp_fedemb.privacy.mechanisms import Banded
+from dp_fedemb.privacy.mechanisms import Bisr
+from dp_fedemb.privacy.mechanisms import Blt
 from dp_fedemb.privacy.mechanisms import ClipOnly
+from dp_fedemb.privacy.mechanisms import Correlated
 from dp_fedemb.privacy.mechanisms import Gaussian
 from dp_fedemb.privacy.mechanisms import Mechanism
 from dp_fedemb.privacy.mechanisms import MECHANISMS
@@ -23,6 +27,7 @@ from dp_fedemb.privacy.reporting.statement_text import text as statement_text
 from dp_fedemb.privacy.rounding import rounded_up
 from dp_fedemb.privacy.rounding import text as rounded_up_text
 from dp_fedemb.privacy.sampling import Cohort
+from dp_fedemb.privacy.sampling import CyclicPoisson
 from dp_fedemb.privacy.sampling import FixedSize
 from dp_fedemb.privacy.sampling import MinSeparation
 from dp_fedemb.privacy.sampling import Observed

@@ -83,14 +83,20 @@ def _noise_multiplier(plan: plan_lib.PrivacyPlan, target: float) -> plan_lib.Pri
 
 def _rounds(plan: plan_lib.PrivacyPlan, target: float) -> plan_lib.PrivacyPlan:
     """The most rounds; epsilon grows with every round."""
+    most = plan.sampling.most_rounds(plan.population)
+
+    def with_rounds(rounds: int) -> plan_lib.PrivacyPlan:
+        # A strategy of correlated noise is one for a number of rounds.
+        mechanism = plan.mechanism.for_other_rounds()
+        return dataclasses.replace(plan, rounds=int(min(rounds, most)), mechanism=mechanism)
 
     def fits(rounds: int) -> bool:
-        return plan.epsilon(rounds) <= target
+        return with_rounds(rounds).epsilon(rounds) <= target
 
     if not fits(1):
         raise UnreachableError(
-            f'target_epsilon={target}: one round costs {plan.epsilon(1):.4g} already; raise'
-            ' noise_multiplier or num_users'
+            f'target_epsilon={target}: one round costs {with_rounds(1).epsilon():.4g} already;'
+            ' raise noise_multiplier or num_users'
         )
     low, high = 1, 2
     while fits(high):
@@ -102,9 +108,7 @@ def _rounds(plan: plan_lib.PrivacyPlan, target: float) -> plan_lib.PrivacyPlan:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
-    return dataclasses.replace(
-        plan, rounds=int(min(low, plan.sampling.most_rounds(plan.population)))
-    )
+    return with_rounds(low)
 
 
 def _num_users(plan: plan_lib.PrivacyPlan, target: float) -> plan_lib.PrivacyPlan:
@@ -121,6 +125,10 @@ def _num_users(plan: plan_lib.PrivacyPlan, target: float) -> plan_lib.PrivacyPla
         return with_users(users).epsilon() <= target
 
     fewest = plan.sampling.fewest_users(plan.population, plan.rounds)
+    if math.isfinite(plan.mechanism.spread):
+        # The schedule must have room for it.
+        room = (int(plan.mechanism.spread) - 1) * plan.population.users_per_round + 1
+        fewest = max(fewest, room)
     if plan.delta is None:
         limit = _MOST_USERS
     else:

@@ -54,7 +54,7 @@ class PrivacyPlan:
         users_per_virtual_client: k.
         rounds: planned number of rounds.
         mechanism: clip and noise. The plan's copy has what follows from the cohort
-            filled in (`Mechanism.for_cohort`).
+            filled in or the schedule filled in (`Mechanism.for_cohort`, `for_schedule`).
         sampling: who takes part, and in which virtual client.
         delta: of the guarantee; None for N**-1.1.
         noise_cohort_size: M, simulates a deployment with M >= m virtual clients per
@@ -122,6 +122,10 @@ class PrivacyPlan:
         # The deployment's rounding may leave it one round less to an epoch than the run.
         for population in (self.population, guarantee):
             self.sampling.check(population, self.mechanism, self.rounds)
+        schedule = getattr(self.sampling, 'participation', None)
+        if schedule is not None:
+            resolved = self.mechanism.for_schedule(schedule(guarantee), self.rounds)
+            object.__setattr__(self, 'mechanism', resolved)
 
     def _require_count(self, name: str) -> None:
         """Makes a field an int of at least 1; refuses fractions, infinity and NaN."""
@@ -192,7 +196,8 @@ class PrivacyPlan:
     def noise_stddev(self) -> float:
         """Standard deviation per coordinate of the noise on the sum, units of weights.
 
-        For trees, of each node. With an adaptive clip, at its initial norm.
+        For trees, of each node; with correlated noise, of each draw. With an adaptive
+        clip, at its initial norm.
         """
         if not self.private:
             return 0.0
@@ -268,8 +273,20 @@ class PrivacyPlan:
     def to_json(self) -> dict[str, Any]:
         """Returns the plan as JSON values, without secrets."""
         fields = dataclasses.asdict(self)
-        fields['mechanism'] = {'name': self.mechanism.name, **fields['mechanism']}
+        fields['mechanism'] = {'name': self.mechanism.name, **_lists(fields['mechanism'])}
         fields['sampling'] = {'name': self.sampling.name, **fields['sampling']}
         if math.isinf(self.mechanism.clip_norm):
             fields['mechanism']['clip_norm'] = None
         return fields
+
+
+def _lists(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns nested values with lists for tuples, as JSON reads them."""
+    return {
+        name: _lists(value)
+        if isinstance(value, dict)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in values.items()
+    }

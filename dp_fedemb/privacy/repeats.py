@@ -37,6 +37,8 @@ def epsilon(
         # Gaussian. (With correlated noise a repeat is a whole new draw at most.)
         often = dataclasses.replace(analysis, ratio=analysis.ratio / math.sqrt(1 + repeats))
         return accounting.epsilon(often, delta, accountant)
+    # In a cycle a user has fewer chances than there are rounds.
+    rounds = min(rounds, analysis.rounds)
     once = dataclasses.replace(analysis, rounds=analysis.rounds - rounds)
     again = dataclasses.replace(
         analysis, rounds=rounds, ratio=analysis.ratio / math.sqrt(1 + repeats)

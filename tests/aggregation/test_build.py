@@ -15,6 +15,10 @@ from dp_fedemb.aggregation import tree
 from dp_fedemb.aggregation import tree_noise
 
 ALL = sorted(privacy.MECHANISMS)
+# Whose noise can be drawn in a graph.
+IN_GRAPH = sorted(
+    name for name, cls in privacy.MECHANISMS.items() if not issubclass(cls, privacy.Correlated)
+)
 PRIVATE = sorted(name for name, cls in privacy.MECHANISMS.items() if cls.private)
 SPECS = [tf.TensorSpec([40, 5]), tf.TensorSpec([7])]
 NO_TREES = tree_noise.TreeNoise(None, False, True, 16)
@@ -101,7 +105,7 @@ def test_larger_cohort_scales_all_noise(name, make_plan):
         np.testing.assert_allclose(scaled, moved * 0.25, rtol=0.01, atol=2e-7)
 
 
-@pytest.mark.parametrize('name', ALL)
+@pytest.mark.parametrize('name', IN_GRAPH)
 def test_factory_serves_stock_tff(name, make_plan):
     factory = aggregation.build_aggregation_factory(privacy.PrivateRun(make_plan(name), 3))
     assert isinstance(factory, tff.aggregators.UnweightedAggregationFactory)
@@ -109,6 +113,13 @@ def test_factory_serves_stock_tff(name, make_plan):
     process = factory.create(value_type)
     result = process.next.type_signature.result.result
     assert result == tff.FederatedType(value_type, tff.SERVER)
+
+
+@pytest.mark.parametrize('name', sorted(set(ALL) - set(IN_GRAPH)))
+def test_noise_of_strategies_is_refused_in_a_graph(name, make_plan):
+    factory = aggregation.build_aggregation_factory(privacy.PrivateRun(make_plan(name), 3))
+    with pytest.raises(ValueError, match=f'mechanism={name}: its noise is drawn on the driver'):
+        factory.create(tff.to_type([(np.float32, [2, 3])]))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from dp_fedemb import aggregation
 from dp_fedemb import privacy
+from dp_fedemb.aggregation import combined_gaussian
 from dp_fedemb.aggregation import rounded_gaussian
 
 PRIVATE = sorted(name for name, cls in privacy.MECHANISMS.items() if cls.private)
@@ -98,10 +99,19 @@ def test_noise_of_the_count_has_the_claimed_size(name, noise_cohort_size, make_p
     assert abs(np.corrcoef(noise[1:], noise[:-1])[0, 1]) < 5 / np.sqrt(len(noise))
 
 
-def scaled_noise(factor):
+def scale_noise(monkeypatch, factor):
     """A fault: all noise is `factor` times the claimed size."""
-    intact = rounded_gaussian.draw
-    return lambda key, stddev, size: intact(key, stddev * factor, size)
+    intact, combined = rounded_gaussian.draw, combined_gaussian.CombinedDraws.draw
+    monkeypatch.setattr(
+        rounded_gaussian,
+        'draw',
+        lambda key, stddev, size: intact(key, stddev * factor, size),
+    )
+    monkeypatch.setattr(
+        combined_gaussian.CombinedDraws,
+        'draw',
+        lambda draws, names, weights, stddev: combined(draws, names, weights, stddev * factor),
+    )
 
 
 @pytest.mark.parametrize('name', PRIVATE)
@@ -110,7 +120,7 @@ def scaled_noise(factor):
 )
 def test_mutation_size_of_noise(name, factor, make_plan, monkeypatch):
     plan = make_plan(name)
-    monkeypatch.setattr(rounded_gaussian, 'draw', scaled_noise(factor))
+    scale_noise(monkeypatch, factor)
     samples = noise_of_rounds(query_of(plan, 17))[0]
     with pytest.raises(AssertionError):
         check_size(samples, first_round_stddev(plan))
@@ -138,7 +148,7 @@ def check_rounds_differ(noise):
 @pytest.mark.parametrize('name', PRIVATE)
 def test_rounds_have_noise_of_their_own(name, make_plan):
     noise = noise_of_rounds(query_of(make_plan(name), 17), rounds=2)
-    if 'tree' not in name:
+    if privacy.MECHANISMS[name].independent_rounds:
         check_rounds_differ(noise)
     assert len(np.unique(noise[0] / noise[1])) == noise.shape[1]
 

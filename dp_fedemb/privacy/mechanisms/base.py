@@ -59,6 +59,15 @@ class Mechanism:
         """Bound, not itself allowed, on the noise multiplier with the other fields fixed."""
         return math.inf
 
+    @property
+    def spread(self) -> float:
+        """Rounds whose noise hides one update together, its own and the next ones.
+
+        One where rounds are independent; infinite where there is no bound. Where users come
+        back no sooner, their updates meet nowhere.
+        """
+        return 1 if self.independent_rounds else math.inf
+
     def for_cohort(self, virtual_clients: float) -> 'Mechanism':
         """Returns the mechanism with what follows from the cohort's size filled in.
 
@@ -71,6 +80,25 @@ class Mechanism:
         del virtual_clients
         return self
 
+    def for_schedule(
+        self, participation: participation_lib.ParticipationSchedule, rounds: int
+    ) -> 'Mechanism':
+        """Returns the mechanism with what follows from the schedule filled in.
+
+        Args:
+            participation: in which rounds a user can take part.
+            rounds: planned.
+
+        Raises:
+            ValueError: if the mechanism cannot work with it.
+        """
+        del participation, rounds
+        return self
+
+    def for_other_rounds(self) -> 'Mechanism':
+        """Returns the mechanism without what was filled in for a number of rounds."""
+        return self
+
     def scaled(self, factor: float) -> 'Mechanism':
         """Returns the mechanism with all its noise multiplied by `factor`."""
         return dataclasses.replace(self, noise_multiplier=self.noise_multiplier * factor)
@@ -79,7 +107,8 @@ class Mechanism:
         """Noise of one round over what one unit changes in it.
 
         With independent rounds, a round in which the unit takes part is a Gaussian
-        mechanism of sensitivity 1 and this standard deviation.
+        mechanism of sensitivity 1 and this standard deviation; with a finite `spread`, so
+        are the rounds together that a participation is in.
         """
         return self.noise_multiplier / change.update
 

@@ -53,8 +53,9 @@ NOISE_BITS = (
     'a counter-based generator (Philox) in float32: not cryptographically proven, and not'
     ' hardened against attacks on floating-point Gaussians (Mironov 2012)'
 )
-# Fields of a mechanism that change what is computed from the noise, not what it costs.
-_FREE_FIELDS = ('efficient',)
+# Fields of a mechanism that change what is computed from the noise, not what it costs, or
+# follow from the others.
+_FREE_FIELDS = ('efficient', 'strategy')
 
 
 def statement(
