@@ -4,12 +4,15 @@
     bin/privacy.py epsilon --num_users=3400 --noise_multiplier=0.62 --rounds=200
     bin/privacy.py calibrate --num_users=100000 --target_epsilon=8 --rounds=200
     bin/privacy.py plan --num_users=3400 --noise_multiplier=0.62 --rounds=200
+    bin/privacy.py choose --num_users=40000 --target_epsilon=8 --rounds=100
     bin/privacy.py ledger data_cache/emnist/train
 
 `epsilon` accounts a setting. `calibrate` finds the noise multiplier, the rounds or the
 users (--solve_for) for a target epsilon. `plan` draws epsilon against population and
-cohort with the noise on the mean kept as it is: how many users does it take? `ledger`
-lists every release that was made from the users of a store, and their sum.
+cohort with the noise on the mean kept as it is: how many users does it take? `choose` finds
+the mechanism and sampler that leave the least noise in the model at a target epsilon, for a
+server's momentum (--strategy_momentum). `ledger` lists every release that was made from the
+users of a store, and their sum.
 """
 
 import dataclasses
@@ -207,6 +210,41 @@ def _plan():
     print(f'\nfigure: {FLAGS.output}')
 
 
+def _choose():
+    from dp_fedemb.privacy import choice
+
+    if FLAGS.target_epsilon is None:
+        raise ValueError('choose without target_epsilon: set it')
+    for name in ('mechanism', 'sampling', 'noise_multiplier'):
+        _refuse_given('choose', name, 'calibrate')
+    momentum = FLAGS.strategy_momentum or 0.0
+    FLAGS.strategy_momentum = None  # An option of candidates, not of the plan they are of.
+    plan = plan_flags.uncalibrated_plan(_num_users(), 1.0)
+    found = choice.candidates(plan, FLAGS.target_epsilon, momentum)
+    if FLAGS.json:
+        rows = [
+            {
+                'name': each.name,
+                'model_noise': each.model_noise if each.plan else None,
+                'noise_multiplier': each.plan and each.plan.mechanism.noise_multiplier,
+                'epsilon_user': each.plan and each.plan.epsilon(),
+                'reason': each.reason,
+            }
+            for each in found
+        ]
+        print(json.dumps({'command': 'choose', 'candidates': rows}))
+        return
+    print(f'  {"mechanism, sampler":<30} {"z":>10} {"noise in the model":>20}')
+    for each in found:
+        if each.plan is None:
+            print(f'  {each.name:<30} {each.reason}')
+        else:
+            z = each.plan.mechanism.noise_multiplier
+            print(f'  {each.name:<30} {z:>10.4g} {each.model_noise:>20.4g}')
+    print('  (root mean square over the rounds, over server rate x C)')
+    print(f'\n{choice.sentence(found)}')
+
+
 def _ledger(store: str) -> None:
     if not os.path.isdir(store):
         raise FileNotFoundError(f'{store}: no such directory; expected that of a store')
@@ -249,7 +287,13 @@ def _ledger(store: str) -> None:
         )
 
 
-COMMANDS = {'epsilon': _epsilon, 'calibrate': _calibrate, 'plan': _plan, 'ledger': _ledger}
+COMMANDS = {
+    'epsilon': _epsilon,
+    'calibrate': _calibrate,
+    'plan': _plan,
+    'choose': _choose,
+    'ledger': _ledger,
+}
 
 
 def _show(plan, command, solved=None):

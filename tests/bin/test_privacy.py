@@ -319,7 +319,10 @@ def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        (['costs'], "command='costs': expected one of epsilon, calibrate, plan, ledger"),
+        (
+            ['costs'],
+            "command='costs': expected one of epsilon, calibrate, plan, choose, ledger",
+        ),
         (['epsilon'], 'num_users is not given'),
         (['epsilon', '--num_users=3400'], 'epsilon without noise_multiplier'),
         (['epsilon', '--num_users=200', '--noise_multiplier=1'], '(q > 1)'),
