@@ -41,6 +41,7 @@ UNTRIED = {
     'grpcio': ('1.62', '2', "TFF's executor protocol"),
     'h5py': ('3.8', '4', 'Keras weight files'),
     'matplotlib': ('3.7', '4', 'its figures'),
+    'mpmath': ('1.3', '2', 'draws of noise that float64 does not decide'),
     'pillow': ('9.2', '14', 'its resampling names'),
     'tensorboard': ('2.14', '3', 'its event records'),
     'tqdm': ('4.60', '5', 'its progress bars'),
