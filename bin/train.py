@@ -28,8 +28,9 @@ flags.DEFINE_string('output_dir', None, 'Directory of the run.', required=True)
 flags.DEFINE_string(
     'pretrained',
     None,
-    'Start: directory of a SavedModel or of a run; or "public" to pretrain on the public'
-    ' part of the task first, as the --pretrain_... flags say.',
+    'Start: directory of a SavedModel or of a run; a Keras weight file, *.h5, of the ImageNet'
+    ' network that the backbone follows; or "public" to pretrain on the public part of the'
+    ' task first, as the --pretrain_... flags say.',
 )
 flags.DEFINE_bool(
     'pretrained_partial',

@@ -1,4 +1,4 @@
-"""Weights from a SavedModel, matched by name and shape.
+"""Weights from a SavedModel, matched by name and shape; or published ImageNet kernels.
 
 Only the file of variables is read: no graph of the SavedModel is built or run, so
 a model from elsewhere cannot execute anything, and a large one loads in no time.
@@ -20,11 +20,16 @@ from dp_fedemb import privacy
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import saved_model
 from dp_fedemb.models import weight_values
+from dp_fedemb.models.backbones import imagenet
 
 # What is said beside a released model about its privacy.
 STATEMENT = 'privacy.json'
 _GRAPH_KEY = '_CHECKPOINTABLE_OBJECT_GRAPH'
 _SHOWN = 4
+_OF_KERAS_FILE = (
+    'a file of Keras weights, as published for ImageNet; a guarantee holds only if they have'
+    ' seen no training user'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +61,9 @@ class LoadReport:
             f'pretrained weights of {self.directory}: {len(self.matched)} of {count} matched'
             f' ({self.matched_values:,} of {self.total_values:,} values)'
         ]
-        lines += [f'  fresh: {name} ({why})' for name, why in self.fresh.items()]
+        for reason in dict.fromkeys(self.fresh.values()):
+            names = [name for name, why in self.fresh.items() if why == reason]
+            lines.append(f'  fresh: {_listed(names)} ({reason})')
         if self.unused:
             lines.append(f'  unused: {_listed(self.unused)}')
         lines.append(f'  origin: {self.origin.text}')
@@ -85,6 +92,8 @@ def read_origin(directory: Union[str, os.PathLike]) -> Origin:
     Raises:
         FileNotFoundError: if there is no SavedModel.
     """
+    if _is_keras_file(directory):
+        return Origin(_OF_KERAS_FILE, False)
     path = saved_model.find(directory, 'pretrained')
     record = path.parent / STATEMENT
     if path.name != saved_model.NAME or not record.exists():
@@ -119,10 +128,13 @@ def load(
     trained weights alike are loaded, whichever the SavedModel's own run froze.
 
     Args:
-        directory: of the SavedModel, or of a run that holds one under `saved_model`.
+        directory: of the SavedModel, or of a run that holds one under `saved_model`; or
+            a Keras weight file, *.h5, of the ImageNet network that the backbone follows,
+            whose convolutions are taken (`imagenet.load_imagenet_convolutions`).
         model: whose backbone is initialised.
         partial: whether weights that the SavedModel lacks, or has with another shape,
-            keep their fresh value. Otherwise every weight must match.
+            keep their fresh value. Otherwise every weight must match, or of a weight
+            file every convolution.
         seed: of the fresh values.
 
     Returns:
@@ -133,6 +145,8 @@ def load(
         ValueError: if nothing matches; if a weight does not and `partial` is false;
             or if a value is not finite.
     """
+    if _is_keras_file(directory):
+        return _load_kernels(pathlib.Path(directory).expanduser(), model, partial, seed)
     path = saved_model.find(directory, 'pretrained')
     stored = read_variables(path)
     start = model.initial_weights(seed)
@@ -165,6 +179,44 @@ def load(
     )
     _check(report, backbone, other_shape, partial)
     return weight_values.get(backbone), report
+
+
+def _is_keras_file(path: Union[str, os.PathLike]) -> bool:
+    path = pathlib.Path(path).expanduser()
+    return path.suffix in ('.h5', '.hdf5') and path.is_file()
+
+
+def _load_kernels(
+    path: pathlib.Path, model: embedding_model.EmbeddingModel, partial: bool, seed: int
+) -> tuple[weight_values.WeightValues, LoadReport]:
+    """Takes the convolutions' kernels of a Keras weight file; all else stays fresh."""
+    backbone = model.build_backbone()
+    weight_values.assign(backbone, *model.initial_weights(seed))
+    found = imagenet.load_imagenet_convolutions(backbone, str(path))
+    reasons = {**found.other_shape, **dict.fromkeys(found.missing, 'not in the file')}
+    if reasons and not partial:
+        listed = _listed([f'{layer} ({why})' for layer, why in reasons.items()])
+        raise ValueError(
+            f'pretrained={path}: {len(reasons)} convolutions of backbone {backbone.name} do not'
+            f' fit: {listed}; choose its own weights, or load what fits with'
+            ' --pretrained_partial'
+        )
+    kernels = {weight_values.name_of(backbone.get_layer(n).weights[0]) for n in found.loaded}
+    sizes = {weight_values.name_of(v): int(np.prod(v.shape)) for v in backbone.variables}
+    fresh = {
+        name: reasons.get(name.split('/')[0], 'the file gives kernels of convolutions only')
+        for name in sizes
+        if name not in kernels
+    }
+    return weight_values.get(backbone), LoadReport(
+        directory=str(path),
+        matched=tuple(name for name in sizes if name in kernels),
+        fresh=fresh,
+        unused=found.unused,
+        matched_values=sum(sizes[name] for name in kernels),
+        total_values=sum(sizes.values()),
+        origin=read_origin(path),
+    )
 
 
 def read_variables(path: pathlib.Path) -> dict[str, np.ndarray]:

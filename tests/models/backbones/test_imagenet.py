@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from dp_fedemb import models
+from dp_fedemb.models import pretrained
 
 SHAPE = (64, 64, 3)
 PUBLISHED = {
@@ -119,3 +120,23 @@ def test_refused(grey, tmp_path):
     lenet = models.BACKBONES['lenet']((16, 16, 1), 8)
     with pytest.raises(ValueError, match='for lenet: expected one of resnet50, mobilenet_v2'):
         models.load_imagenet_convolutions(lenet, other)
+
+
+def test_a_weight_file_is_a_start(network, tmp_path):
+    name, _, path, ours, _, report = network
+    model = models.build_embedding_model(name, SHAPE, 8)
+    (trainable, _), found = pretrained.load(path, model, seed=5)
+    values = dict(zip((v.name for v in ours.trainable_variables), trainable, strict=True))
+    fresh = dict(zip(values, model.initial_weights(5)[0], strict=True))
+    kernels = {ours.get_layer(layer).weights[0].name for layer in report.loaded}
+    for variable in ours.trainable_variables:
+        expected = variable if variable.name in kernels else fresh[variable.name]
+        np.testing.assert_array_equal(values[variable.name], expected)
+    assert len(found.matched) == len(kernels) and 'ImageNet' in str(found)
+    assert len(str(found).splitlines()) <= 4
+    assert not pretrained.read_origin(path).voids_guarantee
+    with pytest.raises(ValueError, match='no published ImageNet kernels for lenet'):
+        pretrained.load(path, models.build_embedding_model('lenet', SHAPE, 8))
+    (tmp_path / 'none.h5').write_bytes(b'')
+    with pytest.raises(ValueError, match='not an HDF5 file'):
+        pretrained.load(tmp_path / 'none.h5', model)
