@@ -14,7 +14,7 @@ The parts, in the order of the arrows between them (later ones import earlier on
     runs         experiment, training program, run directory
 
 The names below are loaded when they are first used, so that `import dp_fedemb.privacy`
-needs no TensorFlow, only NumPy, SciPy and dp-accounting. The packages that do need it
+needs no TensorFlow, only NumPy and SciPy. The packages that do need it
 check the environment first and say in one line what is missing.
 """
 

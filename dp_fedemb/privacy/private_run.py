@@ -31,8 +31,8 @@ class PrivateRun:
     ...     num_users=40, virtual_clients_per_round=2, users_per_virtual_client=2,
     ...     rounds=3, mechanism=privacy.Gaussian(clip_norm=1.0, noise_multiplier=2.0))
     >>> run = PrivateRun.start(plan)
-    >>> len(run.cohort(0).users), run.head_keys(0, count=2).shape
-    (2, (2, 2))
+    >>> run.cohort(0).whole_groups, run.head_keys(0, count=2).shape, len(run.noise_key(0))
+    (True, (2, 2), 32)
     """
 
     __slots__ = ('_plan', '_secret_seed')
