@@ -24,10 +24,11 @@ _POLL_S = 0.2
 
 
 def main(_):
+    from dp_fedemb import environment
     from dp_fedemb.engines import worker_process
     from dp_fedemb.runs import signals
 
-    cores = worker_process.available_cores() if FLAGS.cores is None else FLAGS.cores
+    cores = environment.usable_cores() if FLAGS.cores is None else FLAGS.cores
     try:
         with signals.end_cleanly():
             worker = worker_process.WorkerProcess(cores, FLAGS.intra_op_threads, FLAGS.port)

@@ -6,6 +6,7 @@ Uses the standard library alone and runs by path under any interpreter:
 
 import importlib.metadata
 import importlib.util
+import os
 import pathlib
 import platform
 import re
@@ -46,6 +47,13 @@ UNTRIED = {
     'tensorboard': ('2.14', '3', 'its event records'),
     'tqdm': ('4.60', '5', 'its progress bars'),
 }
+
+
+def usable_cores() -> int:
+    """Returns how many cores this process may use, which a container may limit."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def problems() -> list[str]:

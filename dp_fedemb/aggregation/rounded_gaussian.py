@@ -15,7 +15,6 @@ What this rests on, and a test checks: SciPy's `ndtri` is within 2**-47 of the i
 
 from concurrent import futures
 import hashlib
-import os
 import threading
 
 from cryptography.hazmat.primitives.ciphers import algorithms
@@ -24,6 +23,8 @@ from cryptography.hazmat.primitives.ciphers import modes
 import mpmath
 import numpy as np
 from scipy import special
+
+from dp_fedemb import environment
 
 GENERATOR = 'AES-256 in counter mode'
 # Beyond it (6e-7 of all draws) 64 bits of U do not tell X closely enough.
@@ -66,7 +67,7 @@ def draw(key: bytes, stddev: float, size: int) -> np.ndarray:
     if len(starts) == 1:
         _draw_chunk(key, stddev, 0, result)
         return result
-    with futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with futures.ThreadPoolExecutor(environment.usable_cores()) as pool:
         done = [
             pool.submit(_draw_chunk, key, stddev, start, result[start : start + _CHUNK])
             for start in starts

@@ -15,6 +15,8 @@ import pathlib
 
 import numpy as np
 
+from dp_fedemb import environment
+
 _BLOCK = 1 << 24
 _LEAST_KEY_BYTES = 16
 
@@ -48,7 +50,7 @@ def of_contents(
         def block(start: int) -> bytes:
             return _digest(os.pread(file.fileno(), _BLOCK, start), key)
 
-        with futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with futures.ThreadPoolExecutor(environment.usable_cores()) as pool:
             digests += pool.map(block, range(0, size, _BLOCK))
     return _digest(b''.join(digests), key, b'whole').hex()
 

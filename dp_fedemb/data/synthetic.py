@@ -8,11 +8,11 @@ data can sample from tens of thousands of them and be private for real.
 from collections.abc import Callable, Iterator
 from concurrent import futures
 import dataclasses
-import os
 from typing import Optional
 
 import numpy as np
 
+from dp_fedemb import environment
 from dp_fedemb import randomness
 from dp_fedemb import validate
 from dp_fedemb.data import store_writer
@@ -134,7 +134,7 @@ def draw(part: Part, seed: int) -> Iterator[np.ndarray]:
         images of one identity next to each other.
     """
     starts = range(0, part.num_users, _USERS_PER_STREAM)
-    cores = os.cpu_count() or 1
+    cores = environment.usable_cores()
     with futures.ThreadPoolExecutor(cores) as pool:
         pending: list[futures.Future] = []
         for index, start in enumerate(starts):

@@ -8,11 +8,12 @@ from typing import Any, Optional
 
 import tensorflow_federated as tff
 
+from dp_fedemb import environment
 from dp_fedemb.engines import connection as connection_lib
 from dp_fedemb.engines import executor
 from dp_fedemb.engines import worker_process
 
-default_parallelism = worker_process.available_cores
+default_parallelism = environment.usable_cores
 
 
 class LocalRuntime:

@@ -52,11 +52,6 @@ def tff_version() -> str:
     return importlib.metadata.version('tensorflow-federated')
 
 
-def available_cores() -> int:
-    """Returns the number of cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 class WorkerProcess:
     """One guarded `worker_binary`, listening on every interface of this host."""
 

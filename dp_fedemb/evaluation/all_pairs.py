@@ -18,10 +18,11 @@ import atexit
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 import functools
-import os
 from typing import Any, Optional, Union
 
 import numpy as np
+
+from dp_fedemb import environment
 
 STEP = 2.0**-21
 BIN_STEPS = 128
@@ -214,7 +215,7 @@ class PairScores:
                 count(counts, rows, columns)
             return counts
 
-        threads = max(1, min(os.cpu_count() or 1, len(todo)))
+        threads = max(1, min(environment.usable_cores(), len(todo)))
         with futures.ThreadPoolExecutor(threads) as pool:
             return sum(pool.map(work, range(threads)), np.zeros(shape, np.int64))
 

@@ -8,7 +8,6 @@ core: operations on a piece are too small to keep two cores busy by themselves.
 import abc
 from collections.abc import Callable, Iterator
 import itertools
-import os
 import time
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from dp_fedemb import data
+from dp_fedemb import environment
 from dp_fedemb import progress
 from dp_fedemb import randomness
 from dp_fedemb.data import virtual_clients
@@ -182,7 +182,7 @@ class _Loop:
         self._config = config
         self._labels = tf.constant(store.identities, tf.int32)
         self._key = randomness.tf_seed(seed, 'centralized/steps')
-        self._pieces = min(len(os.sched_getaffinity(0)), config.batch_size)
+        self._pieces = min(environment.usable_cores(), config.batch_size)
         self.total = config.steps(store.num_examples)
         # Groups of weights, each with its own rate.
         self._groups = [

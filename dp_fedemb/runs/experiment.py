@@ -13,6 +13,7 @@ from dp_fedemb import aggregation
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb import settings as settings_of
+from dp_fedemb.aggregation import noise as noise_lib
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import engine as engine_lib
@@ -267,7 +268,8 @@ class Experiment:
                 export,
                 local_epochs=self.settings.client.local_epochs,
                 identity_labels=trained.identity_labels(self.train.identity_names),
-                statement_facts=self._statement_facts(record, begin),
+                statement_facts=self._statement_facts(record, begin, query.noise),
+                statistical_distance=query.statistical_distance,
                 record=record,
                 spend=lambda statement: self._spend(statement, run, directory, record),
                 profile=profile,
@@ -279,7 +281,10 @@ class Experiment:
         return scores
 
     def _statement_facts(
-        self, record: Mapping[str, Any], begin: weight_values.WeightValues
+        self,
+        record: Mapping[str, Any],
+        begin: weight_values.WeightValues,
+        noise: noise_lib.NoiseSource,
     ) -> dict[str, Any]:
         return {
             'seed_given': record['seed_given'],
@@ -287,6 +292,7 @@ class Experiment:
             'noised_weights': sum(weight.size for weight in begin[0]),
             'raw_metrics': self.settings.raw_metrics,
             'ancestors': self._ancestors,
+            'noise_bits': noise.generator,
             'algorithm': 'fedavg' if self.settings.algorithm == 'fedavg' else 'dp_fedemb',
         }
 

@@ -10,7 +10,6 @@ of a repeated round comes out different, the journal notices before its noise is
 import collections
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-import inspect
 import itertools
 import pathlib
 import tempfile
@@ -60,6 +59,7 @@ class TrainingProgram:
         local_epochs: int = 1,
         identity_labels: Optional[np.ndarray] = None,
         statement_facts: Optional[Mapping[str, Any]] = None,
+        statistical_distance: Callable[[int], float] = lambda releases: 0.0,
         record: Optional[Mapping[str, Any]] = None,
         spend: Callable[[dict[str, Any]], None] = lambda statement: None,
         profile: bool = False,
@@ -77,6 +77,8 @@ class TrainingProgram:
             local_epochs: for the examples/s of the progress bar.
             identity_labels: as in `virtual_clients.assemble` (DP-FedAvg).
             statement_facts: further facts of the privacy statement.
+            statistical_distance: number of releases -> bound of the total variation of
+                their noise from what is accounted.
             record: JSON values that every checkpoint carries.
             spend: notes the statement of rounds in the ledger of the store, before any
                 of them is released.
@@ -102,6 +104,7 @@ class TrainingProgram:
         self._identity_labels = identity_labels
         self._facts = dict(statement_facts or {})
         self._record = dict(record or {})
+        self._distance = statistical_distance
         self._spend = spend
         self._profile = profile
         self._journal = directory.journal(randomness.key(run.secret_seed, 'journal of sums'))
@@ -161,7 +164,7 @@ class TrainingProgram:
                 if round_num + 1 < self._rounds_in_all:
                     upcoming = pool.submit(self._shards, round_num + 1)
                 bar.round_begins()
-                output = self._next(state, shards, round_num)
+                output = self._engine.next(state, shards, self._commit_of(round_num))
                 state, done = output.state, round_num + 1
                 bar.round_computed(virtual_clients.num_examples(shards) * self._local_epochs)
                 evaluates = self._schedule.evaluates_after(done)
@@ -181,13 +184,6 @@ class TrainingProgram:
                 bar.round_ended(self._spent(done), self._last_recall)
         return state
 
-    def _next(
-        self, state: Any, shards: list[collections.OrderedDict], round_num: int
-    ) -> engine_lib.Output:
-        if 'commit' not in inspect.signature(self._engine.next).parameters:
-            return self._engine.next(state, shards)
-        return self._engine.next(state, shards, self._commit_of(round_num))
-
     def _note_spending(self, done: int) -> None:
         """Notes what is released before this is called again: up to the next model."""
         until = min(done + 1, self._schedule.rounds)
@@ -195,7 +191,7 @@ class TrainingProgram:
             until += 1
         self._spend(self.statement(until))
 
-    def _commit_of(self, round_num: int) -> Callable[[Sequence[np.ndarray]], int]:
+    def _commit_of(self, round_num: int) -> engine_lib.Commit:
         """Returns what the engine calls with a round's sum before it draws the noise."""
 
         def commit(sums: Sequence[np.ndarray]) -> int:
@@ -325,7 +321,13 @@ class TrainingProgram:
 
     def statement(self, done: int) -> dict[str, Any]:
         """Returns the privacy statement after `done` rounds."""
-        return self._run.statement(done, repeated_releases=self._journal.repeats, **self._facts)
+        repeats = self._journal.repeats
+        return self._run.statement(
+            done,
+            repeated_releases=repeats,
+            statistical_distance=self._distance(done + repeats),
+            **self._facts,
+        )
 
 
 def _restored(template: Any, saved: checkpoints_lib.Checkpoint) -> Any:

@@ -31,7 +31,7 @@ def text(directory: run_directory_lib.RunDirectory) -> str:
 
 
 def _privacy(statement: dict[str, Any]) -> list[str]:
-    if not statement.get('private'):
+    if not statement.get('private') or statement.get('ancestors'):
         return privacy.statement_headline(statement)
     return [
         f'epsilon = {privacy.rounded_up_text(statement["epsilon_user"])} at delta ='

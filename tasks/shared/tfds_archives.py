@@ -10,6 +10,8 @@ import tarfile
 import tempfile
 import zipfile
 
+from dp_fedemb import environment
+
 
 def check_zip(path: pathlib.Path, where: str) -> None:
     """Reads a whole zip archive and compares the checksums of its members.
@@ -99,7 +101,7 @@ class _Unpacker:
         """Returns one directory per URL, in the structure of `urls`."""
         if isinstance(urls, str):
             return self._unpack(urls)
-        with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        with futures.ThreadPoolExecutor(environment.usable_cores()) as pool:
             return dict(zip(urls, pool.map(self._unpack, urls.values())))
 
     def _unpack(self, url):

@@ -126,8 +126,8 @@ class FakeExperiment(experiment_lib.Experiment):
         return {}
 
     @contextlib.contextmanager
-    def _engine(self, model, query, run=None):
-        self.engines.append(FakeEngine(query, self.other_sum))
+    def _engine(self, model, query):
+        self.engines.append(FakeEngine(query.run, self.other_sum))
         yield self.engines[-1]
 
 
@@ -147,8 +147,15 @@ def users(tmp_path_factory):
 def make_experiment(users, monkeypatch):
     """Function from changes to a `FakeExperiment`."""
     monkeypatch.setattr(experiment_lib.evaluator_lib, 'Evaluator', FakeEvaluator)
-    # The engine needs the run alone.
-    monkeypatch.setattr(experiment_lib.aggregation, 'build_query', lambda run, specs: run)
+    monkeypatch.setattr(
+        experiment_lib.aggregation,
+        'build_query',
+        lambda run, specs: types.SimpleNamespace(
+            run=run,
+            noise=types.SimpleNamespace(generator='a generator of tests'),
+            statistical_distance=lambda releases: releases * 1e-9,
+        ),
+    )
 
     def build(**changes):
         plan = privacy.PrivacyPlan(

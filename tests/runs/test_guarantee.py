@@ -307,6 +307,8 @@ def test_another_sum_gets_other_noise_and_is_accounted(make_experiment, tmp_path
     assert statement['epsilon_user'] > privacy.rounded_up(plan.epsilon())
     expected = plan.epsilon(repeated_releases=1)
     assert statement['epsilon_user'] == privacy.rounded_up(expected)
+    # Four draws of noise were made in three rounds.
+    assert statement['statistical_distance'] == pytest.approx(4e-9, abs=0)
 
 
 def test_the_same_sum_gets_the_same_noise(make_experiment, tmp_path, monkeypatch):

@@ -90,8 +90,7 @@ class Stopping:
     def next(self, state, shards, commit=None):
         if int(state.client_work) == self._stop_before:
             raise Interrupted
-        commit([np.full(3, int(state.client_work))])
-        return self._engine.next(state, shards)
+        return self._engine.next(state, shards, commit)
 
 
 def program(store, path, plan=None, seed=SEED, stop_before=None, raw_metrics=False, **options):

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 import itertools
-import os
 import struct
 import tarfile
 from typing import Optional, TypeVar
@@ -12,6 +11,8 @@ import zlib
 
 import numpy as np
 from PIL import Image
+
+from dp_fedemb import environment
 
 _Item = TypeVar('_Item')
 _BLOCK = 256
@@ -54,7 +55,7 @@ def decoded(
             return item, None, ' '.join(str(error).split()) or type(error).__name__
 
     remaining = iter(items)
-    with futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with futures.ThreadPoolExecutor(environment.usable_cores()) as pool:
         while pending := list(itertools.islice(remaining, block)):
             yield list(pool.map(attempt, pending))
 
