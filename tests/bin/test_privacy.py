@@ -323,6 +323,11 @@ def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
             ['costs'],
             "command='costs': expected one of epsilon, calibrate, plan, choose, ledger",
         ),
+        (['choose', '--num_users=900'], 'choose without target_epsilon: set it'),
+        (
+            ['choose', '--num_users=900', '--target_epsilon=2', '--mechanism=tree'],
+            'mechanism=tree with choose: use calibrate',
+        ),
         (['epsilon'], 'num_users is not given'),
         (['epsilon', '--num_users=3400'], 'epsilon without noise_multiplier'),
         (['epsilon', '--num_users=200', '--noise_multiplier=1'], '(q > 1)'),

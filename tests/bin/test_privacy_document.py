@@ -11,7 +11,8 @@ from dp_fedemb import privacy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXT = (ROOT / 'docs' / 'privacy.md').read_text()
-COMMANDS = re.findall(r'```console\n\$ bin/privacy\.py (.*)\n([^`]+)```', TEXT)
+NOISE_TEXT = (ROOT / 'docs' / 'correlated_noise.md').read_text()
+COMMANDS = re.findall(r'```console\n\$ bin/privacy\.py (.*)\n([^`]+)```', TEXT + NOISE_TEXT)
 BASE = COMMANDS[0][0].split()[1:]
 
 
@@ -26,7 +27,7 @@ CHANGES = _rows('What would change epsilon')
 
 
 def test_there_is_something_to_check():
-    assert len(COMMANDS) == TEXT.count('$ bin/privacy.py') == 7
+    assert len(COMMANDS) == (TEXT + NOISE_TEXT).count('$ bin/privacy.py') == 8
     assert len(CHANGES) == 15
 
 
