@@ -103,7 +103,7 @@ def check_released(found, run):
 
 
 def rounded_gaussian_by_hand(key, stddev, size):
-    words = rounded_gaussian._words(key, 0, size)
+    words = rounded_gaussian.words(key, 0, size)
     return np.array(
         [
             rounded_gaussian._exact(key, int(word) >> 1, index, stddev)
