@@ -1,5 +1,6 @@
-"""Documents speak of what is there: names of the code, links, pages."""
+"""Documents speak of what is there: names of the code, links, pages; examples are true."""
 
+import doctest
 import importlib
 import pathlib
 import re
@@ -43,3 +44,15 @@ def test_a_name_that_is_gone_is_found():
 def test_links_lead_somewhere(page):
     for link in re.findall(r'\]\((?!http|#)([^)#]+)[^)]*\)', page.read_text()):
         assert (page.parent / link).exists(), link
+
+
+WITH_EXAMPLES = sorted(
+    path for path in (ROOT / 'dp_fedemb').rglob('*.py') if '>>> ' in path.read_text()
+)
+
+
+@pytest.mark.parametrize('path', WITH_EXAMPLES, ids=lambda path: path.stem)
+def test_examples_in_docstrings_are_true(path):
+    name = '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted and not result.failed
