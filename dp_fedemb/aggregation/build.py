@@ -51,7 +51,9 @@ def build_query(
         ValueError: for a mechanism that has no computation here.
     """
     validate.one_of('mechanism', run.plan.mechanism.name, SUM_QUERIES)
-    noise = noise_lib.GraphNoise(run.tf_noise_key()) if in_graph else noise_lib.DriverNoise(run)
+    noise: noise_lib.NoiseSource = noise_lib.DriverNoise(run)
+    if in_graph:
+        noise = noise_lib.GraphNoise(run.tf_noise_key().tolist())
     sum_of_round = SUM_QUERIES[run.plan.mechanism.name](run, record_specs, noise)
     return sum_query.MeanQuery(sum_of_round, float(run.plan.virtual_clients_per_round))
 

@@ -35,11 +35,11 @@ class QuantileSumQuery(sum_query.ClippedSumQuery):
         """
         plan = run.plan
         super().__init__(plan.mechanism.clip_norm, plan.noise_stddev, record_specs, noise)
-        self._mechanism = plan.mechanism
+        self._mechanism: Any = plan.mechanism
         # Public divisor of the counts; who did take part is private and must not enter.
         self._virtual_clients = float(plan.virtual_clients_per_round)
         self._count_stddev = (
-            plan.mechanism.clipped_count_stddev * plan.noise_scale * 2 * COUNT_UNITS
+            self._mechanism.clipped_count_stddev * plan.noise_scale * 2 * COUNT_UNITS
         )
 
     def initial_sample_state(self, template: Any) -> tuple[Any, tf.Tensor]:

@@ -132,7 +132,7 @@ def _inverse_normal(uniform: mpmath.mpf) -> mpmath.mpf:
     return x
 
 
-def statistical_distance(num_draws: int) -> float:
+def statistical_distance(num_draws: float) -> float:
     """Returns a bound of the total variation from exactly rounded Gaussians.
 
     For all draws together, given uniform bits; a mechanism within tau of one that is

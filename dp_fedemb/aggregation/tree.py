@@ -104,7 +104,7 @@ def build(
 
 def trees(plan: privacy.PrivacyPlan) -> tree_noise.TreeNoise:
     """Returns the trees of a plan whose mechanism has some."""
-    mechanism = plan.mechanism
+    mechanism: Any = plan.mechanism
     return tree_noise.TreeNoise(
         mechanism.restart_rounds, mechanism.tree_completion, mechanism.efficient, plan.rounds
     )

@@ -180,7 +180,7 @@ class TreeNoise:
         rounds = step + 1
         leaves = tf.bitwise.bitwise_and(rounds, -rounds)  # Lowest binary digit.
         start, height, before = rounds - leaves, _floor_log2(leaves), leaves - 1
-        if self.tree_completion:
+        if self.tree_completion and self.restart_rounds is not None:
             last = self.restart_rounds - 1
             filled = (
                 tf.zeros_like(step),

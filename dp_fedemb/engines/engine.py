@@ -10,8 +10,9 @@ import tensorflow_federated as tff
 Commit = Callable[[Sequence[np.ndarray]], int]
 # One shard, tensors of `virtual_clients.SHARD_SPEC`.
 Descriptor = Mapping[str, np.ndarray]
-State = tff.learning.templates.LearningAlgorithmState
-Output = tff.learning.templates.LearningProcessOutput
+# `tff.learning.templates.LearningAlgorithmState` and `LearningProcessOutput`: TFF has no types.
+State = Any
+Output = Any
 
 
 class Engine(Protocol):

@@ -13,7 +13,7 @@ Privacy*, CVPR 2023 (arXiv 2211.10844), Algorithm 1. One round:
 import collections
 from collections.abc import Callable
 import functools
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -87,7 +87,7 @@ def build_dp_fedemb(
         server_optimizer = tff.learning.optimizers.build_sgdm(1.0)
 
     @tff.tensorflow.computation
-    def initial_weights():
+    def initial_weights() -> Any:
         backbone = model.build_backbone()
         return tff.learning.models.ModelWeights(
             trainable=list(backbone.trainable_variables),
@@ -104,14 +104,16 @@ def build_dp_fedemb(
     )
     rate_at = _learning_rate_computation(config, learning_rate_schedule)
 
-    def run_clients(query, weights, params, learning_rate, clients):
+    def run_clients(
+        query: Any, weights: Any, params: Any, learning_rate: Any, clients: Any
+    ) -> Any:
         work = shard_work.ShardWork(model, config, query)
         return work.run(weights, params, learning_rate, clients)
 
     if query is not None:
         data_type = sequence_type if reader is None else descriptor_type
 
-        def read_and_run(weights, params, learning_rate, data):
+        def read_and_run(weights: Any, params: Any, learning_rate: Any, data: Any) -> Any:
             clients = data if reader is None else reader(data)
             return run_clients(query, weights, params, learning_rate, clients)
 
@@ -137,7 +139,7 @@ def build_dp_fedemb(
         return process
 
     @tff.tensorflow.computation(descriptor_type)
-    def read_sequence(shard):
+    def read_sequence(shard: Any) -> tf.data.Dataset:
         return virtual_clients.as_sequence(reader, shard)
 
     # TFF's templates take no clients' data but sequences.
@@ -146,31 +148,39 @@ def build_dp_fedemb(
     )
 
 
-def _learning_rate_computation(config, schedule):
+def _learning_rate_computation(
+    config: client_config.ClientConfig, schedule: schedules.Schedule
+) -> tff.Computation:
     """Returns the computation from the round number to the backbone's rate."""
 
     @tff.tensorflow.computation(np.int32)
-    def rate_at(round_num):
+    def rate_at(round_num: Any) -> tf.Tensor:
         return tf.cast(config.learning_rate * schedule(round_num), tf.float32)
 
     return rate_at
 
 
 @tff.tensorflow.computation
-def _first_round():
+def _first_round() -> tf.Tensor:
     return tf.constant(0, tf.int32)
 
 
 @tff.tensorflow.computation(np.int32)
-def _next_round(round_num):
+def _next_round(round_num: Any) -> Any:
     return round_num + 1
 
 
-def _build_client_work(weights_type, rate_at, data_type, raw_metrics, run_clients):
+def _build_client_work(
+    weights_type: tff.Type,
+    rate_at: tff.Computation,
+    data_type: tff.Type,
+    raw_metrics: bool,
+    run_clients: Callable[..., Any],
+) -> tff.learning.templates.ClientWorkProcess:
     """One TFF client = one record: the plain path, for any aggregator."""
 
     @tff.tensorflow.computation(weights_type, rate_at.type_signature.result, data_type)
-    def fine_tune(weights, learning_rate, data):
+    def fine_tune(weights: Any, learning_rate: Any, data: Any) -> Any:
         update, measurements = run_clients(weights, (), learning_rate, data)
         result = tff.learning.templates.ClientResult(
             update=update, update_weight=tf.constant(1.0)
@@ -178,7 +188,7 @@ def _build_client_work(weights_type, rate_at, data_type, raw_metrics, run_client
         return result, measurements
 
     @tff.federated_computation
-    def initialize():
+    def initialize() -> Any:
         return tff.federated_eval(_first_round, tff.SERVER)
 
     @tff.federated_computation(
@@ -186,7 +196,7 @@ def _build_client_work(weights_type, rate_at, data_type, raw_metrics, run_client
         tff.FederatedType(weights_type, tff.CLIENTS),
         tff.FederatedType(data_type, tff.CLIENTS),
     )
-    def next_fn(round_num, weights, client_data):
+    def next_fn(round_num: Any, weights: Any, client_data: Any) -> Any:
         rate = tff.federated_broadcast(tff.federated_map(rate_at, round_num))
         result, measurements = tff.federated_map(fine_tune, (weights, rate, client_data))
         return tff.templates.MeasuredProcessOutput(
@@ -199,8 +209,14 @@ def _build_client_work(weights_type, rate_at, data_type, raw_metrics, run_client
 
 
 def _compose_sharded(
-    initial_weights, finalizer, query, rate_at, data_type, raw_metrics, run_clients
-):
+    initial_weights: tff.Computation,
+    finalizer: tff.templates.MeasuredProcess,
+    query: tfp.SumAggregationDPQuery,
+    rate_at: tff.Computation,
+    data_type: tff.Type,
+    raw_metrics: bool,
+    run_clients: Callable[..., Any],
+) -> tff.learning.templates.LearningProcess:
     """One TFF client = one shard of virtual clients: the fast path.
 
     `compose_learning_process` has no way to hand the aggregator's state (the clip
@@ -217,20 +233,20 @@ def _compose_sharded(
         rate_at.type_signature.result,
         data_type,
     )
-    def run_shard(weights, params, learning_rate, data):
+    def run_shard(weights: Any, params: Any, learning_rate: Any, data: Any) -> Any:
         return run_clients(weights, params, learning_rate, data)
 
     partial_sum_type = run_shard.type_signature.result[0]
 
     @tff.tensorflow.computation(partial_sum_type, query_state_type)
-    def release(total, state):
+    def release(total: Any, state: Any) -> Any:
         result, new_state, _ = query.get_noised_result(total, state)
         return result, new_state
 
     query_metrics = tff.tensorflow.computation(query.derive_metrics, query_state_type)
 
     @tff.federated_computation
-    def initialize():
+    def initialize() -> Any:
         return tff.federated_zip(
             tff.learning.templates.LearningAlgorithmState(
                 global_model_weights=tff.federated_eval(initial_weights, tff.SERVER),
@@ -244,7 +260,7 @@ def _compose_sharded(
     state_type = initialize.type_signature.result
 
     @tff.federated_computation(state_type, tff.FederatedType(data_type, tff.CLIENTS))
-    def next_fn(state, client_data):
+    def next_fn(state: Any, client_data: Any) -> Any:
         weights = tff.federated_broadcast(state.global_model_weights)
         params = tff.federated_broadcast(tff.federated_map(sample_params, state.aggregator))
         rate = tff.federated_broadcast(tff.federated_map(rate_at, state.client_work))
@@ -273,11 +289,11 @@ def _compose_sharded(
     member = state_type.member
 
     @tff.tensorflow.computation(member)
-    def get_model_weights(state):
+    def get_model_weights(state: Any) -> Any:
         return state.global_model_weights
 
     @tff.tensorflow.computation(member, weights_type)
-    def set_model_weights(state, weights):
+    def set_model_weights(state: Any, weights: Any) -> Any:
         return tff.learning.templates.LearningAlgorithmState(
             weights, state.distributor, state.client_work, state.aggregator, state.finalizer
         )
@@ -288,11 +304,11 @@ def _compose_sharded(
 
 
 @tff.tensorflow.computation
-def _no_metrics():
+def _no_metrics() -> collections.OrderedDict:
     return collections.OrderedDict()
 
 
-def _released(measurements, raw_metrics):
+def _released(measurements: Any, raw_metrics: bool) -> Any:
     """Sums the clients' raw measurements, or keeps them on the clients."""
     if raw_metrics:
         return tff.federated_sum(measurements)

@@ -91,7 +91,14 @@ class ShardWork:
                 measured = add(client, measured)
         return tf.nest.map_structure(tf.identity, self._sums), measured
 
-    def _add(self, theta, query_params, learning_rate, client, measured):
+    def _add(
+        self,
+        theta: list[tf.Tensor],
+        query_params: Any,
+        learning_rate: tf.Tensor,
+        client: collections.OrderedDict,
+        measured: collections.OrderedDict,
+    ) -> collections.OrderedDict:
         """Fine-tunes one virtual client and adds its record to the sums."""
         delta, loss = self._fine_tuning.update(theta, client, learning_rate)
         record = self._query.preprocess_record(query_params, delta)
@@ -112,5 +119,5 @@ class ShardWork:
 class SumOnlyQuery(tfp.SumAggregationDPQuery):
     """Passes records on as they are, for an aggregator that does its own clipping."""
 
-    def get_noised_result(self, sample_state, global_state):
+    def get_noised_result(self, sample_state: Any, global_state: Any) -> Any:
         raise ValueError('SumOnlyQuery releases nothing: the model aggregator does')

@@ -70,7 +70,7 @@ class Checkpoints:
         parts = [
             _LENGTH.pack(len(head)),
             head,
-            *(memoryview(a).cast('B') for a in kept if a.size),
+            *(memoryview(a.data).cast('B') for a in kept if a.size),
         ]
         digest = hashlib.sha256()
         for part in parts:

@@ -79,7 +79,7 @@ class DPFedEmb:
         self.directory = run_directory_lib.RunDirectory(output_dir)
         self.plan: Optional[privacy.PrivacyPlan] = None
         self._target_epsilon = target_epsilon
-        self._plan_fields = {
+        self._plan_fields: dict[str, Any] = {
             'virtual_clients_per_round': virtual_clients_per_round,
             'users_per_virtual_client': users_per_virtual_client,
             'rounds': rounds,

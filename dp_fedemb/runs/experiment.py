@@ -105,7 +105,9 @@ class Experiment:
     def trained_model(self) -> embedding_model.EmbeddingModel:
         """What is aggregated: the backbone, or with 'fedavg' the full model."""
         if self.settings.algorithm == 'fedavg':
-            labels = label_spaces.AllIdentities(self.train.num_identities)
+            labels: label_spaces.LabelSpace = label_spaces.AllIdentities(
+                self.train.num_identities
+            )
             if self.settings.label_buckets:
                 labels = label_spaces.HashBuckets(self.settings.label_buckets)
             return full_model.build_full_model(self.model, labels)
@@ -180,7 +182,7 @@ class Experiment:
                 )
             record = self._record(run, saved, seed)
             if saved is not None and self._is_finished(directory, saved):
-                return directory.read_json(_EVALUATION)
+                return directory.read_json(_EVALUATION) or {}
             if self.budget_epsilon is not None:
                 ledger.check_budget(
                     self.train.path, self.budget_epsilon, self.plan, _ledger_name(run)
@@ -371,9 +373,9 @@ class Experiment:
                 **options,
             )
         else:
-            with runtime_lib.LocalRuntime(parallelism, settings.intra_op_threads) as runtime:
+            with runtime_lib.LocalRuntime(parallelism, settings.intra_op_threads) as local:
                 yield tff_engine.TffEngine(
-                    runtime, model, settings.client, reader=reader, **options
+                    local, model, settings.client, reader=reader, **options
                 )
 
 

@@ -303,7 +303,7 @@ class TrainingProgram:
 
     def _row(self, state: Any, done: int, metrics: Mapping[str, Any], evaluates: bool) -> _Row:
         """Returns a round's row; raw training metrics only if the engine gives any."""
-        row = collections.OrderedDict(round=done)
+        row: _Row = collections.OrderedDict(round=done)
         if self._plan.private:
             # A simulated deployment's epsilon never goes under the name of the run's.
             whose = 'deployment_' if self._plan.hypothetical else ''
