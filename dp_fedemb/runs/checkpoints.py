@@ -89,6 +89,13 @@ class Checkpoints:
         found = (_PATTERN.fullmatch(path.name) for path in self._directory.iterdir())
         return sorted(int(match[1]) for match in found if match)
 
+    @property
+    def are_of_first_version(self) -> bool:
+        """Whether there are only the directories that version 0.1.0 wrote."""
+        if not self._directory.is_dir() or self.rounds():
+            return False
+        return any(path.is_dir() for path in self._directory.glob('round_*'))
+
     def load(self) -> Optional[Checkpoint]:
         """Returns the newest checkpoint that is whole; None if there is none at all.
 
@@ -112,10 +119,7 @@ class Checkpoints:
                 f'{self._directory}: every checkpoint is damaged; restore one, or choose'
                 ' another output_dir'
             )
-        if self._directory.is_dir() and any(
-            path.is_dir() and path.name.startswith('round_')
-            for path in self._directory.iterdir()
-        ):
+        if self.are_of_first_version:
             raise ValueError(
                 f'{self._directory}: checkpoints of version 0.1.0, whose noise this version'
                 ' does not draw; go on with that version, or begin in another output_dir with'

@@ -79,12 +79,9 @@ class DPFedEmb:
         self.directory = run_directory_lib.RunDirectory(output_dir)
         self.plan: Optional[privacy.PrivacyPlan] = None
         self._target_epsilon = target_epsilon
-        self._plan_fields: dict[str, Any] = {
-            'virtual_clients_per_round': virtual_clients_per_round,
-            'users_per_virtual_client': users_per_virtual_client,
-            'rounds': rounds,
-            'delta': delta,
-        }
+        self._delta = delta
+        self._virtual_clients_per_round = virtual_clients_per_round
+        self._users_per_virtual_client = users_per_virtual_client
         self._clip_norm = clip_norm
         self._model = model
         self._pretrained = pretrained
@@ -117,8 +114,11 @@ class DPFedEmb:
         """
         first = privacy.PrivacyPlan(
             num_users=store.num_users,
+            virtual_clients_per_round=self._virtual_clients_per_round,
+            users_per_virtual_client=self._users_per_virtual_client,
+            rounds=self._settings.schedule.rounds,
             mechanism=privacy.Gaussian(self._clip_norm, noise_multiplier=1.0),
-            **self._plan_fields,
+            delta=self._delta,
         )
         self.plan = privacy.calibrate(first, self._target_epsilon)
         model = self._model.build(store)

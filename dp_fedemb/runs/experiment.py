@@ -167,6 +167,8 @@ class Experiment:
         directory.check(self.config(), self.absent())
         with directory.locked():
             directory.begin(self.config(), self.absent())
+            if self._was_finished_before(directory):
+                return directory.read_json(_EVALUATION) or {}
             saved = directory.checkpoints.load()
             known = None if saved is None else int(saved.record['seed'])
             if known is not None and seed not in (None, known):
@@ -191,8 +193,19 @@ class Experiment:
 
     def is_finished(self, directory: run_directory_lib.RunDirectory) -> bool:
         """Whether all rounds are done and all of their results are there."""
+        if self._was_finished_before(directory):
+            return True
         saved = directory.checkpoints.load()
         return saved is not None and self._is_finished(directory, saved)
+
+    def _was_finished_before(self, directory: run_directory_lib.RunDirectory) -> bool:
+        """Whether version 0.1.0, which had other checkpoints, came to the end of the run."""
+        statement = directory.read_json('privacy.json') or {}
+        return (
+            directory.checkpoints.are_of_first_version
+            and statement.get('rounds_completed') == self.settings.schedule.rounds
+            and 'trained' in (directory.read_json(_EVALUATION) or {})
+        )
 
     def _is_finished(
         self, directory: run_directory_lib.RunDirectory, saved: checkpoints.Checkpoint
@@ -354,14 +367,14 @@ class Experiment:
         reader = virtual_clients.build_reader(self.train)
         name = self._engine_name()
         if name == 'workers':
-            runtime = remote_engine.RemoteRuntime(settings.workers, settings.worker_timeout_s)
-            with runtime:
+            remote = remote_engine.RemoteRuntime(settings.workers, settings.worker_timeout_s)
+            with remote:
                 yield remote_engine.RemoteEngine(
-                    runtime,
+                    remote,
                     model,
                     settings.client,
                     self.train,
-                    num_shards=settings.client_parallelism or runtime.client_parallelism,
+                    num_shards=settings.client_parallelism or remote.client_parallelism,
                     **options,
                 )
         elif name == 'in_process':

@@ -164,7 +164,7 @@ class TrainingProgram:
                 if round_num + 1 < self._rounds_in_all:
                     upcoming = pool.submit(self._shards, round_num + 1)
                 bar.round_begins()
-                output = self._engine.next(state, shards, self._commit_of(round_num))
+                output: Any = self._engine.next(state, shards, self._commit_of(round_num))
                 state, done = output.state, round_num + 1
                 bar.round_computed(virtual_clients.num_examples(shards) * self._local_epochs)
                 evaluates = self._schedule.evaluates_after(done)
@@ -355,7 +355,7 @@ def _small(state: Any) -> bool:
 
 def _training_metrics(metrics: Mapping[str, Any]) -> _Row:
     """Flat floats; clients' sums become means over virtual clients."""
-    flat = collections.OrderedDict()
+    flat: _Row = collections.OrderedDict()
     for part in ('aggregator', 'finalizer', 'client_work'):
         for name, value in dict(metrics.get(part) or {}).items():
             flat[name] = float(value)
