@@ -1,6 +1,7 @@
 """Argument checks whose messages name the argument, its value and the remedy."""
 
 from collections.abc import Callable, Iterable
+import math
 from typing import Any
 
 
@@ -17,6 +18,13 @@ def positive(**values: Any) -> None:
     for name, value in values.items():
         if not _holds(lambda number: number > 0, value):
             raise ValueError(f'{name}={value!r}: expected a number above 0')
+
+
+def finite(**values: Any) -> None:
+    """Raises ValueError for the first keyword whose value is infinite or not a number."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ValueError(f'{name}={value!r}: expected a finite number')
 
 
 def non_negative(**values: Any) -> None:

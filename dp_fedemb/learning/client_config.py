@@ -42,6 +42,7 @@ class ClientConfig:
     )
 
     def __post_init__(self) -> None:
+        validate.finite(learning_rate=self.learning_rate, head_lr_scale=self.head_lr_scale)
         validate.positive(
             learning_rate=self.learning_rate,
             head_lr_scale=self.head_lr_scale,

@@ -134,6 +134,11 @@ class TrainingConfig:
     )
 
     def __post_init__(self) -> None:
+        validate.finite(
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            head_lr_scale=self.head_lr_scale,
+        )
         validate.positive(
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -173,6 +178,7 @@ class PretrainingConfig:
 
     def __post_init__(self) -> None:
         validate.one_of('method', self.method, METHODS)
+        validate.finite(temperature=self.temperature)
         validate.positive(temperature=self.temperature, projection_dim=self.projection_dim)
 
     def resolved(self, channels: int) -> 'PretrainingConfig':

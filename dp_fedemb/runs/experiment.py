@@ -165,6 +165,9 @@ class Experiment:
         if not isinstance(directory, run_directory_lib.RunDirectory):
             directory = run_directory_lib.RunDirectory(directory)
         directory.check(self.config(), self.absent())
+        if not directory.path.exists():
+            # Before anything is written.
+            self._check_spending(privacy.PrivateRun.start(self.plan, seed))
         with directory.locked():
             directory.begin(self.config(), self.absent())
             if self._was_finished_before(directory):
@@ -177,19 +180,23 @@ class Experiment:
                     ' out to go on'
                 )
             run = privacy.PrivateRun.start(self.plan, seed if known is None else known)
-            if self.require_private and run.weak_seed:
-                raise ValueError(
-                    'require_private with a seed that can be found by trying: leave it out to'
-                    ' get one from the operating system'
-                )
+            self._check_spending(run)
             record = self._record(run, saved, seed)
             if saved is not None and self._is_finished(directory, saved):
                 return directory.read_json(_EVALUATION) or {}
-            if self.budget_epsilon is not None:
-                ledger.check_budget(
-                    self.train.path, self.budget_epsilon, self.plan, _ledger_name(run)
-                )
             return self._train(directory, run, record, saved, profile)
+
+    def _check_spending(self, run: privacy.PrivateRun) -> None:
+        """Refuses a seed that can be found, and a plan that overspends the budget."""
+        if self.require_private and run.weak_seed:
+            raise ValueError(
+                'require_private with a seed that can be found by trying: leave it out to get'
+                ' one from the operating system'
+            )
+        if self.budget_epsilon is not None:
+            ledger.check_budget(
+                self.train.path, self.budget_epsilon, self.plan, _ledger_name(run)
+            )
 
     def is_finished(self, directory: run_directory_lib.RunDirectory) -> bool:
         """Whether all rounds are done and all of their results are there."""

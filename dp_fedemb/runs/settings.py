@@ -169,7 +169,11 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        validate.positive(server_lr=self.server_lr)
+        validate.finite(server_lr=self.server_lr, worker_timeout_s=self.worker_timeout_s)
+        validate.positive(server_lr=self.server_lr, worker_timeout_s=self.worker_timeout_s)
+        for name in ('client_parallelism', 'intra_op_threads'):
+            if getattr(self, name) is not None:
+                validate.positive(**{name: getattr(self, name)})
         validate.one_of(
             'client_lr_schedule', self.client_lr_schedule, client_config.LR_SCHEDULES
         )

@@ -75,3 +75,19 @@ def test_what_version_0_1_0_left(tmp_path):
     directory.write_json('privacy.json', {'rounds_completed': 3})
     directory.write_json('evaluation.json', {'trained': {}})
     assert run.is_finished(directory) and run.run(directory) == {'trained': {}}
+
+
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        ('server_lr', float('inf')),
+        ('server_lr', float('nan')),
+        ('worker_timeout_s', float('nan')),
+        ('worker_timeout_s', 0.0),
+        ('client_parallelism', 0),
+        ('intra_op_threads', -1),
+    ],
+)
+def test_settings_out_of_range_are_named(name, value):
+    with pytest.raises(ValueError, match=f'^{name}='):
+        experiment_of(privacy.NoPrivacy(), **{name: value})

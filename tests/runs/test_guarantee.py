@@ -185,6 +185,7 @@ def test_a_seed_that_can_be_found_is_not_private(make_experiment, tmp_path):
     assert 'NOT PRIVATE' in (tmp_path / 'run' / 'privacy.txt').read_text()
     with pytest.raises(ValueError, match='found by trying'):
         make_experiment(require_private=True).run(tmp_path / 'other', 7)
+    assert not (tmp_path / 'other').exists()
 
 
 def check_nothing_ahead(make_experiment, path, monkeypatch):
@@ -412,5 +413,5 @@ def test_a_budget_is_not_overspent(make_experiment, tmp_path):
     make_experiment(train=store, budget_epsilon=budget).run(tmp_path / 'one')
     with pytest.raises(ValueError, match='budget_epsilon'):
         make_experiment(train=store, budget_epsilon=budget).run(tmp_path / 'two')
-    assert not (tmp_path / 'two' / 'saved_model').exists()
+    assert not (tmp_path / 'two').exists()
     assert len(ledger.read(store.path).latest()) == 1
