@@ -91,10 +91,12 @@ def _last_error(result):
 
 
 def _table(results):
-    lines = [f'{"measurement":<24} {"value":>9} {"target":>8}  further figures']
+    from dp_fedemb import tables
+
+    rows = [('measurement', 'value', 'target', 'further figures')]
     for key, figures in results.items():
         if 'skipped' in figures:
-            lines.append(f'{key:<24} {"skipped":>9} {"":>8}  {figures["skipped"]}')
+            rows.append((key, 'skipped', '', figures['skipped']))
             continue
         target = _TARGETS[key]
         bound = f'<= {target[1:]}' if isinstance(target, str) else f'>= {target:g}'
@@ -102,8 +104,8 @@ def _table(results):
             f'{name} {value:,.4g}' for name, value in figures.items() if name != 'value'
         )
         verdict = '' if _met(figures['value'], target) else '  MISSED'
-        lines.append(f'{key:<24} {figures["value"]:>9.3f} {bound:>8}  {more}{verdict}')
-    return '\n'.join(lines)
+        rows.append((key, f'{figures["value"]:.3f}', bound, more + verdict))
+    return tables.text(rows, 'lrrl')
 
 
 def _met(value, target):

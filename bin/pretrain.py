@@ -121,14 +121,16 @@ def _scores(directory, model, unseen, start):
 
 
 def _table(scores):
+    from dp_fedemb import tables
+
     names = list(scores['trained'])
     title = f'unseen identities ({FLAGS.evaluation_part})'
-    lines = ['', f'{title:<30}' + ''.join(f'{name:>18}' for name in names)]
+    rows = [[title, *names]]
     for stage, values in scores.items():
         if stage == 'trained' and FLAGS.part == 'train':
             stage = 'trained, NOT PRIVATE'
-        lines.append(f'{stage:<30}' + ''.join(f'{values[name]:>18.4f}' for name in names))
-    return '\n'.join(lines)
+        rows.append([stage, *(f'{values[name]:.4f}' for name in names)])
+    return '\n' + tables.text(rows, 'lr')
 
 
 if __name__ == '__main__':

@@ -23,13 +23,15 @@ import os
 from absl import app
 from absl import flags
 
+from flags import plan_flags
+from flags import program
+
 from dp_fedemb import privacy
+from dp_fedemb import tables
 from dp_fedemb import validate
 from dp_fedemb.privacy import ledger
 from dp_fedemb.privacy import rounding
 from dp_fedemb.privacy.reporting import signal_to_noise
-from flags import plan_flags
-from flags import program
 
 FLAGS = flags.FLAGS
 
@@ -204,9 +206,11 @@ def _plan():
     print(extrapolation_figure.table(points))
     if needed is not None:
         print(f'\nfewest users (N) for epsilon = {FLAGS.target_epsilon:g}, by cohort (m)')
-        for cohort, users in needed.items():
-            found = 'not reached' if users is None else f'{users:,}'
-            print(f'  {cohort:>8,} {found:>15}')
+        rows = [
+            (f'{cohort:,}', 'not reached' if users is None else f'{users:,}')
+            for cohort, users in needed.items()
+        ]
+        print(tables.text(rows, 'r', indent=2))
     print(f'\nfigure: {FLAGS.output}')
 
 
@@ -234,13 +238,14 @@ def _choose():
         ]
         print(json.dumps({'command': 'choose', 'candidates': rows}))
         return
-    print(f'  {"mechanism, sampler":<30} {"z":>10} {"noise in the model":>20}')
+    rows = [('mechanism, sampler', 'z', 'noise in the model', '')]
     for each in found:
         if each.plan is None:
-            print(f'  {each.name:<30} {each.reason}')
+            rows.append((each.name, '-', '-', each.reason))
         else:
             z = each.plan.mechanism.noise_multiplier
-            print(f'  {each.name:<30} {z:>10.4g} {each.model_noise:>20.4g}')
+            rows.append((each.name, f'{z:.4g}', f'{each.model_noise:.4g}', ''))
+    print(tables.text(rows, 'lrrl', indent=2))
     print('  (root mean square over the rounds, over server rate x C)')
     print(f'\n{choice.sentence(found)}')
 
@@ -263,15 +268,15 @@ def _ledger(store: str) -> None:
         print(json.dumps(answer))
         return
     counted = {id(entry) for entry in found.latest().values()}
-    row = '{:<3} {:>7} {:>12} {:>12}  {}'
-    print(row.format('', 'rounds', 'epsilon', 'delta', 'run'))
+    rows = [('', 'rounds', 'epsilon', 'delta', 'run')]
     for entry in found.entries:
         private = entry.epsilon is not None
         figures = [
             rounding.text(x) if private else 'none' for x in (entry.epsilon, entry.delta)
         ]
         mark = '' if id(entry) in counted else '-'
-        print(row.format(mark, entry.rounds, *figures, entry.directory))
+        rows.append((mark, entry.rounds, *figures, entry.directory))
+    print(tables.text(rows, 'lrrrl'))
     if len(counted) < len(found.entries):
         print('(- went on, or was begun anew: counted in another entry)')
     for problem in found.problems:
@@ -317,13 +322,13 @@ def _show(plan, command, solved=None):
         ('neighbouring data sets', plan.relation.text),
         ('present or absent', plan.sampling.relation('present_absent').meaning),
     ]
-    lines = [f'  {name:<28} {value}' for name, value in rows]
     if FLAGS.noised_weights is not None:
         ratio, cohort = _noise(plan)
-        lines += [
-            f'  {"largest signal to noise":<28} {f"{ratio:.4g}" if ratio else "no noise"}',
-            f'  {f"cohort for {FLAGS.signal_to_noise:g} of it":<28} {cohort or "any"}',
+        rows += [
+            ('largest signal to noise', f'{ratio:.4g}' if ratio else 'no noise'),
+            (f'cohort for {FLAGS.signal_to_noise:g} of it', f'{cohort or "any"}'),
         ]
+    lines = [tables.text(rows, indent=2)]
     if solved is not None:
         lines.insert(0, f'solved for {solved}, epsilon = {FLAGS.target_epsilon:g}')
     if plan.private:
@@ -354,8 +359,7 @@ def _sampler(plan: privacy.PrivacyPlan) -> str:
 def _table_of_epsilons(plan):
     rho = plan.zcdp_rho()
     lines = ['of the simulated deployment:'] if plan.hypothetical else []
-    row = '  {:<28} {:<15} {:>10} {:>10} {:>10}'
-    lines.append(row.format('privacy unit', 'noise against', 'PLD', 'RDP', 'rho'))
+    rows = [('privacy unit', 'noise against', 'PLD', 'RDP', 'rho')]
     names = {'user': f'user, {plan.relation.name}', 'present_absent': 'user, present or absent'}
     names['virtual_client'] = 'virtual client (literature)'
     if plan.relation.name == 'present_absent':
@@ -365,8 +369,12 @@ def _table_of_epsilons(plan):
         against = f'{change.update:g} C'
         figures = [rounding.text(plan.epsilon(unit=unit, accountant=a)) for a in ('pld', 'rdp')]
         figures.append(f'{rho:.5g}' if rho is not None and unit == 'user' else '-')
-        lines.append(row.format(name, against, *figures))
-    return [*lines, f'  at delta = {rounding.text(plan.guarantee_delta)}']
+        rows.append((name, against, *figures))
+    return [
+        *lines,
+        tables.text(rows, 'llr', indent=2),
+        f'  at delta = {rounding.text(plan.guarantee_delta)}',
+    ]
 
 
 def _num_users():

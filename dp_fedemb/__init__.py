@@ -2,7 +2,7 @@
 
 The parts, in the order of the arrows between them (later ones import earlier ones):
 
-    validate, settings, files, randomness, progress, environment   the ground floor
+    validate, settings, tables, files, randomness, progress, environment   the ground floor
     privacy      plan, samplers, accounting, statement; no TensorFlow
     data         user-partitioned stores, virtual clients
     models       backbones and local heads

@@ -13,7 +13,16 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # From the ground up: a room imports those before it and none after it. Rooms of one line
 # do not know each other.
 ROOMS = (
-    ('version', 'validate', 'settings', 'randomness', 'files', 'progress', 'environment'),
+    (
+        'version',
+        'validate',
+        'settings',
+        'tables',
+        'randomness',
+        'files',
+        'progress',
+        'environment',
+    ),
     ('configured_directory',),
     ('privacy',),
     ('data',),

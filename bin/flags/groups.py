@@ -9,8 +9,9 @@ from typing import Any
 
 from absl import flags
 
-from dp_fedemb.runs import settings
 from flags import from_settings
+
+from dp_fedemb.runs import settings
 import tasks
 
 if typing.TYPE_CHECKING:

@@ -8,10 +8,11 @@ import pathlib
 
 from absl import flags
 
+from flags import from_settings
+
 from dp_fedemb import privacy
 from dp_fedemb import settings
 from dp_fedemb import validate
-from flags import from_settings
 
 FLAGS = flags.FLAGS
 

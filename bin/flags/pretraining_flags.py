@@ -3,8 +3,9 @@
 import os
 import typing
 
-from dp_fedemb.pretraining import settings
 from flags import from_settings
+
+from dp_fedemb.pretraining import settings
 
 if typing.TYPE_CHECKING:
     from dp_fedemb import models

@@ -5,6 +5,7 @@ import dataclasses
 import math
 from typing import Any
 
+from dp_fedemb import tables
 from dp_fedemb import validate
 from dp_fedemb.evaluation import embedded_images
 from dp_fedemb.evaluation import verification
@@ -66,19 +67,32 @@ def text(values: dict[str, Any]) -> str:
         f' {values["genuine_pairs"]:,} genuine and {values["impostor_pairs"]:,} impostor'
         ' pairs',
         '',
-        f'  {"FAR at most":>11}  {"recall":>7}  {"interval":>16}  {"threshold":>9}'
-        f'  {"accepted impostors":>18}',
     ]
+    rows = [('FAR at most', 'recall', 'interval', 'threshold', 'accepted impostors')]
+    unresolved = []
     shown = set()
     for point in values['points']:
         name = verification.recall_name(point['target_far'])
         shown |= {name, f'{name} low', f'{name} high'}
-        lines.append(f'  {point["target_far"]:>11g}  {_point_text(point, name, values)}')
+        if point['reason']:
+            unresolved.append(
+                f'  FAR {point["target_far"]:g} not resolvable: {point["reason"]}'
+            )
+            continue
+        rows.append(
+            (
+                f'{point["target_far"]:g}',
+                f'{point["recall"]:.4f}',
+                interval_text(values, name),
+                f'{point["threshold"]:.5f}',
+                f'{point["accepted_impostors"]:,}',
+            )
+        )
+    lines += [tables.text(rows, 'r', indent=2), *unresolved]
     others = {k: v for k, v in values['metrics'].items() if k not in shown}
     if others:
-        width = max(map(len, others))
-        lines.append('')
-        lines += [f'  {name:<{width}}  {figure(v)}' for name, v in others.items()]
+        others_rows = [(name, figure(value)) for name, value in others.items()]
+        lines += ['', tables.text(others_rows, 'lr', indent=2)]
     return '\n'.join(lines)
 
 
@@ -91,15 +105,6 @@ def interval_text(values: Mapping[str, Any], name: str) -> str:
     """Returns the confidence interval of a figure, or a dash."""
     low, high = (values['metrics'].get(f'{name} {end}') for end in ('low', 'high'))
     return '-' if low is None or high is None else f'{low:.4f} - {high:.4f}'
-
-
-def _point_text(point: Mapping[str, Any], name: str, values: Mapping[str, Any]) -> str:
-    if point['reason']:
-        return f'not resolvable: {point["reason"]}'
-    return (
-        f'{point["recall"]:>7.4f}  {interval_text(values, name):>16}'
-        f'  {point["threshold"]:>9.5f}  {point["accepted_impostors"]:>18,}'
-    )
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from dp_fedemb import tables
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 
@@ -69,11 +70,9 @@ def profile_round(
 
 def table(seconds: Mapping[str, float], path: pathlib.Path) -> str:
     """Returns the seconds as text, with where the trace is and what it lacks."""
-    width = max(map(len, seconds))
-    lines = [f'{name:<{width}}  {value:9.4f} s' for name, value in seconds.items()]
     return '\n'.join(
         [
-            *lines,
+            tables.text([(name, f'{value:.4f} s') for name, value in seconds.items()], 'lr'),
             '(*) one after another here; beside the computing in a run',
             f'trace: tensorboard --logdir={path} (needs tensorboard-plugin-profile); operations'
             ' inside workers of TFF are not in it, use --engine=in_process to see them',

@@ -3,6 +3,7 @@
 from typing import Any
 
 from dp_fedemb import privacy
+from dp_fedemb import tables
 from dp_fedemb.runs import directory as run_directory_lib
 
 _STAGES = ('untrained', 'pretrained', 'trained')
@@ -14,19 +15,16 @@ def text(directory: run_directory_lib.RunDirectory) -> str:
     statement = directory.read_json('privacy.json') or {}
     stages = [stage for stage in _STAGES if stage in scores]
     names = list(scores[stages[0]]) if stages else []
-    width = max([len('unseen identities'), *map(len, stages)])
-    lines = ['', f'{"unseen identities":<{width}}  ' + '  '.join(f'{n:>16}' for n in names)]
-    for stage in stages:
-        row = '  '.join(f'{scores[stage][name]:>16.4f}' for name in names)
-        lines.append(f'{stage:<{width}}  {row}')
+    rows = [[stage, *(f'{scores[stage][name]:.4f}' for name in names)] for stage in stages]
+    lines = ['', tables.text([['unseen identities', *names], *rows], 'lr')]
     lines += ['', *_privacy(statement), '', f'outputs: {directory.path}']
-    for path, what in (
+    outputs = (
         (directory.saved_model, 'the model: examples in, unit-norm embeddings out'),
         (directory.path / 'privacy.txt', 'the privacy statement (privacy.json for programs)'),
         (directory.metrics, 'a row a round (tensorboard/ shows the same)'),
         (directory.secrets, 'hold the secret seed: do not publish'),
-    ):
-        lines.append(f'  {path.name:<13}{what}')
+    )
+    lines.append(tables.text([(path.name, what) for path, what in outputs], indent=2))
     return '\n'.join(lines)
 
 

@@ -19,7 +19,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / 'tests' / 'privacy' / 'bare_environment.py'
 DISTRIBUTIONS = ('numpy', 'scipy')
-GROUND = ('validate', 'settings', 'files', 'randomness', 'environment')
+GROUND = ('validate', 'settings', 'tables', 'files', 'randomness', 'environment')
 
 
 def interpreters():

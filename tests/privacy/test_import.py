@@ -25,6 +25,7 @@ def test_privacy_loads_nothing_heavy_and_nothing_else_of_ours():
         'progress',
         'randomness',
         'settings',
+        'tables',
         'validate',
         'version',
     ]

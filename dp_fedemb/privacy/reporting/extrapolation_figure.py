@@ -8,6 +8,7 @@ from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
 from matplotlib import ticker
 
+from dp_fedemb import tables
 from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import rounding
 from dp_fedemb.privacy.reporting import extrapolation
@@ -18,19 +19,23 @@ _FIRST_SHADE, _LAST_SHADE = 0.15, 0.85
 
 def table(points: Sequence[extrapolation.Point]) -> str:
     """Returns the points as a table, one line each."""
-    lines = [
-        f'{"users (N)":>14} {"cohort (m)":>11} {"z":>9} {"delta":>10}'
-        f' {"epsilon, headline":>16} {"present or absent":>18} {"virtual client":>15}'
-    ]
-    for p in points:
-        lines.append(
-            f'{p.num_users:>14,} {p.virtual_clients_per_round:>11,}'
-            f' {p.noise_multiplier:>9.4g} {rounding.text(p.delta):>10}'
-            f' {rounding.text(p.epsilon_user):>16}'
-            f' {rounding.text(p.epsilon_present_absent):>18}'
-            f' {rounding.text(p.epsilon_virtual_client):>15}'
+    title = (
+        *('users (N)', 'cohort (m)', 'z', 'delta'),
+        *('epsilon, headline', 'present or absent', 'virtual client'),
+    )
+    rows = [
+        (
+            f'{p.num_users:,}',
+            f'{p.virtual_clients_per_round:,}',
+            f'{p.noise_multiplier:.4g}',
+            rounding.text(p.delta),
+            rounding.text(p.epsilon_user),
+            rounding.text(p.epsilon_present_absent),
+            rounding.text(p.epsilon_virtual_client),
         )
-    return '\n'.join(lines)
+        for p in points
+    ]
+    return tables.text([title, *rows], 'r')
 
 
 def draw(

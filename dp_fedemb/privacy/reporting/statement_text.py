@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dp_fedemb import tables
 from dp_fedemb.privacy import rounding
 
 VIRTUAL_CLIENT_NOTE = (
@@ -123,7 +124,7 @@ def text(statement: dict[str, Any]) -> str:
         rows += _deployment_rows(s)
     if s['verify'] is not None:
         rows.append(('verify with', s['verify']))
-    lines += [f'  {name:<28} {value}' for name, value in rows]
+    lines.append(tables.text(rows, indent=2))
     for title, key in (
         ('Released', 'released'),
         ('To be kept secret', 'secrets'),
