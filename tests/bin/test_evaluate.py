@@ -56,8 +56,14 @@ def programs():
     sys.path.insert(0, str(ROOT / 'bin'))
     yield {name: _load(name) for name in ('evaluate', 'embed')}
     sys.path.remove(str(ROOT / 'bin'))
-    for name in ('evaluate', 'embed', 'flags', 'flags.groups', 'flags.program'):
-        sys.modules.pop(name, None)
+    _forget('evaluate', 'embed')
+
+
+def _forget(*names):
+    """Drops programs, and what they share, which keeps the flags it was loaded with."""
+    for name in list(sys.modules):
+        if name in names or name.split('.')[0] == 'flags':
+            del sys.modules[name]
 
 
 def _load(name):
@@ -66,8 +72,7 @@ def _load(name):
     own = flags.FlagValues()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flags, 'FLAGS', own)
-        for module in (name, 'flags.groups'):
-            sys.modules.pop(module, None)
+        _forget(name)
         for define in ('string', 'bool', 'integer', 'list', 'float', 'multi_string', 'enum'):
             original = getattr(flags, f'DEFINE_{define}')
 
