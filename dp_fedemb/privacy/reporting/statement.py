@@ -48,10 +48,10 @@ CAVEATS = (
     ' statistically sound, not cryptographically proven',
     'figures of other mechanisms run on the same users add up; this is one run alone',
 )
-# What a run that says nothing else has drawn its noise from.
+# Where nobody says what the noise was drawn from: nothing is claimed.
 NOISE_BITS = (
-    'a counter-based generator (Philox) in float32: not cryptographically proven, and not'
-    ' hardened against attacks on floating-point Gaussians (Mironov 2012)'
+    'bits that this statement was not told of; the guarantee holds as far as they are those'
+    ' of a Gaussian that nobody else knows'
 )
 # Fields of a mechanism that change what is computed from the noise, not what it costs, or
 # follow from the others.
