@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 import dp_fedemb
-from dp_fedemb.data import preprocessing
+from dp_fedemb.data.images import preprocessing
 from dp_fedemb.runs import settings
 
 TO_SQUARES = preprocessing.Preprocessing(image_size=32, channels=3)

@@ -40,9 +40,8 @@ def test_it_is_stopped(process_checks, command, tmp_path, ending, code):
         text = program.output(20)
         assert process_checks.wait_until(lambda: not program.workers(), 5)
         assert program.process.returncode == code and 'Traceback' not in text
-    rounds = [
-        int(path.name.split('_')[1]) for path in (tmp_path / 'run' / 'checkpoints').iterdir()
-    ]
+    checkpoints = (tmp_path / 'run' / 'checkpoints').glob('round_*.state')
+    rounds = [int(path.stem.split('_')[1]) for path in checkpoints]
     assert max(rounds) >= 2
     assert (tmp_path / 'run' / 'saved_model' / 'saved_model.pb').exists()
 

@@ -52,12 +52,12 @@ def test_unknown_schedule_and_rounds():
 @pytest.mark.parametrize(
     'changes, words',
     [
-        ({'learning_rate': 0.0}, 'client_lr=0.0'),
+        ({'learning_rate': 0.0}, 'learning_rate=0.0'),
         ({'head_lr_scale': -1.0}, 'head_lr_scale=-1.0'),
         ({'head_only_steps': -1}, 'head_only_steps=-1'),
         ({'local_epochs': 0}, 'local_epochs=0'),
         ({'batch_size': 0}, 'batch_size=0'),
-        ({'momentum': 1.0}, 'client_momentum=1.0'),
+        ({'momentum': 1.0}, 'momentum=1.0'),
         (
             {'local_lr_schedule': 'warm'},
             "local_lr_schedule='warm': expected one of constant, linear, cosine, step",
