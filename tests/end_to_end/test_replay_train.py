@@ -51,7 +51,12 @@ def test_the_seed_tells_what_was_released(kind, run_binary, tiny, cache_dir, tmp
     with flags_of(kind) as flags:
         done = run_binary('train', *tiny, '--rounds=2', *flags, f'--output_dir={path}')
     assert done.returncode == 0, done.stderr[-3000:]
-    (place,) = cache_dir.glob('synthetic/*/train')
+    # Its store among those of other tests: the one whose ledger names the run.
+    (place,) = {
+        ledger.parent
+        for ledger in cache_dir.glob('synthetic/*/train/privacy_ledger.json')
+        if str(path) in ledger.read_text()
+    }
     store = data.UserStore.open(place)
     plan = privacy.PrivacyPlan(
         num_users=store.num_users,
