@@ -116,7 +116,7 @@ class CyclicPoisson(base.Sampling):
         self, population: base.Population, unit: str = 'user'
     ) -> sensitivity.RecordChange:
         del population
-        return sensitivity.REPLACED if unit == 'user' else sensitivity.REMOVED
+        return groups.record_change(unit)
 
     def analysis(
         self,

@@ -9,6 +9,8 @@ placed by itself, and whoever is absent leaves the others of its slot behind.
 
 import numpy as np
 
+from dp_fedemb.privacy import sensitivity
+
 GROUPS, SLOTS = 'groups', 'slots'
 # Name (as in --grouping) -> what it is.
 GROUPINGS = {
@@ -24,3 +26,11 @@ HELP = (
 def divide(places: np.ndarray, size: int) -> 'tuple[np.ndarray, ...]':
     """Cuts places into groups of `size` in their order; the last one may be smaller."""
     return tuple(places[i : i + size].astype(np.int64) for i in range(0, len(places), size))
+
+
+def record_change(unit: str) -> sensitivity.RecordChange:
+    """Returns what a unit of whole groups changes in a round, whichever sampler draws them.
+
+    A replaced user's group sends another clipped update; an absent one's is void.
+    """
+    return sensitivity.REPLACED if unit == 'user' else sensitivity.REMOVED

@@ -144,7 +144,7 @@ class MinSeparation(base.Sampling):
         if unit == 'virtual_client':
             return sensitivity.REMOVED
         if self.grouping == groups.GROUPS:
-            return sensitivity.REPLACED if unit == 'user' else sensitivity.REMOVED
+            return groups.record_change(unit)
         if population.users_per_virtual_client == 1:
             return sensitivity.EMPTIED
         return sensitivity.REPLACED

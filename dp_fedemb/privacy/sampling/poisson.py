@@ -95,7 +95,7 @@ class Poisson(base.Sampling):
         if unit == 'virtual_client':
             return sensitivity.REMOVED
         if self.grouping == groups.GROUPS:
-            return sensitivity.REPLACED if unit == 'user' else sensitivity.REMOVED
+            return groups.record_change(unit)
         if population.users_per_virtual_client == 1:
             return sensitivity.REMOVED
         return sensitivity.REPLACED
