@@ -1,5 +1,6 @@
 # make demo     train DP-FedEmb on the built-in data, print privacy and recall
 # make test     run every test
+# make soak     run the tests that take minutes each
 # make check    format, lint, types and doctests, as continuous integration does
 # make doctor   say what is wrong with this environment
 # make lock     resolve the dependencies anew (maintainers; needs uv)
@@ -12,13 +13,16 @@ RUN := $(VENV)/bin/python
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 DEMO_DIR ?= runs/demo
 
-.PHONY: demo test check doctor lock venv clean
+.PHONY: demo test soak check doctor lock venv clean
 
 demo: $(READY)
 	$(RUN) bin/train.py --flagfile=tasks/configs/demo.flags --output_dir=$(DEMO_DIR)
 
 test: $(READY)
-	$(RUN) -m pytest $(TESTARGS)
+	$(RUN) -m pytest -n auto --dist loadfile $(TESTARGS)
+
+soak: $(READY)
+	$(RUN) -m pytest -m soak $(TESTARGS)
 
 check: $(READY)
 	$(RUN) -m ruff format --check --quiet .
