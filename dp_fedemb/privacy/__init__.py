@@ -35,6 +35,7 @@ from dp_fedemb.privacy.sampling import Poisson
 from dp_fedemb.privacy.sampling import Population
 from dp_fedemb.privacy.sampling import Sampling
 from dp_fedemb.privacy.sampling import SAMPLINGS
+from dp_fedemb.privacy.selection import Selection
 from dp_fedemb.randomness import generator
 from dp_fedemb.randomness import new_secret_seed
 from dp_fedemb.randomness import tf_seed
