@@ -75,6 +75,7 @@ def _of_folder(model):
     import numpy as np
 
     from dp_fedemb import progress
+    from dp_fedemb.data.images import listing as listing_lib
     from dp_fedemb.data.images import preprocessing as preprocessing_lib
     from dp_fedemb.evaluation import folder as folder_lib
 
@@ -89,16 +90,18 @@ def _of_folder(model):
         size, channels, FLAGS.fit, FLAGS.resampling, FLAGS.invert
     )
     folder = pathlib.Path(FLAGS.input).expanduser()
-    total = len(folder_lib.picture_paths(folder))
-    with progress.bar(total, 'embedding', 'image') as bar:
+    listing = listing_lib.pictures(folder, 'input')
+    with progress.bar(len(listing.names), 'embedding', 'image') as bar:
         found = folder_lib.embed_folder(
             model,
-            folder,
+            listing,
             preprocessing,
             FLAGS.eval_batch_size,
             FLAGS.max_broken,
             bar.update,
         )
+    for line in found.notes:
+        print(f'note: {line}', file=sys.stderr)
     for line in found.broken:
         print(f'skipped: {line}', file=sys.stderr)
     return {'embeddings': found.embeddings, 'paths': np.array(found.paths)}

@@ -3,17 +3,14 @@
 from collections.abc import Callable
 import dataclasses
 import pathlib
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 
 from dp_fedemb.data.images import decoding
+from dp_fedemb.data.images import listing as listing_lib
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.evaluation import inference
-
-SUFFIXES = frozenset(
-    ['.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp']
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,33 +21,18 @@ class EmbeddedFolder:
         embeddings: float32 [n, D].
         paths: of the embedded pictures, relative to the folder, sorted.
         broken: pictures that could not be read, each with the reason.
+        notes: what else is in the folder and was left out, by reason.
     """
 
     embeddings: np.ndarray
     paths: list[str]
     broken: list[str]
-
-
-def picture_paths(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the pictures in a folder and below, sorted.
-
-    Raises:
-        FileNotFoundError: if there is no such folder, or no picture in it.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f'input={str(folder)!r}: no such directory')
-    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise FileNotFoundError(
-            f'input={str(folder)!r}: no picture in it or below (expected files named'
-            f' {", ".join(sorted(SUFFIXES))})'
-        )
-    return paths
+    notes: tuple[str, ...] = ()
 
 
 def embed_folder(
     model: Callable[[np.ndarray], Any],
-    folder: pathlib.Path,
+    folder: Union[pathlib.Path, listing_lib.Listing],
     preprocessing: preprocessing_lib.Preprocessing,
     batch_size: int = 512,
     max_broken: int = 0,
@@ -60,7 +42,7 @@ def embed_folder(
 
     Args:
         model: see `inference.embed`.
-        folder: pictures in it and below are taken, by the ends of their names.
+        folder: or its listing, where that is known already.
         preprocessing: to the model's image shape.
         batch_size: pictures in memory at once.
         max_broken: pictures that cannot be read are listed and skipped; one more than
@@ -68,14 +50,17 @@ def embed_folder(
         on_batch: called with the number of pictures of each batch that is done.
 
     Raises:
-        FileNotFoundError: for a folder without pictures.
+        FileNotFoundError, PermissionError: see `listing.pictures`.
         ValueError: for too many broken pictures, or if no picture can be read.
     """
+    listing = folder
+    if not isinstance(listing, listing_lib.Listing):
+        listing = listing_lib.pictures(listing, 'input')
     embeddings, kept, broken = [], [], decoding.Broken(max_broken)
-    for batch in decoding.decoded(picture_paths(folder), preprocessing, batch_size):
+    for batch in decoding.decoded(listing.paths, preprocessing, batch_size):
         images = []
         for path, image, reason in batch:
-            name = str(path.relative_to(folder))
+            name = str(path.relative_to(listing.root))
             if image is None:
                 broken.add(name, reason)
             else:
@@ -87,6 +72,6 @@ def embed_folder(
             on_batch(len(batch))
     if not kept:
         raise ValueError(
-            f'input={str(folder)!r}: none of {len(broken.lines)} pictures is readable'
+            f'input={str(listing.root)!r}: none of {len(broken.lines)} pictures is readable'
         )
-    return EmbeddedFolder(np.concatenate(embeddings), kept, broken.lines)
+    return EmbeddedFolder(np.concatenate(embeddings), kept, broken.lines, listing.notes)

@@ -8,6 +8,7 @@ published, so that nobody needs TFF's hours of preparation and its second copy.
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -22,6 +23,7 @@ import zipfile
 from dp_fedemb import progress
 from dp_fedemb.data import cache
 from dp_fedemb.data.images import conversion
+from dp_fedemb.data.images import listing as listing_lib
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from tasks.shared import base
 from tasks.shared import converted
@@ -254,11 +256,11 @@ class _Listed:
     def _photos_in_folders(self):
         found = {}
         for folder in self._folders:
-            for directory, _, names in os.walk(folder):
-                for name in names:
-                    image, kind = os.path.splitext(name)
-                    if kind.lower() in ('.jpg', '.jpeg') and image in self._rows:
-                        found[image] = pathlib.Path(directory, name)
+            # All of them may be in archives.
+            with contextlib.suppress(FileNotFoundError):
+                for path in listing_lib.pictures(folder).paths:
+                    if path.stem in self._rows:
+                        found[path.stem] = path
         return dict(sorted(found.items()))
 
 

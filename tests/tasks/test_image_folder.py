@@ -1,6 +1,7 @@
 """Folders of images: layouts, splits, sizes and modes, and what is refused."""
 
 import os
+import unicodedata
 
 import numpy as np
 from PIL import Image
@@ -164,3 +165,34 @@ def test_names_that_are_no_text(tmp_path, official):
     task = build(tmp_path / 'odd', tmp_path / 'cache', test_users='0.5')
     assert task.train.num_users + task.test.num_users == 8
     assert task.train.user_names[0].startswith('p\udcff')
+
+
+def test_two_spellings_of_a_name_are_one_user(tmp_path, official):
+    spellings = [unicodedata.normalize(form, 'Zoë') for form in ('NFC', 'NFD')]
+    for number, user in enumerate([*spellings, 'ann', 'bo', 'cy']):
+        (tmp_path / 'people' / user).mkdir(parents=True)
+        path = tmp_path / 'people' / user / f'{number}.png'
+        path.write_bytes(official.encode(official.picture(number, 9, 9)))
+    lines = ['test ann', f'train\t{spellings[1]}', 'train bo']
+    (tmp_path / 'split.txt').write_bytes('\r\n'.join(lines).encode('utf-16'))
+    task = build(
+        tmp_path / 'people', tmp_path / 'cache', split_file=str(tmp_path / 'split.txt')
+    )
+    assert task.train.user_names == ['Zoë', 'bo'] and list(task.train.user_splits) == [0, 2, 3]
+    assert any('1 users are not in' in note and '(cy)' in note for note in task.notes)
+
+
+def test_a_user_of_whom_nothing_is_left_is_named(people, tmp_path):
+    (people / 'person3' / '00.png').unlink()
+    for path in (people / 'person3').iterdir():
+        path.rename(path.with_suffix('.txt'))
+    (people / 'person7').mkdir(exist_ok=True)
+    task = build(people, tmp_path / 'cache')
+    assert any('1 folders hold no picture: person3;' in note for note in task.notes)
+    assert any('3 left out: not named as a picture' in note for note in task.notes)
+
+
+def test_a_folder_under_two_names_is_one_user_too_many(people, tmp_path):
+    (people / 'somebody').symlink_to(people / 'person4')
+    with pytest.raises(ValueError, match="somebody: is a link to 'person4'.*remove the link"):
+        build(people, tmp_path / 'cache')

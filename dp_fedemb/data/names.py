@@ -1,0 +1,37 @@
+"""One meaning of a name: how users and identities are called everywhere."""
+
+from collections.abc import Iterable
+import unicodedata
+
+
+def normal(name: object) -> str:
+    """Returns a name in the one spelling that is compared and stored.
+
+    Letters with marks can be spelt in several ways that look the same (macOS writes
+    names of files in another than most systems); they are one name here, in Unicode's
+    normal form C. Names of files that are no text keep their bytes (surrogate escapes).
+
+    >>> normal('Jose\\u0301') == normal('Jos\\u00e9')
+    True
+    """
+    return unicodedata.normalize('NFC', str(name))
+
+
+def shortened(names: Iterable[str], most: int = 5) -> str:
+    """Returns names as text for a message; of many the first ones.
+
+    >>> shortened(['ann', 'bo', 'cy'], most=2)
+    'ann, bo, ...'
+    """
+    listed = list(names)
+    return ', '.join(printable(name) for name in listed[:most]) + ', ...' * (len(listed) > most)
+
+
+def printable(name: str) -> str:
+    """Returns a name as text that any terminal takes: on one line, of valid characters.
+
+    >>> printable('a\\nb')
+    'a\\\\nb'
+    """
+    text = name.encode(errors='backslashreplace').decode()
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
