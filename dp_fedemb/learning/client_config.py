@@ -1,9 +1,11 @@
 """How a virtual client fine-tunes: learning rates, steps and batches."""
 
 import dataclasses
+from typing import Optional
 
 from dp_fedemb import settings
 from dp_fedemb import validate
+from dp_fedemb.learning import augmentation_config
 
 # Names of `schedules.SCHEDULES`, here without TensorFlow, which they need.
 LR_SCHEDULES = ('constant', 'linear', 'cosine', 'step')
@@ -16,13 +18,19 @@ class ClientConfig:
     Attributes:
         learning_rate: of the backbone, before the schedules of rounds and local steps.
         head_lr_scale: the head's learning rate over the backbone's.
-        head_only_steps: first local steps that train the head alone.
+        head_only_steps: first local steps that train the head alone; none with a head
+            without weights.
         local_epochs: passes over the virtual client's examples.
         batch_size: examples per step; the last batch of a pass may be smaller.
         momentum: of the local SGD; its slots start at zero in every round.
         local_lr_schedule: one of `LR_SCHEDULES`, over all local steps of one virtual
             client in a round, those of `head_only_steps` and of every epoch among
             them. Its factor multiplies the rates of backbone and head alike.
+        augmentation: random changes of the images of every step; None for none.
+        views: how often each example of a batch is in it, each time changed in its own
+            way; a step then sees batch_size * views images.
+        images_per_identity: P; the order of a pass puts up to P examples of an identity
+            side by side, as losses over the pairs of a batch need; 0 for any order.
     """
 
     learning_rate: float = settings.setting(
@@ -40,6 +48,18 @@ class ClientConfig:
         "Over a virtual client's local steps, times that over rounds; the same names.",
         choices=LR_SCHEDULES,
     )
+    augmentation: Optional[augmentation_config.Augmentation] = settings.setting(
+        None,
+        f'Of images in local steps: {augmentation_config.HELP}',
+        flag='augment',
+        parse=augmentation_config.parse,
+    )
+    views: int = settings.setting(
+        1, 'How often each example of a batch is in it, each time augmented in its own way.'
+    )
+    images_per_identity: int = settings.setting(
+        0, 'Up to so many examples of an identity side by side in a batch; 0 for any order.'
+    )
 
     def __post_init__(self) -> None:
         validate.finite(learning_rate=self.learning_rate, head_lr_scale=self.head_lr_scale)
@@ -49,7 +69,16 @@ class ClientConfig:
             local_epochs=self.local_epochs,
             batch_size=self.batch_size,
         )
-        validate.non_negative(head_only_steps=self.head_only_steps)
+        validate.positive(views=self.views)
+        validate.non_negative(
+            head_only_steps=self.head_only_steps,
+            images_per_identity=self.images_per_identity,
+        )
+        if self.views > 1 and not self.augmentation:
+            raise ValueError(
+                f'views={self.views!r} without augmentation: they would be copies; say how they'
+                ' differ (glyph, photo), or leave views at 1'
+            )
         if not 0 <= self.momentum < 1:
             raise ValueError(f'momentum={self.momentum!r}: expected a number in [0, 1)')
         validate.one_of('local_lr_schedule', self.local_lr_schedule, LR_SCHEDULES)

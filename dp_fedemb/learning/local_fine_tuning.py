@@ -11,6 +11,8 @@ from typing import Any, Optional
 import tensorflow as tf
 
 from dp_fedemb import data
+from dp_fedemb.learning import augmentation
+from dp_fedemb.learning import batch_order
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import schedules
 from dp_fedemb.models import embedding_model
@@ -34,6 +36,15 @@ def virtual_client_spec(example_spec: data.example_spec.SpecLike) -> collections
     )
 
 
+def check(model: embedding_model.EmbeddingModel, config: client_config.ClientConfig) -> None:
+    """Raises ValueError where the model cannot be fine-tuned as the settings say."""
+    if config.augmentation and not model.example_spec.is_image:
+        raise ValueError(
+            f'augmentation={config.augmentation}: expected none, for it changes images, and'
+            f' the examples are {model.example_spec}'
+        )
+
+
 class LocalFineTuning:
     """Owns one set of model variables and fine-tunes virtual clients in turn.
 
@@ -44,7 +55,12 @@ class LocalFineTuning:
     def __init__(
         self, model: embedding_model.EmbeddingModel, config: client_config.ClientConfig
     ):
-        """Creates the variables in the current graph (or eagerly)."""
+        """Creates the variables in the current graph (or eagerly).
+
+        Raises:
+            ValueError: see `check`.
+        """
+        check(model, config)
         self._config = config
         self._head = model.head
         self._preprocess = model.preprocess
@@ -113,11 +129,15 @@ class LocalFineTuning:
             # Not `position == 0`: in the graphs that TFF builds, `==` compares tensors by
             # identity, and nothing would ever be shuffled.
             if tf.equal(position, 0):
-                order = _shuffled(num_examples, seed, epoch)
+                order = batch_order.shuffled(
+                    labels, _key(seed, epoch), config.images_per_identity
+                )
             batch = order[position * config.batch_size : (position + 1) * config.batch_size]
+            if config.views > 1:
+                batch = tf.repeat(batch, config.views)
             rows = tf.gather(client['rows'], batch) if 'rows' in client else batch
             loss, head, head_momenta = self._step(
-                self._preprocess(tf.gather(examples, rows)),
+                self._inputs(tf.gather(examples, rows), seed, step),
                 tf.gather(labels, batch),
                 step,
                 self._rate_at(step, num_steps, learning_rate),
@@ -140,6 +160,14 @@ class LocalFineTuning:
         fresh = self._head.initial_weights(self._embedding_dim, num_identities, seed)
         return [tf.ensure_shape(v, shape) for v, shape in zip(fresh, self._head_shapes)]
 
+    def _inputs(self, examples: tf.Tensor, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """What the backbone takes in a step: preprocessed and, if asked, changed."""
+        inputs = self._preprocess(examples)
+        if not self._config.augmentation:
+            return inputs
+        # Keys of epochs count up from 0, those of augmented steps down from -1.
+        return augmentation.augment(inputs, self._config.augmentation, _key(seed, -1 - step))
+
     def _rate_at(
         self, step: tf.Tensor, num_steps: tf.Tensor, learning_rate: tf.Tensor
     ) -> tf.Tensor:
@@ -158,7 +186,8 @@ class LocalFineTuning:
         head: list[tf.Tensor],
         head_momenta: list[tf.Tensor],
     ) -> Any:
-        head_only_steps = self._config.head_only_steps
+        # A step that trains no weight at all would be lost.
+        head_only_steps = self._config.head_only_steps if self._head_shapes else 0
         train = functools.partial(
             self._train, examples, labels, learning_rate, head, head_momenta
         )
@@ -205,9 +234,8 @@ class LocalFineTuning:
         return loss, [w - head_rate * step for w, step in zip(head, steps)], head_momenta
 
 
-def _shuffled(num_examples: tf.Tensor, seed: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
-    key = tf.random.fold_in(seed, tf.cast(epoch, tf.int64))
-    return tf.argsort(tf.random.stateless_uniform([num_examples], key))
+def _key(seed: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    return tf.random.fold_in(seed, tf.cast(index, tf.int64))
 
 
 def _apply(

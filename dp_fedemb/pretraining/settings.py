@@ -1,98 +1,16 @@
 """How to pretrain, as frozen values; needs no TensorFlow, so wrong ones show at once."""
 
 import dataclasses
-from typing import Any, Optional
+from typing import Optional
 
 from dp_fedemb import settings
 from dp_fedemb import validate
+from dp_fedemb.learning import augmentation_config
 from dp_fedemb.learning import client_config
 
 # Keys of `pretrain.METHODS` and `training_loop.OPTIMIZERS`, here without TensorFlow.
 METHODS = ('supervised', 'simclr')
 OPTIMIZERS = ('sgd', 'adam')
-
-# Pixels from beyond the border; how `ImageProjectiveTransformV3` names it.
-FILLS = ('constant', 'nearest', 'reflect')
-
-
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """Largest change of each kind; all are drawn uniformly and independently.
-
-    Attributes:
-        rotation: radians, either way.
-        scale: relative change of size, each axis by itself.
-        shear: horizontal shift per unit of height.
-        shift: fraction of the image side, each axis.
-        brightness: added to all pixels of an image in [0, 1].
-        contrast: relative change of the distance to the image's mean.
-        flip: probability of mirroring left and right. 0 for writing: a mirrored
-            character is another one.
-        fill: what is beyond the border: 'constant' (0), 'nearest' or 'reflect'.
-    """
-
-    rotation: float = 0.0
-    scale: float = 0.0
-    shear: float = 0.0
-    shift: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    flip: float = 0.0
-    fill: str = 'constant'
-
-    def __post_init__(self) -> None:
-        validate.one_of('fill', self.fill, FILLS)
-        validate.probability(flip=self.flip)
-        strengths = dataclasses.asdict(self)
-        del strengths['fill']
-        validate.non_negative(**strengths)
-        for name in ('scale', 'contrast'):
-            if strengths[name] >= 1:
-                raise ValueError(f'{name}={strengths[name]}: expected a number in [0, 1)')
-
-    @property
-    def moves(self) -> bool:
-        """Whether pixels change their place."""
-        return any((self.rotation, self.scale, self.shear, self.shift, self.flip))
-
-    def __bool__(self) -> bool:
-        return self.moves or any((self.brightness, self.contrast))
-
-
-# Name (as in --augmentation) -> strengths.
-AUGMENTATIONS = {
-    'none': Augmentation(),
-    'glyph': Augmentation(rotation=0.2, scale=0.15, shear=0.2, shift=0.07),
-    'photo': Augmentation(
-        rotation=0.1,
-        scale=0.15,
-        shift=0.1,
-        brightness=0.15,
-        contrast=0.3,
-        flip=0.5,
-        fill='reflect',
-    ),
-}
-
-
-def parse_augmentation(text: str) -> Augmentation:
-    """Returns the augmentation of a text like 'glyph' or 'glyph:rotation=0.1,flip=0.5'.
-
-    Raises:
-        ValueError: for an unknown name or field, or an impossible value.
-    """
-    name, _, changes = text.partition(':')
-    validate.one_of('augmentation', name, AUGMENTATIONS)
-    fields = [field.name for field in dataclasses.fields(Augmentation)]
-    values: dict[str, Any] = {}
-    for change in filter(None, changes.split(',')):
-        field, _, value = change.partition('=')
-        validate.one_of(f'field of augmentation {text!r}', field, fields)
-        try:
-            values[field] = value if field == 'fill' else float(value)
-        except ValueError:
-            raise ValueError(f'augmentation {text!r}: {field}={value!r} is no number') from None
-    return dataclasses.replace(AUGMENTATIONS[name], **values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,12 +43,11 @@ class TrainingConfig:
     warmup: float = settings.setting(
         0.0, 'Fraction of the steps in which the rate rises from 0.'
     )
-    augmentation: Optional[Augmentation] = settings.setting(
+    augmentation: Optional[augmentation_config.Augmentation] = settings.setting(
         None,
-        'none, glyph or photo, with changes after a colon: "glyph:rotation=0.1,shift=0.05".'
-        ' Fields: rotation, scale, shear, shift, brightness, contrast, flip, fill. By default'
-        ' none; with simclr, glyph for images of one channel and photo for others.',
-        parse=parse_augmentation,
+        f'{augmentation_config.HELP} By default none; with simclr, glyph for images of one'
+        ' channel and photo for others.',
+        parse=augmentation_config.parse,
     )
 
     def __post_init__(self) -> None:
@@ -188,5 +105,7 @@ class PretrainingConfig:
         name = 'none'
         if self.method == 'simclr':
             name = 'glyph' if channels == 1 else 'photo'
-        training = dataclasses.replace(self.training, augmentation=parse_augmentation(name))
+        training = dataclasses.replace(
+            self.training, augmentation=augmentation_config.parse(name)
+        )
         return dataclasses.replace(self, training=training)

@@ -15,10 +15,10 @@ import tensorflow as tf
 from dp_fedemb import data
 from dp_fedemb import randomness
 from dp_fedemb import validate
+from dp_fedemb.learning import augmentation
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import weight_values
 from dp_fedemb.models.heads import base as heads_base
-from dp_fedemb.pretraining import augmentation
 from dp_fedemb.pretraining import settings
 from dp_fedemb.pretraining import supervised
 from dp_fedemb.pretraining import training_loop

@@ -35,7 +35,9 @@ class ModelSettings:
         None, "Size of the embedding; the task's by default."
     )
     head: str = settings.setting(
-        'linear', 'Head of a virtual client: linear, normalized, cosface or arcface.'
+        'linear',
+        'Head of a virtual client: linear, normalized, cosface or arcface; or a loss over the'
+        ' pairs of a batch, without weights: supcon or prototype.',
     )
     head_scale: Optional[float] = settings.setting(
         None, "Factor of the cosines; the head's by default."

@@ -11,6 +11,8 @@ import tensorflow_federated as tff
 from dp_fedemb import aggregation
 from dp_fedemb import models
 from dp_fedemb import privacy
+from dp_fedemb.learning import augmentation
+from dp_fedemb.learning import augmentation_config
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import local_fine_tuning
 from dp_fedemb.learning import shard_work
@@ -193,3 +195,64 @@ def test_user_changes_the_sum_by_the_derived_sensitivity_at_most(
     assert max(moves) <= factor * (1 + 1e-12)
     # Not for want of a change.
     assert max(moves) > {1: 0.99, 3: 0.5}[k]
+
+
+AUGMENTED = dataclasses.replace(
+    CONFIG, augmentation=augmentation_config.Augmentation(brightness=0.3), views=2
+)
+
+
+def test_views_are_changed_images_keyed_by_client_and_step(
+    small_model, small_weights, make_clients
+):
+    """Every example twice in each step, changed anew, and the same for the same key."""
+    client = make_clients((10,))[0]
+    update = build_update(small_model, small_weights, AUGMENTED)
+    seen = []
+    change = augmentation.augment
+
+    def spy(images, config, key):
+        changed = change(images, config, key)
+        tf.py_function(
+            lambda *arrays: seen.append([a.numpy() for a in arrays]), [images, changed], []
+        )
+        return changed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(augmentation, 'augment', spy)
+        watched = build_update(small_model, small_weights, AUGMENTED)
+        watched(client)
+    assert [len(images) for images, _ in seen] == [8, 8, 4]
+    for images, changed in seen:
+        np.testing.assert_array_equal(images[::2], images[1::2])
+        assert (changed[::2] != changed[1::2]).reshape(len(images) // 2, -1).any(axis=1).all()
+    first, again = update(client), update(client)
+    for part, other in zip(first[0], again[0], strict=True):
+        np.testing.assert_array_equal(part, other)
+    plain = build_update(small_model, small_weights, CONFIG)(client)
+    assert any((part != other).any() for part, other in zip(first[0], plain[0], strict=True))
+
+
+def test_a_head_without_weights_loses_no_step_to_head_only_steps(small_weights, small_model):
+    model = dataclasses.replace(small_model, head=models.build_head('supcon'))
+    client = {
+        'examples': np.random.default_rng(0).integers(0, 256, (4, 4, 4, 1), np.uint8),
+        'labels': np.array([0, 0, 1, 1], np.int32),
+        'seed': np.array([1, 2]),
+    }
+    config = dataclasses.replace(CONFIG, head_only_steps=5)
+    delta, loss = build_update(model, small_weights, config)(client)
+    assert loss > 0 and any(part.any() for part in delta)
+
+
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        ({'views': 2}, 'views=2 without augmentation'),
+        ({'views': 0}, 'views=0: expected a number above 0'),
+        ({'images_per_identity': -1}, 'images_per_identity=-1: expected'),
+    ],
+)
+def test_settings_that_make_no_batch(changes, message):
+    with pytest.raises(ValueError, match=message):
+        client_config.ClientConfig(**changes)

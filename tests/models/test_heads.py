@@ -12,6 +12,7 @@ from dp_fedemb.models.heads import base
 
 DIM, IDENTITIES, BATCH = 6, 5, 7
 NAMES = sorted(models.HEADS)
+PAIR_NAMES = ['prototype', 'supcon']
 
 
 @pytest.fixture(scope='module')
@@ -39,9 +40,33 @@ def cosines(weights, embeddings):
     return unit @ (kernel / np.linalg.norm(kernel, axis=0))
 
 
+def pair_formula(name, head, embeddings, labels):
+    """The losses over the pairs of a batch, image by image."""
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    losses = []
+    for row, label in enumerate(labels):
+        others = [other for other in range(len(labels)) if other != row]
+        mates = [other for other in others if labels[other] == label]
+        if not mates:
+            continue
+        if name == 'supcon':
+            weights = {a: math.exp(head.scale * unit[row] @ unit[a]) for a in others}
+            total = sum(weights.values())
+            losses.append(-np.mean([math.log(weights[mate] / total) for mate in mates]))
+            continue
+        shares = {}
+        for identity in set(labels.tolist()):
+            mean = np.mean([unit[a] for a in others if labels[a] == identity], axis=0)
+            shares[identity] = math.exp(head.scale * unit[row] @ mean / np.linalg.norm(mean))
+        losses.append(-math.log(shares[label] / sum(shares.values())))
+    return float(np.mean(losses))
+
+
 def formula(name, head, weights, embeddings, labels):
     """The loss of the papers, in NumPy."""
     rows = np.arange(len(labels))
+    if name in PAIR_NAMES:
+        return pair_formula(name, head, embeddings.astype(np.float64), labels)
     if name == 'linear':
         return cross_entropy(embeddings.astype(np.float64) @ weights[0] + weights[1], labels)
     scores = cosines(weights, embeddings)
@@ -126,6 +151,8 @@ def test_fresh_weights(name):
             for shape in head.weight_shapes(DIM)
         ]
         assert shapes == wanted
+    if name in PAIR_NAMES:
+        return
     assert np.array_equal(fresh(head)[0], fresh(head)[0])
     assert not np.array_equal(fresh(head)[0], fresh(head, seed=(1, 3))[0])
 
@@ -138,6 +165,19 @@ def test_one_identity_and_zero_embeddings_are_finite(name):
         tape.watch(embeddings)
         loss = head.loss(fresh(head, identities=1), embeddings, labels)
     assert np.isfinite(loss) and np.isfinite(tape.gradient(loss, embeddings)).all()
+
+
+@pytest.mark.parametrize('name', PAIR_NAMES)
+def test_a_batch_without_a_pair_trains_nothing(name):
+    head = models.build_head(name)
+    embeddings = tf.constant(np.random.default_rng(2).normal(size=(4, DIM)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(embeddings)
+        loss = head.loss([], embeddings, tf.range(4))
+    assert float(loss) == 0
+    np.testing.assert_array_equal(tape.gradient(loss, embeddings), 0)
+    empty = head.loss([], tf.zeros([0, DIM]), tf.zeros([0], tf.int32))
+    assert float(empty) == 0
 
 
 @pytest.mark.parametrize('scale', [1.0, 8.0, 64.0])

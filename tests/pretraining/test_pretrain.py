@@ -8,6 +8,7 @@ import pytest
 
 from dp_fedemb import data
 from dp_fedemb import models
+from dp_fedemb.learning import augmentation_config
 from dp_fedemb.models import pretrained
 from dp_fedemb.pretraining import pretrain
 from dp_fedemb.pretraining import settings
@@ -124,7 +125,7 @@ def test_foreign_directory_is_left_alone(tmp_path, model, store):
 def test_methods_get_their_settings(model, store):
     config = settings.PretrainingConfig(
         'simclr',
-        dataclasses.replace(TRAINING, augmentation=settings.parse_augmentation('glyph')),
+        dataclasses.replace(TRAINING, augmentation=augmentation_config.parse('glyph')),
         temperature=0.3,
         projection_dim=6,
     )
@@ -151,8 +152,12 @@ def test_names_known_without_tensorflow_are_those_there_are():
 
 def test_the_augmentation_follows_the_method_unless_it_is_given():
     simclr = settings.PretrainingConfig('simclr')
-    assert simclr.resolved(1).training.augmentation == settings.AUGMENTATIONS['glyph']
-    assert simclr.resolved(3).training.augmentation == settings.AUGMENTATIONS['photo']
+    assert (
+        simclr.resolved(1).training.augmentation == augmentation_config.AUGMENTATIONS['glyph']
+    )
+    assert (
+        simclr.resolved(3).training.augmentation == augmentation_config.AUGMENTATIONS['photo']
+    )
     plain = settings.PretrainingConfig().resolved(3)
-    assert plain.training.augmentation == settings.Augmentation()
+    assert plain.training.augmentation == augmentation_config.Augmentation()
     assert plain.resolved(1) == plain

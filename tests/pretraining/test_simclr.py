@@ -9,6 +9,7 @@ import tensorflow as tf
 from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb.data import synthetic
+from dp_fedemb.learning import augmentation_config
 from dp_fedemb.models import weight_values
 from dp_fedemb.pretraining import settings
 from dp_fedemb.pretraining import simclr
@@ -19,7 +20,7 @@ CONFIG = settings.TrainingConfig(
     batch_size=64,
     learning_rate=0.003,
     optimizer='adam',
-    augmentation=settings.parse_augmentation('glyph'),
+    augmentation=augmentation_config.parse('glyph'),
 )
 
 
@@ -107,7 +108,7 @@ def test_same_seed_same_weights_and_frozen_layers_stay(store):
 @pytest.mark.parametrize(
     'changes, words',
     [
-        ({'augmentation': settings.Augmentation()}, "augmentation='none'"),
+        ({'augmentation': augmentation_config.Augmentation()}, "augmentation='none'"),
         ({'batch_size': 1024}, 'batch_size=1024: expected 2 to 512'),
         ({'batch_size': 1}, 'batch_size=1'),
     ],

@@ -9,6 +9,7 @@ import tensorflow as tf
 from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb.data import synthetic
+from dp_fedemb.learning import augmentation_config
 from dp_fedemb.models import weight_values
 from dp_fedemb.pretraining import settings
 from dp_fedemb.pretraining import supervised
@@ -83,7 +84,7 @@ def test_history_counts_every_image_once_per_epoch(trained, train_store):
 
 def test_same_seed_same_weights(train_store):
     short = dataclasses.replace(
-        CONFIG, epochs=0.5, augmentation=settings.parse_augmentation('glyph')
+        CONFIG, epochs=0.5, augmentation=augmentation_config.parse('glyph')
     )
     first, again, other = [
         supervised.train(small_model(), train_store, short, seed=seed)[0][0]
@@ -165,7 +166,7 @@ def test_each_step_has_its_own_rate_and_key(train_store):
 
 
 def test_augmentation_reaches_the_images(train_store):
-    photo = settings.parse_augmentation('photo')
+    photo = augmentation_config.parse('photo')
     for config in (CONFIG, dataclasses.replace(CONFIG, augmentation=photo)):
         objective = supervised._Classification(small_model(), 80, config, 1)
         seen = []

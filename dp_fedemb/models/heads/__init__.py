@@ -9,6 +9,8 @@ from dp_fedemb.models.heads import base
 from dp_fedemb.models.heads import cosface
 from dp_fedemb.models.heads import linear
 from dp_fedemb.models.heads import normalized
+from dp_fedemb.models.heads import prototype
+from dp_fedemb.models.heads import supcon
 
 Head = base.Head
 
@@ -18,6 +20,8 @@ HEADS: dict[str, Any] = {
     'cosface': cosface.CosFace,
     'linear': linear.Linear,
     'normalized': normalized.Normalized,
+    'prototype': prototype.Prototype,
+    'supcon': supcon.SupCon,
 }
 
 

@@ -110,6 +110,42 @@ class CosineHead(Head):
         return directions @ tf.math.l2_normalize(weights[0], axis=0)
 
 
+@dataclasses.dataclass(frozen=True)
+class PairHead(Head):
+    """Base of the losses over the pairs of a batch, which need no weights of identities.
+
+    For virtual clients whose identities have one or two images each, where a classifier
+    learns to name an image and not what two images share. A step without two images of
+    one identity trains nothing: use `ClientConfig.views`, `images_per_identity`, or both.
+
+    Attributes:
+        scale: s, the factor of the cosines, one over the temperature of the papers.
+    """
+
+    scale: float = 10.0
+
+    def __post_init__(self) -> None:
+        validate.positive(head_scale=self.scale)
+
+    def initial_weights(
+        self, embedding_dim: int, num_identities: tf.Tensor, seed: tf.Tensor
+    ) -> list[tf.Tensor]:
+        return []
+
+    def weight_shapes(self, embedding_dim: int) -> list[tuple]:
+        return []
+
+    def scores(self, weights: list[tf.Tensor], embeddings: tf.Tensor) -> tf.Tensor:
+        """Returns the embeddings' directions, float32 [b, D]: what is compared."""
+        return tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=1)
+
+
+def mean_where(mask: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Mean of `values` [b] where `mask` is true, 0 where it is nowhere."""
+    kept = tf.where(mask, values, tf.zeros_like(values))
+    return tf.reduce_sum(kept) / tf.maximum(tf.reduce_sum(tf.cast(mask, tf.float32)), 1.0)
+
+
 def mean_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Mean softmax cross-entropy of int labels [b] and float32 logits [b, L]."""
     return tf.reduce_mean(

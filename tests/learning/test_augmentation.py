@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dp_fedemb.pretraining import augmentation
-from dp_fedemb.pretraining import settings
+from dp_fedemb.learning import augmentation
+from dp_fedemb.learning import augmentation_config
 
 KEY = tf.constant([1, 2], tf.int64)
 
@@ -33,20 +33,22 @@ def center_of_mass(images):
 
 def many(image, **strengths):
     images = np.repeat(image, 200, axis=0)
-    return augmentation.augment(images, settings.Augmentation(**strengths), KEY).numpy()
+    return augmentation.augment(
+        images, augmentation_config.Augmentation(**strengths), KEY
+    ).numpy()
 
 
 def test_nothing_changes_without_strengths():
     images = np.random.default_rng(0).random((3, 8, 8, 3)).astype(np.float32)
-    same = augmentation.augment(images, settings.Augmentation(), KEY)
+    same = augmentation.augment(images, augmentation_config.Augmentation(), KEY)
     np.testing.assert_array_equal(images, same)
-    assert not settings.Augmentation()
+    assert not augmentation_config.Augmentation()
 
 
 def test_identity_map_moves_no_pixel():
     # `flip` of tiny probability sends images through the resampling, unmirrored.
     images = np.random.default_rng(0).random((3, 8, 10, 3)).astype(np.float32)
-    config = settings.Augmentation(flip=1e-9)
+    config = augmentation_config.Augmentation(flip=1e-9)
     np.testing.assert_allclose(augmentation.augment(images, config, KEY), images, atol=1e-5)
 
 
@@ -92,7 +94,7 @@ def test_brightness_and_contrast():
 
 
 def test_images_change_in_their_own_ways_and_by_the_key():
-    config = settings.AUGMENTATIONS['photo']
+    config = augmentation_config.AUGMENTATIONS['photo']
     images = np.random.default_rng(0).random((1, 12, 12, 3)).astype(np.float32)
     twice = augmentation.augment(np.repeat(images, 2, axis=0), config, KEY)
     assert np.abs(twice[0] - twice[1]).max() > 0.05
@@ -103,8 +105,8 @@ def test_images_change_in_their_own_ways_and_by_the_key():
 
 
 def test_parse():
-    assert settings.parse_augmentation('none') == settings.Augmentation()
-    parsed = settings.parse_augmentation('glyph:rotation=0.5,fill=reflect')
+    assert augmentation_config.parse('none') == augmentation_config.Augmentation()
+    parsed = augmentation_config.parse('glyph:rotation=0.5,fill=reflect')
     assert (parsed.rotation, parsed.fill, parsed.shift) == (0.5, 'reflect', 0.07)
 
 
@@ -122,4 +124,4 @@ def test_parse():
 )
 def test_refusals(text, words):
     with pytest.raises(ValueError, match=words):
-        settings.parse_augmentation(text)
+        augmentation_config.parse(text)

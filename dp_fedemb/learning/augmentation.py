@@ -6,10 +6,12 @@ Drawn by stateless generators, so that a step's images are a function of its key
 import numpy as np
 import tensorflow as tf
 
-from dp_fedemb.pretraining import settings
+from dp_fedemb.learning import augmentation_config
 
 
-def augment(images: tf.Tensor, config: settings.Augmentation, key: tf.Tensor) -> tf.Tensor:
+def augment(
+    images: tf.Tensor, config: augmentation_config.Augmentation, key: tf.Tensor
+) -> tf.Tensor:
     """Changes each image of a batch in its own way.
 
     Args:
@@ -33,7 +35,9 @@ def augment(images: tf.Tensor, config: settings.Augmentation, key: tf.Tensor) ->
     return tf.clip_by_value(images, 0.0, 1.0)
 
 
-def _move(images: tf.Tensor, config: settings.Augmentation, draws: tf.Tensor) -> tf.Tensor:
+def _move(
+    images: tf.Tensor, config: augmentation_config.Augmentation, draws: tf.Tensor
+) -> tf.Tensor:
     """One bilinear resampling for all of the maps."""
     size = tf.shape(images)[1:3]
     sides = tf.cast(size[::-1], tf.float32)  # width, height: x comes first
