@@ -17,7 +17,11 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """How a virtual client fine-tunes; see `dp_fedemb.ClientConfig`."""
+    """How a virtual client fine-tunes; see `dp_fedemb.ClientConfig`.
+
+    Left out: augmentation, views and images_per_identity, which change the images of a
+    batch and their order, and nothing of the method.
+    """
 
     learning_rate: float = 0.1
     head_lr_scale: float = 1.0
