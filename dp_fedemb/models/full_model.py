@@ -120,7 +120,15 @@ def build_full_model(
     Args:
         model: the embedding model; its head becomes the global one.
         label_space: of the global head. One that is not public leaves no guarantee.
+
+    Raises:
+        ValueError: for a head without weights, which nobody can share.
     """
+    if not model.head.weight_shapes(model.embedding_dim):
+        raise ValueError(
+            f'algorithm=fedavg with a head that all share: {type(model.head).__name__} has no'
+            ' weights to share; choose linear, normalized, cosface or arcface'
+        )
 
     def build() -> tf.keras.Model:
         backbone = model.build_backbone()
