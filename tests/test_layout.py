@@ -33,6 +33,7 @@ ROOMS = (
     ('pretraining',),
     ('engines',),
     ('runs',),
+    ('auditing',),
 )
 STOREY = {room: storey for storey, rooms in enumerate(ROOMS) for room in rooms}
 # Distribution -> what it is imported as, where that differs.
