@@ -32,6 +32,12 @@ flags.DEFINE_integer(
     'Pictures that cannot be read are skipped, up to this many.',
     lower_bound=0,
 )
+flags.DEFINE_integer(
+    'max_pixels',
+    300_000_000,
+    'Pictures of more pixels count as broken, before they are decoded.',
+    lower_bound=1,
+)
 # These should be what the model was trained with.
 flags.DEFINE_string('fit', 'crop', 'How pictures become square: crop, pad or stretch.')
 flags.DEFINE_string('resampling', 'bilinear', 'Of pictures: box, bilinear, bicubic or lanczos.')
@@ -87,7 +93,12 @@ def _of_folder(model):
         )
     size, _, channels = shape
     preprocessing = preprocessing_lib.Preprocessing(
-        size, channels, FLAGS.fit, FLAGS.resampling, FLAGS.invert
+        size,
+        channels,
+        FLAGS.fit,
+        FLAGS.resampling,
+        FLAGS.invert,
+        max_pixels=FLAGS.max_pixels,
     )
     folder = pathlib.Path(FLAGS.input).expanduser()
     listing = listing_lib.pictures(folder, 'input')

@@ -7,9 +7,9 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from dp_fedemb.data.images import decoding
 from dp_fedemb.data.images import listing as listing_lib
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
+from dp_fedemb.data.images import reading
 from dp_fedemb.evaluation import inference
 
 
@@ -56,8 +56,8 @@ def embed_folder(
     listing = folder
     if not isinstance(listing, listing_lib.Listing):
         listing = listing_lib.pictures(listing, 'input')
-    embeddings, kept, broken = [], [], decoding.Broken(max_broken)
-    for batch in decoding.decoded(listing.paths, preprocessing, batch_size):
+    embeddings, kept, broken = [], [], reading.Broken(max_broken)
+    for batch in reading.decoded(listing.paths, preprocessing, batch_size):
         images = []
         for path, image, reason in batch:
             name = str(path.relative_to(listing.root))

@@ -8,6 +8,7 @@ from typing import Any, Optional, TypeVar
 from dp_fedemb import data
 from dp_fedemb import settings
 from dp_fedemb import validate
+from dp_fedemb.data.images import decoding
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 _Options = TypeVar('_Options')
@@ -181,6 +182,7 @@ class CollectionOptions(SplitOptions):
         channels: 1 (grey) or 3 (RGB).
         fit: how other proportions become a square: crop, pad or stretch.
         invert: whether dark becomes bright, for ink on paper.
+        max_pixels: pictures of more count as broken, before they are decoded.
         default_backbone: what training uses unless --backbone says otherwise.
     """
 
@@ -189,6 +191,7 @@ class CollectionOptions(SplitOptions):
     channels: int = 3
     fit: str = 'crop'
     invert: bool = False
+    max_pixels: int = decoding.MAX_PIXELS
     default_backbone: str = 'resnet18'
 
     def __post_init__(self) -> None:
@@ -198,7 +201,11 @@ class CollectionOptions(SplitOptions):
     def preprocessing(self) -> preprocessing_lib.Preprocessing:
         """Of each image."""
         return preprocessing_lib.Preprocessing(
-            self.image_size, self.channels, self.fit, invert=self.invert
+            self.image_size,
+            self.channels,
+            self.fit,
+            invert=self.invert,
+            max_pixels=self.max_pixels,
         )
 
 

@@ -14,7 +14,7 @@ from tasks.shared import splits
 
 _RECORD = 'found.json'
 # Part of the cache's key: raise it when the same input gives other stores.
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ def build(
     def convert(directory):
         read_input = read()
         base.check_facts(name, read_input.facts, partial)
-        conversion.convert(
+        notes = conversion.convert(
             read_input.examples,
             directory,
             preprocessing,
@@ -95,7 +95,7 @@ def build(
                 )
         record = {
             'facts': [dataclasses.asdict(f) for f in read_input.facts],
-            'notes': read_input.notes,
+            'notes': (*read_input.notes, *notes),
         }
         (directory / _RECORD).write_text(json.dumps(record, indent=2) + '\n')
 

@@ -13,9 +13,10 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from dp_fedemb import progress
+from dp_fedemb.data import names as names_lib
 from dp_fedemb.data import store_writer
-from dp_fedemb.data.images import decoding
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
+from dp_fedemb.data.images import reading
 
 _BROKEN_LIST = 'broken_images.txt'
 
@@ -52,7 +53,7 @@ def convert(
     max_broken: int = 0,
     description: str = 'converting',
     train_users: Iterable[str] = (),
-) -> None:
+) -> tuple[str, ...]:
     """Writes one store for each part into `directory`.
 
     Users lie in the order of their names, a user's images in the order they came.
@@ -71,17 +72,22 @@ def convert(
         train_users: users of the part 'train' who have their place in the store even if no
             image of theirs is in it.
 
+    Returns:
+        What is worth noting: the users of whom every image is broken.
+
     Raises:
         ValueError: for too many broken images.
     """
     spool = _Spool(directory / 'spool.bin', preprocessing.image_shape)
-    broken = decoding.Broken(max_broken)
+    broken = reading.Broken(max_broken)
+    had_broken: set[tuple[str, str]] = set()
     with spool, progress.bar(total, description, 'image') as bar:
-        for block in decoding.decoded(examples, _read(preprocessing)):
+        for block in reading.decoded(examples, _read(preprocessing)):
             for example, image, reason in block:
                 bar.update()
                 if image is None:
                     broken.add(example.name, reason)
+                    had_broken.add((example.part, names_lib.normal(example.user)))
                 else:
                     spool.add(example, image)
     for part in spool.parts:
@@ -101,6 +107,13 @@ def convert(
         text = '\n'.join(broken.lines) + '\n'
         # For people to read: file names need not be valid text.
         (directory / _BROKEN_LIST).write_bytes(text.encode(errors='backslashreplace'))
+    lost = sorted(user for part, user in had_broken if not spool.holds(part, user))
+    if not lost:
+        return ()
+    return (
+        f'every image of {len(lost):,} users is broken: {names_lib.shortened(lost)}; those of'
+        ' train keep their places without data',
+    )
 
 
 def broken_images(directory: pathlib.Path) -> list[str]:
@@ -142,9 +155,13 @@ class _Spool:
     def add(self, example: Example, image: np.ndarray) -> None:
         self._file.write(image.tobytes())
         users = self._rows.setdefault(example.part, {})
-        row = (self._count, str(example.identity), example.name)
-        users.setdefault(str(example.user), []).append(row)
+        row = (self._count, names_lib.normal(example.identity), example.name)
+        users.setdefault(names_lib.normal(example.user), []).append(row)
         self._count += 1
+
+    def holds(self, part: str, user: str) -> bool:
+        """Whether there is an image of a user."""
+        return user in self._rows.get(part, {})
 
     def users(
         self, part: str, places: Iterable[str] = ()
@@ -156,7 +173,7 @@ class _Spool:
         spooled = np.memmap(self.path, np.uint8, 'r', shape=(self._count, *self._shape))
         users = self._rows[part]
         named = all(name for rows in users.values() for _, _, name in rows)
-        for user in sorted({*users, *places}):
+        for user in sorted({*users, *map(names_lib.normal, places)}):
             rows, identities, names = zip(*users[user]) if user in users else ((), (), ())
             yield (
                 user,

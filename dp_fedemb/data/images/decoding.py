@@ -1,88 +1,196 @@
-"""Reads pictures on all cores, and keeps a list of those that cannot be read."""
+"""One decoder of pictures: any format, bit depth and mode becomes 8-bit grey or RGB.
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
-import itertools
-import struct
-import tarfile
-from typing import Optional, TypeVar
-import zipfile
-import zlib
+What a level means follows from the format and its depth, never from the levels that a
+picture happens to hold: a dark photograph stays dark. Where the format does not say it
+(32-bit and signed integers, floats beyond 0..1), the picture is refused.
+"""
+
+import errno
+import io
+import os
+import stat
+import threading
+from typing import Any, Optional, Union
 
 import numpy as np
 from PIL import Image
+from PIL import ImageCms
+from PIL import ImageOps
 
-from dp_fedemb import environment
+from dp_fedemb.data.images import formats
 
-_Item = TypeVar('_Item')
-_BLOCK = 256
-_SHOWN = 3
-# What Pillow and archives raise for damaged pictures. A MemoryError or a programming
-# error is no broken picture and stops the work.
-_BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    Image.DecompressionBombError,
-)
+# A telephone's 200 megapixels pass; a bomb of a few kilobytes that fills the memory does not.
+MAX_PIXELS = 300_000_000
+# Of decoded ones no two are made at once: cores are many, and memory is not.
+_LARGE_PIXELS = 1 << 26
+_ONE_LARGE = threading.Lock()
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLES = 258, 262, 339
+_SIGNED = 2
+_CONVERT = 'convert it to 8 or 16 bits'
 
 
-def decoded(
-    items: Iterable[_Item], read: Callable[[_Item], np.ndarray], block: int = _BLOCK
-) -> Iterator[list[tuple[_Item, Optional[np.ndarray], str]]]:
-    """Reads items in their order.
+class BrokenPicture(OSError, ValueError):
+    """A picture that cannot be decoded, or whose levels cannot be told."""
+
+
+def decode(
+    image: Union[np.ndarray, bytes, 'os.PathLike[str]'],
+    background: int = 0,
+    least: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """Decodes a picture; of an animation or of many pages the first.
 
     Args:
-        items: pictures, wherever they are.
-        read: returns the pixels of one; called in threads.
-        block: items in memory at once.
+        image: an encoded picture or the path of one, turned upright by its EXIF
+            orientation; or pixels [h, w] or [h, w, 1 to 4], of type uint8, uint16, bool, or
+            float in 0..1.
+        background: grey level behind transparent pixels.
+        least: side in pixels that is enough: JPEG decodes at a fraction of its size, much
+            faster, if told in time.
+        max_pixels: pictures of more are refused before they are decoded.
 
-    Yields:
-        Blocks of (item, pixels, ''), or (item, None, reason) for a damaged picture.
+    Returns:
+        A picture of mode L or RGB.
+
+    Raises:
+        BrokenPicture: for a picture that is damaged, too large, or of unknown levels.
+        OSError: where the system, and not the picture, is at fault (no file handles).
     """
+    try:
+        if isinstance(image, np.ndarray):
+            return _flattened(_of_array(image), background)
+        if isinstance(image, bytes):
+            return _decoded(io.BytesIO(image), background, least, max_pixels)
+        with _regular_file(image) as file:
+            return _decoded(file, background, least, max_pixels)
+    except BrokenPicture:
+        raise
+    # Damaged files make decoders raise nearly anything.
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        reason = ' '.join(str(error).split())
+        # The buffer's address and the path say nothing to the reader.
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = 'no picture of a known format'
+        raise BrokenPicture(reason or type(error).__name__) from error
 
-    def attempt(item: _Item) -> tuple[_Item, Optional[np.ndarray], str]:
-        try:
-            return item, read(item), ''
-        except _BROKEN as error:
-            return item, None, ' '.join(str(error).split()) or type(error).__name__
 
-    remaining = iter(items)
-    with futures.ThreadPoolExecutor(environment.usable_cores()) as pool:
-        while pending := list(itertools.islice(remaining, block)):
-            yield list(pool.map(attempt, pending))
+def _regular_file(path: 'os.PathLike[str]') -> io.BufferedReader:
+    """Opens a file; a pipe or a device, which could block for ever, is refused."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+        os.close(descriptor)
+        raise BrokenPicture('an empty file' if stat.S_ISREG(status.st_mode) else 'not a file')
+    return open(descriptor, 'rb')
 
 
-class Broken:
-    """The pictures that were skipped, as long as there are not too many.
-
-    Attributes:
-        lines: 'name: reason' of each.
-    """
-
-    def __init__(self, most: int):
-        """Allows `most` pictures."""
-        self.lines: list[str] = []
-        self._most = most
-
-    def add(self, name: str, reason: str) -> None:
-        """Adds a picture.
-
-        Raises:
-            ValueError: if it is one too many.
-        """
-        self.lines.append(f'{name}: {reason}')
-        if len(self.lines) > self._most:
-            more = '; ...' if len(self.lines) > _SHOWN else ''
-            raise ValueError(
-                f'{len(self.lines)} broken image(s), at most {self._most} are skipped:'
-                f' {"; ".join(self.lines[:_SHOWN])}{more}; restore them, remove them, or raise'
-                ' the limit max_broken'
+def _decoded(
+    file: Union[io.BufferedReader, io.BytesIO], background: int, least: int, max_pixels: int
+) -> Image.Image:
+    # Pillow has a lower limit of its own, which knows no flag.
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max_pixels
+    with Image.open(file, formats=formats.readable()) as opened:
+        width, height = opened.size
+        if width * height > max_pixels:
+            raise BrokenPicture(
+                f'{width} x {height} pixels, more than max_pixels={max_pixels:,}'
             )
+        if least:
+            opened.draft(None, (least, least))
+        if opened.size[0] * opened.size[1] < _LARGE_PIXELS:
+            return _loaded(opened, background)
+        with _ONE_LARGE:
+            return _loaded(opened, background)
+
+
+def _loaded(opened: Any, background: int) -> Image.Image:
+    tags = getattr(opened, 'tag_v2', {})
+    levels = _grey_range(opened.format, opened.mode, tags)
+    transparent = opened.info.get('transparency')
+    picture = ImageOps.exif_transpose(opened)
+    if levels is None:
+        return _flattened(picture, background)
+    pixels = np.asarray(picture)
+    inverted = tags.get(_TIFF_PHOTOMETRIC) == 0
+    grey = _eight_bit(pixels, levels)
+    if inverted:
+        grey = 255 - grey
+    if isinstance(transparent, int):
+        grey = np.where(pixels == transparent, np.uint8(background), grey)
+    return Image.fromarray(grey)
+
+
+def _grey_range(kind: Optional[str], mode: str, tags: Any) -> Optional[float]:
+    """Level of white of a grey picture deeper than 8 bits; None for 8-bit modes."""
+    samples = tags.get(_TIFF_SAMPLES, (1,))
+    if _SIGNED in (samples if isinstance(samples, tuple) else (samples,)):
+        raise BrokenPicture(f'signed levels, of which none is known to be white; {_CONVERT}')
+    if mode == 'F':
+        return 1.0
+    if mode.startswith('I;16'):
+        bits = tags.get(_TIFF_BITS, (16,))
+        return float(2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1)
+    if mode == 'I':
+        # Pillow holds 16 bits in 32 for these, scaled to the whole range.
+        if kind in ('PNG', 'PPM'):
+            return 65_535.0
+        raise BrokenPicture(f'32-bit levels, of which none is known to be white; {_CONVERT}')
+    return None
+
+
+def _eight_bit(pixels: np.ndarray, white: float) -> np.ndarray:
+    """Maps levels 0..white to uint8 0..255.
+
+    Raises:
+        BrokenPicture: for levels outside: they have another meaning than was thought.
+    """
+    least, most = pixels.min(initial=0), pixels.max(initial=0)
+    if not 0 <= least <= most <= white:
+        wrong = least if not least >= 0 else most
+        raise BrokenPicture(f'a level of {wrong:g}, expected 0 to {white:g}; {_CONVERT}')
+    if pixels.dtype.kind == 'f':
+        return np.rint(pixels * (255 / white)).astype(np.uint8)
+    table = np.rint(np.arange(int(white) + 1) * (255 / white)).astype(np.uint8)
+    return table[pixels]
+
+
+def _of_array(pixels: np.ndarray) -> Image.Image:
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] not in (1, 2, 3, 4)):
+        raise BrokenPicture(f'pixels {list(pixels.shape)}: expected [h, w] or [h, w, 1 to 4]')
+    if not pixels.size:
+        raise BrokenPicture(f'pixels {list(pixels.shape)}: expected at least one')
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * 255
+    elif pixels.dtype == np.uint16:
+        pixels = _eight_bit(pixels, 65_535.0)
+    elif pixels.dtype.kind == 'f':
+        try:
+            pixels = _eight_bit(pixels, 1.0)
+        except BrokenPicture as error:
+            raise BrokenPicture(
+                f'image of type {pixels.dtype}: expected uint8; {error}'
+            ) from None
+    elif pixels.dtype != np.uint8:
+        raise BrokenPicture(
+            f'image of type {pixels.dtype}: expected uint8, uint16, bool, or float in 0..1'
+        )
+    flat = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+    return Image.fromarray(np.ascontiguousarray(flat))
+
+
+def _flattened(picture: Image.Image, background: int) -> Image.Image:
+    """Puts what is transparent on a plain background; the result is grey or RGB."""
+    if picture.mode == 'LAB':
+        lab, srgb = ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB')
+        return ImageCms.profileToProfile(picture, lab, srgb, outputMode='RGB')
+    if picture.mode in ('LA', 'PA', 'RGBA', 'La', 'RGBa') or 'transparency' in picture.info:
+        # Premultiplied modes turn into no other but their plain one.
+        plain_mode = {'La': 'LA', 'RGBa': 'RGBA'}.get(picture.mode, picture.mode)
+        opaque = picture.convert(plain_mode).convert('RGBA')
+        plain = Image.new('RGBA', picture.size, (background,) * 3 + (255,))
+        return Image.alpha_composite(plain, opaque).convert('RGB')
+    return picture.convert('L' if picture.mode in ('1', 'L') else 'RGB')

@@ -1,15 +1,14 @@
 """From images of any size and mode to the fixed uint8 shape of a store."""
 
 import dataclasses
-import io
 import os
 from typing import Union
 
 import numpy as np
 from PIL import Image
-from PIL import ImageOps
 
 from dp_fedemb import validate
+from dp_fedemb.data.images import decoding
 
 # All of them average over the source pixels when they shrink (antialiasing).
 RESAMPLING = {
@@ -68,6 +67,7 @@ class Preprocessing:
             transparent pixels.
         centre: fraction of the width and of the height that is kept, around the
             centre, before anything else; 1 keeps all.
+        max_pixels: pictures of more are refused before they are decoded.
     """
 
     image_size: int
@@ -77,9 +77,10 @@ class Preprocessing:
     invert: bool = False
     background: int = 0
     centre: float = 1.0
+    max_pixels: int = decoding.MAX_PIXELS
 
     def __post_init__(self) -> None:
-        validate.positive(image_size=self.image_size)
+        validate.positive(image_size=self.image_size, max_pixels=self.max_pixels)
         validate.one_of('channels', self.channels, (1, 3))
         validate.one_of('fit', self.fit, FITS)
         validate.one_of('resampling', self.resampling, RESAMPLING)
@@ -95,15 +96,15 @@ class Preprocessing:
         """Returns uint8 [image_size, image_size, channels].
 
         Args:
-            image: uint8 [h, w], [h, w, 1] or [h, w, 3], or an encoded image, or the
-                path of one, in any format and mode that Pillow reads. Photographs
-                are turned upright by their EXIF orientation.
+            image: pixels, an encoded image or the path of one; see `decoding.decode`.
 
         Raises:
-            OSError, SyntaxError, ValueError: what Pillow raises for broken images.
+            decoding.BrokenPicture: for what cannot be decoded.
         """
-        mode = 'L' if self.channels == 1 else 'RGB'
-        picture = _flattened(self._open(image), self.background).convert(mode)
+        # JPEG decodes at a fraction of its size, much faster, if told in time.
+        least = round(2 * self.image_size / self.centre)
+        picture = decoding.decode(image, self.background, least, self.max_pixels)
+        picture = picture.convert('L' if self.channels == 1 else 'RGB')
         background = (self.background,) * self.channels
         if self.centre < 1:
             picture = _central(picture, self.centre)
@@ -115,35 +116,8 @@ class Preprocessing:
             picture = fit(picture, self.image_size, resampling, background)
         return np.asarray(picture, np.uint8).reshape(self.image_shape)
 
-    def _open(self, image: Union[np.ndarray, bytes, os.PathLike]) -> Image.Image:
-        if isinstance(image, np.ndarray):
-            if image.dtype != np.uint8:
-                raise ValueError(f'image of type {image.dtype}: expected uint8')
-            flat = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
-            return Image.fromarray(flat)
-        opened = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
-        # JPEG decodes at a fraction of its size, much faster, if told in time.
-        least = round(2 * self.image_size / self.centre)
-        opened.draft(None, (least, least))
-        return ImageOps.exif_transpose(opened)
-
 
 def _central(image: Image.Image, fraction: float) -> Image.Image:
     width, height = image.size
     left, top = (round(side * (1 - fraction) / 2) for side in (width, height))
     return image.crop((left, top, width - left, height - top))
-
-
-def _flattened(image: Image.Image, background: int) -> Image.Image:
-    """Puts what is transparent on a plain background; 16-bit greys become 8-bit."""
-    if image.mode.startswith('I') or image.mode == 'F':
-        levels = np.asarray(image, np.float64)
-        # Only a 16-bit mode says its range; the others are taken by what they hold.
-        if image.mode.startswith('I;16') or levels.max(initial=0) > 255:
-            levels = levels / 257
-        return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
-    if image.mode in ('LA', 'PA', 'RGBA', 'La', 'RGBa') or 'transparency' in image.info:
-        picture = image.convert('RGBA')
-        plain = Image.new('RGBA', picture.size, (background,) * 3 + (255,))
-        return Image.alpha_composite(plain, picture).convert('RGB')
-    return image

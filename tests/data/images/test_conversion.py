@@ -184,3 +184,18 @@ def test_interrupted_conversion_is_repeated(tmp_path, how):
     # What the killed process left is gone.
     left = (tmp_path / 'thing' / 'others').read_text().split('\n')
     assert len(left) == 1 and '.partial-' in left[0]
+
+
+def test_a_user_of_whom_all_is_broken_is_named(tmp_path):
+    examples = [example(n, image=b'x' if n % 3 == 1 else None, name=f'{n}') for n in range(9)]
+    notes = conversion.convert(
+        examples,
+        tmp_path,
+        AS_IT_IS,
+        None,
+        max_broken=3,
+        train_users=['user0', 'user1', 'user2'],
+    )
+    assert len(notes) == 1 and 'every image of 1 users is broken: user1;' in notes[0]
+    store = store_lib.UserStore.open(tmp_path / 'train')
+    assert store.present.tolist() == [True, False, True]
