@@ -186,7 +186,9 @@ def _flattened(picture: Image.Image, background: int) -> Image.Image:
     """Puts what is transparent on a plain background; the result is grey or RGB."""
     if picture.mode == 'LAB':
         lab, srgb = ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB')
-        return ImageCms.profileToProfile(picture, lab, srgb, outputMode='RGB')
+        turned = ImageCms.profileToProfile(picture, lab, srgb, outputMode='RGB')
+        assert turned is not None  # Which it is in place alone.
+        return turned
     if picture.mode in ('LA', 'PA', 'RGBA', 'La', 'RGBa') or 'transparency' in picture.info:
         # Premultiplied modes turn into no other but their plain one.
         plain_mode = {'La': 'LA', 'RGBa': 'RGBA'}.get(picture.mode, picture.mode)
