@@ -1,17 +1,26 @@
 #!/usr/bin/env python3
-"""Turns images into embeddings.
+"""Puts a trained model to work on pictures.
 
-    bin/embed.py --model=runs/demo --input=FOLDER --output=embeddings.npz
+    bin/embed.py index PHOTOS --model=runs/demo --index=photos.index
+    bin/embed.py search IMAGE... --model=runs/demo --index=photos.index
+    bin/embed.py verify A B --model=runs/demo --far=1e-3
+    bin/embed.py cluster PHOTOS --model=runs/demo --far=1e-3 --output=groups.csv
+    bin/embed.py --model=runs/demo --input=PHOTOS --output=embeddings.npz
     bin/embed.py --model=runs/demo --task=omniglot --part=test --output=embeddings.npz
 
-Reads every picture in a folder and below, or a part of a task. The file holds
-`embeddings` (float32 [n, D], norm 1) and `paths`, or `identities` and `users` (names).
+`index` embeds every picture in a folder and below, and once more only what is new or has
+changed. `search` finds the pictures of an index that are most similar to others. `verify`
+says whether two pictures show the same identity, with the threshold that the model's
+evaluation measured for a false accept rate (bin/evaluate.py --output_dir=RUN/report).
+`cluster` groups a folder: into a table (--output=NAME.csv) or a folder of links.
+
+Without a command, embeddings go to a file: `embeddings` (float32 [n, D], norm 1) and
+`paths`, or `identities` and `users` (names).
 """
 
-import os
+import json
 import pathlib
 import sys
-import tempfile
 
 from absl import flags
 
@@ -22,7 +31,37 @@ FLAGS = flags.FLAGS
 
 groups.define_task()
 flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
-flags.DEFINE_string('output', None, 'File to write, named NAME.npz.', required=True)
+flags.DEFINE_string(
+    'index', None, 'File that holds the index of a folder; cluster can do without one.'
+)
+flags.DEFINE_integer('neighbours', 10, 'search: how many of each.', lower_bound=1)
+flags.DEFINE_enum(
+    'format',
+    'table',
+    ['table', 'json', 'html'],
+    'Of what search and verify say; search writes a page (html) to --output.',
+)
+flags.DEFINE_float(
+    'far',
+    None,
+    'verify, cluster: how often two identities may be taken for one, one of those that the'
+    ' evaluation measured.',
+)
+flags.DEFINE_string(
+    'evaluation',
+    None,
+    'verify, cluster: the evaluation.json of the model, or its directory; beside the model by'
+    ' default.',
+)
+flags.DEFINE_float(
+    'threshold', None, 'cluster: least similarity, for models without an evaluation.'
+)
+flags.DEFINE_string(
+    'output',
+    None,
+    'File to write: NAME.npz of embeddings, NAME.html of search, NAME.csv of cluster, for which'
+    ' any other name is that of a folder of links.',
+)
 flags.DEFINE_string('input', None, 'Folder of pictures; the part of a task by default.')
 flags.DEFINE_string('part', 'test', 'Of the task: test, validation, train or public.')
 flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', lower_bound=1)
@@ -44,15 +83,204 @@ flags.DEFINE_string('resampling', 'bilinear', 'Of pictures: box, bilinear, bicub
 flags.DEFINE_bool('invert', False, 'Turn dark into bright, for ink on paper.')
 
 
-def main(_):
+def main(arguments):
+    if not arguments:
+        _embed()
+        return
+    command, *rest = arguments
+    if command not in _COMMANDS:
+        raise ValueError(f'{command!r}: expected one of {", ".join(_COMMANDS)}; see --help')
+    run, expected, fits = _COMMANDS[command]
+    if not fits(len(rest)):
+        raise ValueError(f'{command} with {len(rest)} arguments: expected {command} {expected}')
+    run(*rest)
+
+
+# Commands.
+
+
+def _index(folder):
+    index_path = _needed('index', 'index', 'NAME.index')
     from dp_fedemb import evaluation
 
-    output = pathlib.Path(FLAGS.output).expanduser().absolute()
+    result = _indexed(evaluation.load_model(FLAGS.model), folder, index_path)
+    print(
+        f'{len(result.index.paths):,} pictures: {len(result.added):,} new,'
+        f' {len(result.changed):,} changed, {len(result.removed):,} removed;'
+        f' {result.embedded:,} went through the model\nindex: {index_path}'
+    )
+
+
+def _search(*images):
+    index_path = pathlib.Path(_needed('index', 'search', 'NAME.index')).expanduser()
+    page = _needed('output', 'search --format=html', 'NAME.html') if _format_is('html') else ''
+    from dp_fedemb import evaluation
+    from dp_fedemb import files
+    from dp_fedemb import gallery
+    from dp_fedemb import tables
+    from dp_fedemb.gallery import indexing
+    from dp_fedemb.gallery import search_page
+
+    index = gallery.read_index(index_path)
+    model = evaluation.load_model(FLAGS.model)
+    index.check_model(model.fingerprint, index_path)
+    preprocessing = _preprocessing(model)
+    indexing.check_preprocessing(index, preprocessing, index_path)
+    found = gallery.search(model, index, images, preprocessing, FLAGS.neighbours)
+    if page:
+        path = pathlib.Path(page).expanduser().absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(path, search_page.build(found, index.folder))
+        print(f'page: {path}')
+    elif _format_is('json'):
+        print(json.dumps([result.to_json() for result in found]))
+    else:
+        for result in found:
+            rows = [
+                (f'{n.score:.4f}', n.path + (f' ({n.note} since)' if n.note else ''))
+                for n in result.neighbours
+            ]
+            print(_printable(f'{result.query}\n{tables.text(rows, "rl", indent=2)}'))
+
+
+def _verify(first, second):
+    far = _needed('far', 'verify', '1e-3')
+    if _format_is('html'):
+        raise ValueError("format='html': verify has table and json")
+    from dp_fedemb import evaluation
+    from dp_fedemb import gallery
+
+    model = evaluation.load_model(FLAGS.model)
+    thresholds = gallery.find_thresholds(model.path, model.fingerprint, FLAGS.evaluation)
+    verdict = gallery.verify(model, first, second, far, thresholds, _preprocessing(model))
+    print(json.dumps(verdict.to_json()) if _format_is('json') else verdict)
+
+
+def _cluster(folder):
+    output = pathlib.Path(_needed('output', 'cluster', 'GROUPS.csv or a new folder'))
+    output = output.expanduser().absolute()
+    if (FLAGS.far is None) == (FLAGS.threshold is None):
+        raise ValueError('cluster: expected either --far=..., as in --far=1e-3, or --threshold')
+    from dp_fedemb import evaluation
+    from dp_fedemb import files
+    from dp_fedemb import gallery
+    from dp_fedemb.gallery import clustering
+
+    as_table = output.suffix.lower() == '.csv'
+    if not as_table and output.exists():
+        raise FileExistsError(f'output={str(output)!r}: exists already; choose a new folder')
+    model = evaluation.load_model(FLAGS.model)
+    threshold = FLAGS.threshold
+    if threshold is None:
+        known = gallery.find_thresholds(model.path, model.fingerprint, FLAGS.evaluation)
+        threshold = known.at(FLAGS.far).threshold
+    index = _indexed(model, folder, FLAGS.index).index
+    groups = gallery.cluster(index, threshold)
+    if as_table:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(output, clustering.csv_text(groups))
+    else:
+        clustering.write_links(output, groups, index.folder)
+    together = [group for group in groups if len(group.paths) > 1]
+    print(
+        f'{len(index.paths):,} pictures: {len(together):,} groups of two or more, the largest'
+        f' of {len(groups[0].paths):,}; {len(groups) - len(together):,} alone; joined at a mean'
+        f' similarity of {threshold:.4f} or more\ngroups: {output}'
+    )
+
+
+# Name -> function, what it takes, and whether so many arguments are right.
+_COMMANDS = {
+    'index': (_index, 'FOLDER', lambda count: count == 1),
+    'search': (_search, 'IMAGE...', lambda count: count >= 1),
+    'verify': (_verify, 'A B', lambda count: count == 2),
+    'cluster': (_cluster, 'FOLDER', lambda count: count == 1),
+}
+
+
+def _needed(flag, command, example):
+    """Value of a flag that a command cannot do without."""
+    value = FLAGS[flag].value
+    if value is None or value == '':
+        raise ValueError(f'{command}: needs --{flag}, as in --{flag}={example}')
+    return value
+
+
+def _format_is(name):
+    return FLAGS.format == name
+
+
+def _printable(text):
+    """Names of files may hold what is no valid text."""
+    return text.encode('utf-8', 'replace').decode('utf-8')
+
+
+def _indexed(model, folder, index_path):
+    from dp_fedemb import gallery
+    from dp_fedemb import progress
+    from dp_fedemb.data.images import listing as listing_lib
+
+    preprocessing = _preprocessing(model)
+    listing = listing_lib.pictures(pathlib.Path(folder).expanduser(), 'folder')
+    with progress.bar(len(listing.names), 'indexing', 'image') as bar:
+        result = gallery.index(
+            model,
+            listing,
+            index_path,
+            preprocessing,
+            FLAGS.eval_batch_size,
+            FLAGS.max_broken,
+            on_pictures=bar.update,
+        )
+    _say_skipped(result.notes, [f'{k}: {v}' for k, v in result.index.broken.items()])
+    return result
+
+
+def _preprocessing(model):
+    from dp_fedemb.data.images import preprocessing as preprocessing_lib
+
+    shape = model.example_spec.shape
+    if not model.example_spec.is_image or shape[0] != shape[1]:
+        raise ValueError(
+            f'model={str(model.path)!r} takes examples of {model.example_spec}: expected square'
+            ' images of one size'
+        )
+    size, _, channels = shape
+    return preprocessing_lib.Preprocessing(
+        size,
+        channels,
+        FLAGS.fit,
+        FLAGS.resampling,
+        FLAGS.invert,
+        max_pixels=FLAGS.max_pixels,
+    )
+
+
+def _say_skipped(notes, broken):
+    for line in notes:
+        print(_printable(f'note: {line}'), file=sys.stderr)
+    for line in broken:
+        print(_printable(f'skipped: {line}'), file=sys.stderr)
+
+
+# Without a command: embeddings into a file.
+
+
+def _embed():
+    from dp_fedemb import evaluation
+    from dp_fedemb import files
+
+    output = pathlib.Path(_needed('output', 'embed', 'embeddings.npz')).expanduser().absolute()
     if output.suffix != '.npz' or output.is_dir():
         raise ValueError(f'output={FLAGS.output!r}: expected the name of a file, NAME.npz')
     model = evaluation.load_model(FLAGS.model)
     arrays = _of_task(model) if FLAGS.input is None else _of_folder(model)
-    _write(output, arrays)
+
+    import numpy as np
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with files.appearing_file(output) as draft, draft.open('wb') as stream:
+        np.savez(stream, **arrays)
     count, dim = arrays['embeddings'].shape
     print(f'{count:,} embeddings of {dim} numbers: {output}')
 
@@ -82,24 +310,9 @@ def _of_folder(model):
 
     from dp_fedemb import progress
     from dp_fedemb.data.images import listing as listing_lib
-    from dp_fedemb.data.images import preprocessing as preprocessing_lib
     from dp_fedemb.evaluation import folder as folder_lib
 
-    shape = model.example_spec.shape
-    if not model.example_spec.is_image or shape[0] != shape[1]:
-        raise ValueError(
-            f'model={str(model.path)!r} takes examples of {model.example_spec}: expected square'
-            ' images of one size'
-        )
-    size, _, channels = shape
-    preprocessing = preprocessing_lib.Preprocessing(
-        size,
-        channels,
-        FLAGS.fit,
-        FLAGS.resampling,
-        FLAGS.invert,
-        max_pixels=FLAGS.max_pixels,
-    )
+    preprocessing = _preprocessing(model)
     folder = pathlib.Path(FLAGS.input).expanduser()
     listing = listing_lib.pictures(folder, 'input')
     with progress.bar(len(listing.names), 'embedding', 'image') as bar:
@@ -111,23 +324,9 @@ def _of_folder(model):
             FLAGS.max_broken,
             bar.update,
         )
-    for line in found.notes:
-        print(f'note: {line}', file=sys.stderr)
-    for line in found.broken:
-        print(f'skipped: {line}', file=sys.stderr)
+    _say_skipped(found.notes, found.broken)
     return {'embeddings': found.embeddings, 'paths': np.array(found.paths)}
 
 
-def _write(output, arrays):
-    """The file appears whole or not at all."""
-    import numpy as np
-
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.embeddings-', dir=output.parent) as draft:
-        path = pathlib.Path(draft, 'embeddings.npz')
-        np.savez(path, **arrays)
-        os.replace(path, output)
-
-
 if __name__ == '__main__':
-    program.run(main)
+    program.run(main, positional=sys.maxsize)

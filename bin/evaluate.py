@@ -71,6 +71,7 @@ def main(_):
             f' {store.num_examples:,} images of {store.example_spec}.',
         ],
         'model': str(model.path),
+        'model_fingerprint': model.fingerprint,
         'task': task.name,
         'part': FLAGS.part,
         'num_users': store.num_users,

@@ -11,6 +11,7 @@ The parts, in the order of the arrows between them (later ones import earlier on
     learning     local fine-tuning and the learning process
     pretraining  centralised training, supervised or not
     engines      rounds on TFF's runtime, in this process, on other machines
+    gallery      a trained model at work: index, search, verify, cluster
     runs         experiment, training program, run directory
 
 The names below are loaded when they are first used, so that `import dp_fedemb.privacy`
@@ -45,6 +46,7 @@ _PACKAGES = (
     'data',
     'engines',
     'evaluation',
+    'gallery',
     'learning',
     'models',
     'pretraining',

@@ -32,6 +32,7 @@ ROOMS = (
     ('learning',),
     ('pretraining',),
     ('engines',),
+    ('gallery',),
     ('runs',),
     ('auditing',),
 )

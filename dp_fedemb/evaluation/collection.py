@@ -5,10 +5,14 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
+
 from dp_fedemb import tables
 from dp_fedemb import validate
 from dp_fedemb.evaluation import embedded_images
 from dp_fedemb.evaluation import verification
+
+_PER_DECADE = 10
 
 
 def collect(
@@ -24,7 +28,8 @@ def collect(
     Returns:
         JSON values, null where a figure cannot be resolved: what is in `about`,
         `num_images`, `num_identities`, `genuine_pairs`, `impostor_pairs`, `points` (one
-        for each FAR) and `metrics` (figures by name).
+        for each FAR), `roc` ([FAR, recall, threshold] at `_PER_DECADE` rates in each power
+        of ten) and `metrics` (figures by name).
 
     Raises:
         ValueError: for an unknown metric, or one that these images do not allow.
@@ -44,6 +49,7 @@ def collect(
         'genuine_pairs': result.genuine_pairs,
         'impostor_pairs': result.impostor_pairs,
         'points': [_finite(dataclasses.asdict(point)) for point in result.points],
+        'roc': _curve(result),
         'metrics': _finite(figures),
     }
 
@@ -105,6 +111,18 @@ def interval_text(values: Mapping[str, Any], name: str) -> str:
     """Returns the confidence interval of a figure, or a dash."""
     low, high = (values['metrics'].get(f'{name} {end}') for end in ('low', 'high'))
     return '-' if low is None or high is None else f'{low:.4f} - {high:.4f}'
+
+
+def _curve(result: verification.Verification) -> list[list[float]]:
+    """A few exact points of the ROC curve, evenly over the logarithm of the FAR."""
+    fars, recalls, thresholds = result.roc()
+    if not len(fars):
+        return []
+    decades = math.ceil(math.log10(result.impostor_pairs)) + 1
+    wanted = np.logspace(-decades, 0, decades * _PER_DECADE + 1)
+    # For each rate, the last point that does not exceed it.
+    places = np.unique(np.searchsorted(fars, wanted, 'right') - 1)
+    return np.stack([fars, recalls, thresholds], axis=1)[places].tolist()
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:

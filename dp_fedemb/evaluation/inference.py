@@ -1,6 +1,7 @@
 """From examples to embeddings, with a model at hand or from its SavedModel."""
 
 from collections.abc import Callable, Mapping
+import functools
 import os
 import pathlib
 from typing import Any, Optional, Union
@@ -84,6 +85,13 @@ class SavedEmbeddingModel:
         (self._input,) = self._signature.structured_input_signature[1]
         spec = self._signature.structured_input_signature[1][self._input]
         self.example_spec = data.ExampleSpec(spec.shape[1:], spec.dtype.name)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """What tells this model from every other, see `saved_model.fingerprint`."""
+        from dp_fedemb.models import saved_model
+
+        return saved_model.fingerprint(self.path)
 
     def __call__(self, examples: np.ndarray) -> dict[str, Any]:
         """Maps [n, *shape] to {'embeddings': float32 [n, D]}."""

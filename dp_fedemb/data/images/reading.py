@@ -10,11 +10,10 @@ from typing import Optional, TypeVar
 import zipfile
 import zlib
 
-import numpy as np
-
 from dp_fedemb import environment
 
 _Item = TypeVar('_Item')
+_Result = TypeVar('_Result')
 _BLOCK = 256
 _SHOWN = 3
 # What archives raise for damaged members; decoders raise `decoding.BrokenPicture`, a
@@ -38,20 +37,20 @@ _OF_THE_SYSTEM = (errno.EMFILE, errno.ENFILE)
 
 
 def decoded(
-    items: Iterable[_Item], read: Callable[[_Item], np.ndarray], block: int = _BLOCK
-) -> Iterator[list[tuple[_Item, Optional[np.ndarray], str]]]:
+    items: Iterable[_Item], read: Callable[[_Item], _Result], block: int = _BLOCK
+) -> Iterator[list[tuple[_Item, Optional[_Result], str]]]:
     """Reads items in their order.
 
     Args:
         items: pictures, wherever they are.
-        read: returns the pixels of one; called in threads.
+        read: returns the pixels of one, or what it made of them; called in threads.
         block: items in memory at once.
 
     Yields:
         Blocks of (item, pixels, ''), or (item, None, reason) for a damaged picture.
     """
 
-    def attempt(item: _Item) -> tuple[_Item, Optional[np.ndarray], str]:
+    def attempt(item: _Item) -> tuple[_Item, Optional[_Result], str]:
         try:
             return item, read(item), ''
         except _BROKEN as error:
