@@ -13,11 +13,18 @@ from flags import from_settings
 from dp_fedemb import privacy
 from dp_fedemb import settings
 from dp_fedemb import validate
+from dp_fedemb.privacy import choice
 
 FLAGS = flags.FLAGS
 
 # Where calibration begins: small enough for adaptive clipping with two virtual clients.
 _FIRST_NOISE_MULTIPLIER = 0.1
+# In place of a mechanism: the one of least noise in the model.
+AUTO = 'auto'
+# Of a mechanism, but not options of it: they have flags of their own.
+_NUMBERS = ('clip_norm', 'noise_multiplier')
+# Options of correlated noise that say what the server makes of any noise.
+_WORKLOAD = ('strategy_momentum',)
 _DEFAULTS = {
     'rounds': 100,
     'virtual_clients_per_round': 32,
@@ -43,7 +50,8 @@ def define(clip_norm_default: float | None = None) -> None:
         'mechanism',
         None,
         f'One of {", ".join(privacy.MECHANISMS)}. By default gaussian with noise, clip_only'
-        ' with a clip alone, none with neither.',
+        ' with a clip alone, none with neither. auto: with --target_epsilon, the mechanism and'
+        ' sampler that leave the least noise in the model, see bin/privacy.py plan.',
     )
     flags.DEFINE_string(
         'sampling',
@@ -57,9 +65,10 @@ def define(clip_norm_default: float | None = None) -> None:
 
 
 def follow(directory: str) -> None:
-    """Takes the grouping of the run in a directory, unless --grouping says another.
+    """Takes from the run in a directory what was chosen when it began.
 
-    A run from before there were groups goes on in slots: its noise is for these.
+    That is what --mechanism=auto chose, and the grouping, unless --grouping says another: a
+    run from before there were groups goes on in slots, its noise is for these.
     """
     try:
         known = json.loads((pathlib.Path(directory) / 'config.json').read_text())
@@ -67,6 +76,12 @@ def follow(directory: str) -> None:
         cls = privacy.SAMPLINGS[sampling['name']]
     except (OSError, ValueError, KeyError, TypeError):
         return  # No run, or a damaged one: whoever opens it says so.
+    if FLAGS.mechanism == AUTO:
+        # What is not there belongs to a damaged file.
+        parts = (known['plan'].get('mechanism', {}), sampling)
+        for kind, part in zip(('mechanism', 'sampling'), parts, strict=True):
+            _take(kind, part)
+        return
     about = settings.about(cls).get('grouping')
     same = FLAGS.sampling in (None, sampling['name'])
     if about is not None and FLAGS.grouping is None and same:
@@ -99,8 +114,54 @@ def plan(num_users: int) -> privacy.PrivacyPlan:
             f'target_epsilon={FLAGS.target_epsilon} with mechanism={FLAGS.mechanism}: it'
             ' adds no noise; choose gaussian or another private mechanism'
         )
+    if FLAGS.mechanism == AUTO:
+        _choose_automatically(num_users)
     first = uncalibrated_plan(num_users, _FIRST_NOISE_MULTIPLIER)
     return privacy.calibrate(first, FLAGS.target_epsilon)
+
+
+def candidates(num_users: int) -> list[choice.Candidate]:
+    """Returns the mechanisms and samplers for --target_epsilon, the best one first.
+
+    All of them, or those that --mechanism and --sampling leave.
+
+    Args:
+        num_users: N.
+
+    Raises:
+        ValueError: as `plan`, and for an option of a mechanism that is yet to be chosen.
+    """
+    names = {name for cls in privacy.MECHANISMS.values() for name in settings.about(cls)}
+    chosen = sorted(names - {*_NUMBERS, *_WORKLOAD})
+    if FLAGS.sampling is None:
+        samplings = privacy.SAMPLINGS.values()
+        chosen += sorted({name for cls in samplings for name in settings.about(cls)})
+    for name in chosen:
+        if FLAGS[name].value is not None:
+            raise ValueError(
+                f'{name}={FLAGS[name].value} where mechanism and sampler are yet to be chosen:'
+                ' leave it out, or name the one that it is an option of'
+            )
+    only = None if FLAGS.mechanism in (None, AUTO) else FLAGS.mechanism
+    if only is not None and only not in choice.MECHANISMS:
+        raise ValueError(
+            f'mechanism={only}: expected one of {", ".join(choice.MECHANISMS)}, or {AUTO}; the'
+            ' noise of others is not compared'
+        )
+    gaussian = privacy.Gaussian(FLAGS.clip_norm, 1.0)
+    plan_of_others = from_settings.build(
+        privacy.PrivacyPlan,
+        num_users=num_users,
+        mechanism=gaussian,
+        sampling=privacy.Poisson(),
+    )
+    return choice.candidates(
+        plan_of_others,
+        FLAGS.target_epsilon,
+        _workload_options().get('strategy_momentum') or 0.0,
+        only,
+        None if FLAGS.sampling is None else _sampling(gaussian),
+    )
 
 
 def uncalibrated_plan(
@@ -133,12 +194,56 @@ def fewest_users(noise_multiplier: float | None) -> int:
     return sampling.fewest_users(privacy.Population(m * k, m, k), FLAGS.rounds)
 
 
+def _choose_automatically(num_users: int) -> None:
+    """Chooses, says so, and lets the flags name what was chosen.
+
+    Noise is then found as for any other flags, so that a run that goes on finds the same.
+    """
+    found = candidates(num_users)
+    best = found[0].plan
+    if best is None:
+        raise ValueError(
+            f'mechanism={AUTO} with target_epsilon={FLAGS.target_epsilon}: no candidate reaches'
+            f' it; of {found[0].name}: {found[0].reason}'
+        )
+    print(f'mechanism={AUTO}: {choice.sentence(found)}', flush=True)
+    for name, value in choice.options(best).items():
+        FLAGS[name].value = value
+
+
+def _take(kind: str, known: dict[str, object]) -> None:
+    """Sets the flags of a mechanism or sampling as a config.json names them.
+
+    Those that were given stay, so that a difference is found as any other.
+    """
+    choices, name = getattr(privacy, f'{kind.upper()}S'), known.get('name')
+    if name not in choices or FLAGS[kind].value not in (None, AUTO, name):
+        return
+    FLAGS[kind].value = name
+    for option in settings.about(choices[name]):
+        if option not in _NUMBERS and FLAGS[option].value is None:
+            FLAGS[option].value = known.get(option)
+
+
+def _workload_options() -> dict[str, object]:
+    """What the server makes of noise: as the strategy_... flags say, or the server's own."""
+    given = {name: FLAGS[name].value for name in _WORKLOAD}
+    if given['strategy_momentum'] is None and 'server_momentum' in FLAGS:
+        given['strategy_momentum'] = FLAGS.server_momentum
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def _mechanism(noise_multiplier: float | None) -> privacy.Mechanism:
     name = FLAGS.mechanism
     if name is None and noise_multiplier:
         name = 'gaussian'
     elif name is None:
         name = 'none' if FLAGS.clip_norm is None else 'clip_only'
+    if name == AUTO:
+        raise ValueError(
+            f'mechanism={AUTO} without target_epsilon: it is chosen for a target; set one, or'
+            ' name a mechanism'
+        )
     chosen = _choose('mechanism', privacy.MECHANISMS, name)
     numbers = {}
     # The default of --clip_norm is not an answer to --mechanism=none.
@@ -146,11 +251,9 @@ def _mechanism(noise_multiplier: float | None) -> privacy.Mechanism:
         numbers['clip_norm'] = FLAGS.clip_norm
     if noise_multiplier is not None:
         numbers['noise_multiplier'] = noise_multiplier
-    options = from_settings.options(
-        chosen, privacy.MECHANISMS, without=('clip_norm', 'noise_multiplier')
-    )
-    if issubclass(chosen, privacy.Correlated) and 'server_momentum' in FLAGS:
-        options.setdefault('strategy_momentum', FLAGS.server_momentum)
+    options = from_settings.options(chosen, privacy.MECHANISMS, without=_NUMBERS)
+    if issubclass(chosen, privacy.Correlated):
+        options |= _workload_options()
     return chosen(**numbers, **options)
 
 

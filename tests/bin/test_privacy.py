@@ -262,10 +262,10 @@ def test_calibrate_and_back(run, arguments, name):
     assert back['epsilon_user'] == pytest.approx(8, rel=exact)
 
 
-def test_plan_draws_and_lists(run, tmp_path):
+def test_extrapolation_draws_and_lists(run, tmp_path):
     path = tmp_path / 'plan.png'
     arguments = [
-        'plan',
+        'extrapolate',
         *GOLDEN,
         '--populations=3400,100000',
         '--cohorts=32,128',
@@ -277,7 +277,7 @@ def test_plan_draws_and_lists(run, tmp_path):
     # With a target, and in one object.
     answer = json.loads(
         run(
-            'plan',
+            'extrapolate',
             *GOLDEN,
             '--populations=100000',
             '--cohorts=128,256',
@@ -289,6 +289,72 @@ def test_plan_draws_and_lists(run, tmp_path):
     assert answer['points'][0]['epsilon_user'] == 0.439
     needed = {r['virtual_clients_per_round']: r['num_users'] for r in answer['users_needed']}
     assert needed.keys() == {128, 256} and all(2800 < n < 3900 for n in needed.values())
+
+
+DEMO = [
+    '--num_users=40000',
+    '--virtual_clients_per_round=400',
+    '--users_per_virtual_client=2',
+    '--rounds=100',
+    '--target_epsilon=8',
+    '--strategy_momentum=0.9',
+]
+
+
+def test_plan_names_all_candidates_and_the_crossings(run):
+    answer = json.loads(run('plan', *DEMO, '--json'))
+    candidates = answer['candidates']
+    assert len(candidates) == 27
+    for each in candidates:
+        if each['reason']:
+            assert each['model_noise'] is None and each['epsilon_user'] is None
+        else:
+            assert 7.99 < each['epsilon_user'] <= 8
+    assert answer['chosen']['cycle_rounds'] == 16
+    assert answer['crossing']['epsilon'] == pytest.approx(0.79, abs=0.01)
+    assert answer['crossing_without_amplified_bands']['epsilon'] == pytest.approx(
+        3.61, abs=0.02
+    )
+    assert answer['reason'].startswith('Least noise in the model: banded')
+    trees = run('plan', *DEMO, '--mechanism=tree', '--sampling=min_separation')
+    assert 'banded' not in trees and 'Least noise in the model: tree restarted' in trees
+
+
+def test_what_auto_chooses_is_what_its_flags_say(privacy_process, tmp_path):
+    demo = ['--clip_norm=1', *DEMO[1:]]
+    script = PLAN_OF_FLAGS.replace('plan(3400)', 'plan(40_000)')
+    code, out, err, _ = privacy_process(*demo, '--mechanism=auto', script=script)
+    assert code == 0, err
+    said, chosen = out.splitlines()
+    assert said.startswith('mechanism=auto: Least noise in the model: banded, cyclic_poisson')
+    named = ['--mechanism=banded', '--sampling=cyclic_poisson', '--cycle_rounds=16']
+    _, out, _, _ = privacy_process(*demo, *named, script=script)
+    assert json.loads(out) == json.loads(chosen)
+    assert json.loads(chosen)['mechanism']['name'] == 'banded'
+    # A run that goes on does what its config.json names, whatever would be chosen now.
+    plan = json.loads(chosen)
+    plan['sampling']['cycle_rounds'] = 8
+    (tmp_path / 'config.json').write_text(json.dumps({'plan': plan}))
+    script = script.replace(
+        '    plan =', f'    plan_flags.follow({str(tmp_path)!r})\n    plan =', 1
+    )
+    code, out, err, _ = privacy_process(*demo, '--mechanism=auto', script=script)
+    assert code == 0, err
+    resumed = json.loads(out)
+    assert resumed['sampling'] == {'name': 'cyclic_poisson', 'cycle_rounds': 8}
+    assert resumed['mechanism']['name'] == 'banded'
+    assert 7.99 < resumed['epsilon'] <= 8
+    # What is given in spite of it stays, and is then refused as another configuration.
+    given = ['--mechanism=auto', '--sampling=min_separation']
+    _, out, _, _ = privacy_process(*demo, *given, script=script)
+    assert json.loads(out)['sampling']['name'] == 'min_separation'
+
+
+def test_auto_says_when_nothing_reaches_the_target(privacy_process):
+    arguments = ['--clip_norm=1', '--mechanism=auto', '--target_epsilon=1e-9', '--delta=1e-12']
+    arguments += ['--sampling=min_separation']
+    code, _, err, _ = privacy_process(*arguments, script=PLAN_OF_FLAGS)
+    assert code != 0 and 'no candidate reaches it' in err
 
 
 @pytest.mark.parametrize(
@@ -321,12 +387,25 @@ def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
     [
         (
             ['costs'],
-            "command='costs': expected one of epsilon, calibrate, plan, choose, ledger",
+            "command='costs': expected one of epsilon, calibrate, plan, extrapolate, ledger",
         ),
-        (['choose', '--num_users=900'], 'choose without target_epsilon: set it'),
+        (['plan', '--num_users=900'], 'plan without target_epsilon: set it'),
+        (['plan', *GOLDEN, '--target_epsilon=2'], 'with plan: use epsilon or extrapolate'),
         (
-            ['choose', '--num_users=900', '--target_epsilon=2', '--mechanism=tree'],
-            'mechanism=tree with choose: use calibrate',
+            ['plan', '--num_users=900', '--target_epsilon=2', '--mechanism=adaptive_gaussian'],
+            'expected one of gaussian, tree, banded, bisr, blt, or auto',
+        ),
+        (
+            ['plan', '--num_users=900', '--target_epsilon=2', '--bands=4'],
+            'bands=4 where mechanism and sampler are yet to be chosen',
+        ),
+        (
+            ['plan', '--num_users=900', '--target_epsilon=2', '--grouping=slots'],
+            'grouping=slots where mechanism and sampler are yet to be chosen',
+        ),
+        (
+            ['epsilon', '--num_users=900', '--noise_multiplier=2', '--mechanism=auto'],
+            'mechanism=auto without target_epsilon',
         ),
         (['epsilon'], 'num_users is not given'),
         (['epsilon', '--num_users=3400'], 'epsilon without noise_multiplier'),
@@ -346,12 +425,15 @@ def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
             'num_users=3400 with solve_for=num_users: leave it out',
         ),
         (['calibrate', *GOLDEN, '--target_epsilon=8', '--solve_for=delta'], 'solve_for='),
-        (['plan', *GOLDEN, '--cohorts=many'], "cohorts=['many']: expected whole numbers"),
+        (
+            ['extrapolate', *GOLDEN, '--cohorts=many'],
+            "cohorts=['many']: expected whole numbers",
+        ),
         (['ledger'], 'ledger without a store'),
         (['ledger', '/nowhere'], 'no such directory'),
         (['epsilon', 'more', *GOLDEN], "unexpected argument 'more'"),
-        (['plan', *GOLDEN, '--populations=10'], 'all smaller than a round'),
-        (['plan', *GOLDEN, '--noise_cohort_size=320'], 'simulates a deployment already'),
+        (['extrapolate', *GOLDEN, '--populations=10'], 'all smaller than a round'),
+        (['extrapolate', *GOLDEN, '--noise_cohort_size=320'], 'simulates a deployment already'),
     ],
 )
 def test_bad_input_is_refused_in_one_line(refused, arguments, message):

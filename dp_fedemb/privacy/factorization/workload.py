@@ -55,7 +55,18 @@ class Workload:
 
     def matrix(self) -> np.ndarray:
         """Returns A, float64 [rounds, rounds]; for small numbers of rounds."""
-        velocity = series.matrix(self.momentum ** np.arange(self.rounds), self.rounds)
+        return self.model_noise(np.eye(self.rounds))
+
+    def model_noise(self, noises: np.ndarray) -> np.ndarray:
+        """Returns what noises of the rounds are in the model after each round.
+
+        Args:
+            noises: [rounds, draws], what of each draw is in the update of a round.
+
+        Returns:
+            Float64 [rounds, draws].
+        """
+        velocity = signal.lfilter([1.0], [1.0, -self.momentum], noises, axis=0)
         return np.cumsum(self._rates()[:, None] * velocity, axis=0)
 
     def mean_squared_error(self, noise: np.ndarray) -> tuple[float, np.ndarray]:

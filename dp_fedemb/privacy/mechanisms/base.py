@@ -8,10 +8,13 @@ import dataclasses
 import math
 from typing import ClassVar
 
+import numpy as np
+
 from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity
+from dp_fedemb.privacy.factorization import workload as workload_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +114,20 @@ class Mechanism:
         are the rounds together that a participation is in.
         """
         return self.noise_multiplier / change.update
+
+    def model_variance(self, workload: workload_lib.Workload) -> float:
+        """Variance of a weight of the model, its mean over the rounds.
+
+        In units of the server's rate times the standard deviation of a draw (z C), squared,
+        for the noise on the sum.
+
+        Args:
+            workload: what the server makes of the noise of the rounds.
+
+        Raises:
+            ValueError: if it cannot be computed.
+        """
+        return workload.mean_squared_error(np.ones(1))[0]
 
     def squared_sensitivity(
         self,

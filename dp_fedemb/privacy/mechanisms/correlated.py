@@ -108,6 +108,10 @@ class Correlated(base.Mechanism):
             )
         return self.strategy
 
+    def model_variance(self, workload: workload_lib.Workload) -> float:
+        noise = self.resolved_strategy().noise(workload.rounds)
+        return workload.mean_squared_error(noise)[0]
+
     def squared_sensitivity(
         self,
         change: sensitivity_lib.RecordChange,

@@ -3,12 +3,19 @@
 import dataclasses
 from typing import Optional
 
+import numpy as np
+
 from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity
+from dp_fedemb.privacy.factorization import workload as workload_lib
 from dp_fedemb.privacy.mechanisms import base
+from dp_fedemb.privacy.mechanisms import tree_estimates
 from dp_fedemb.privacy.mechanisms import tree_nodes
+
+# The work grows with the square of the rounds.
+_MOST_ROUNDS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +59,20 @@ class Tree(base.Mechanism):
                 'tree_completion=True without restart_rounds: a tree is completed before a'
                 ' restart, and there is none; set restart_rounds'
             )
+
+    def model_variance(self, workload: workload_lib.Workload) -> float:
+        rounds = workload.rounds
+        if rounds > _MOST_ROUNDS:
+            raise ValueError(
+                f'mechanism={self.name} for {rounds} rounds: the noise of trees in the model is'
+                f' computed for at most {_MOST_ROUNDS}'
+            )
+        parts = tree_estimates.weights(
+            rounds, self.restart_rounds, self.tree_completion, self.efficient
+        )
+        # A round's noise is that of its prefix less that of the prefix before.
+        models = (workload.model_noise(np.diff(part, axis=0, prepend=0.0)) for part in parts)
+        return sum(float(np.sum(model**2)) for model in models) / rounds
 
     def squared_sensitivity(
         self,

@@ -1,0 +1,1 @@
+"""What bin/privacy.py does: a module a command."""
