@@ -61,6 +61,24 @@ flags.DEFINE_bool(
     False,
     'Refuse to train where the result would have no epsilon of its own.',
 )
+flags.DEFINE_enum(
+    'evaluation_part',
+    'test',
+    ['test', 'validation'],
+    'Unseen identities that are evaluated on: settings are chosen on those of validation.',
+)
+flags.DEFINE_string(
+    'tuning',
+    None,
+    'Your word for the statement, how the settings were chosen at no cost to the users of'
+    ' this run; the best.flags of a public bin/sweep.py has it.',
+)
+flags.DEFINE_bool(
+    'trial_of_selection',
+    False,
+    'This run is a trial of a private selection (bin/sweep.py): the ledger gets the selection'
+    ' and not the run, so that nothing of the run may be released or looked at.',
+)
 flags.DEFINE_bool(
     'profile',
     False,
@@ -76,6 +94,7 @@ def main(_):
         os.environ['TF_NUM_INTRAOP_THREADS'] = str(settings.intra_op_threads)
     task = groups.task()
     print(task.summary(), flush=True)
+    unseen = _unseen(task)
     plan_flags.follow(FLAGS.output_dir)
     plan = plan_flags.plan(task.train.num_users)
 
@@ -93,11 +112,13 @@ def main(_):
         plan,
         settings,
         task.train,
-        task.test,
+        unseen,
         start=_start(task, model, directory),
         facts=_facts(task),
         require_private=FLAGS.require_private,
         budget_epsilon=FLAGS.budget_epsilon,
+        in_ledger=not FLAGS.trial_of_selection,
+        tuning=FLAGS.tuning,
     )
     directory.check(run.config(), run.absent())
     if run.is_finished(directory):
@@ -105,6 +126,17 @@ def main(_):
     with signals.end_cleanly():
         run.run(directory, FLAGS.seed, FLAGS.profile)
     print(summary.text(directory))
+
+
+def _unseen(task):
+    """Returns the identities to evaluate on."""
+    if FLAGS.evaluation_part not in task.stores:
+        raise ValueError(
+            f'evaluation_part={FLAGS.evaluation_part}: task {task.name} has no such part here;'
+            f' it has {", ".join(task.stores)}. Options of the task make one, see'
+            f' tasks/{task.name}.py'
+        )
+    return task.stores[FLAGS.evaluation_part]
 
 
 def _start(task, model, directory):
@@ -144,6 +176,8 @@ def _facts(task):
             for part, store in task.stores.items()
         },
     }
+    if FLAGS.evaluation_part != 'test':
+        facts['evaluation_part'] = FLAGS.evaluation_part
     if FLAGS.pretrained == 'public':
         pretraining = pretraining_flags.config(task.train.example_spec.shape[-1], 'pretrain_')
         facts['pretraining'] = dataclasses.asdict(pretraining)

@@ -34,7 +34,7 @@ ROOMS = (
     ('engines',),
     ('gallery',),
     ('runs',),
-    ('auditing',),
+    ('auditing', 'tuning'),
 )
 STOREY = {room: storey for storey, rooms in enumerate(ROOMS) for room in rooms}
 # Distribution -> what it is imported as, where that differs.

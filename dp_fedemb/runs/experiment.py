@@ -54,6 +54,9 @@ class Experiment:
         require_private: refuses whatever would have no epsilon to state.
         budget_epsilon: most that all runs on these users may cost together, by the ledger
             beside the store; None for any.
+        in_ledger: whether the ledger notes what the run releases. A trial of a private
+            selection releases nothing: the selection does, and notes itself.
+        tuning: how the settings were chosen, for the statement; see `privacy.statement`.
 
     Raises:
         ValueError: where the plan's epsilon would not hold: a start that has seen users
@@ -69,6 +72,8 @@ class Experiment:
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     require_private: bool = False
     budget_epsilon: Optional[float] = None
+    in_ledger: bool = True
+    tuning: Optional[str] = None
 
     def __post_init__(self) -> None:
         if self.plan.private and not self.trained_model.public_labels:
@@ -313,6 +318,7 @@ class Experiment:
             'start': None if self.start is None else self.start.origin.text,
             'noised_weights': sum(weight.size for weight in begin[0]),
             'raw_metrics': self.settings.raw_metrics,
+            'tuning': self.tuning,
             'ancestors': self._ancestors,
             'noise_bits': noise.generator,
             'algorithm': 'fedavg' if self.settings.algorithm == 'fedavg' else 'dp_fedemb',
@@ -330,6 +336,8 @@ class Experiment:
         Raises:
             ValueError: if the budget is spent, or the ledger cannot be written.
         """
+        if not self.in_ledger:
+            return
         entry = ledger.entry_of(
             statement, self.plan, _ledger_name(run), directory.path, record['store']
         )

@@ -18,6 +18,7 @@ from dp_fedemb.privacy import rounding
 from dp_fedemb.privacy import sampling as sampling_lib
 from dp_fedemb.privacy.reporting import ancestors as ancestors_lib
 from dp_fedemb.privacy.reporting import statement_text
+from dp_fedemb.privacy.reporting import tuned
 
 SETTING = (
     'central differential privacy: the server is trusted, sees clipped updates, and adds'
@@ -73,6 +74,7 @@ def statement(
     noise_bits: str = NOISE_BITS,
     statistical_distance: float = 0.0,
     repeated_releases: int = 0,
+    tuning: Optional[str] = None,
 ) -> dict[str, Any]:
     """Returns the statement as JSON values.
 
@@ -99,6 +101,8 @@ def statement(
             variation between the noise that was drawn and the noise that is accounted.
         repeated_releases: rounds that were computed again with fresh noise after an
             interruption: each is one more release of the same cohort.
+        tuning: how the settings were chosen, in words, where that costs the users of this
+            run nothing; see `reporting.tuned` for where it does.
 
     Raises:
         ValueError: if `observed` contradicts the schedule that the epsilon is about, or a
@@ -168,7 +172,8 @@ def statement(
         'weak_seed': weak_seed,
         'released': [*RELEASED, *mechanism.released],
         'secrets': list(SECRETS),
-        'not_covered': _not_covered(raw_metrics),
+        'not_covered': _not_covered(raw_metrics, tuning),
+        'tuning': tuning,
         'caveats': _caveats(seed_given, noise_bits),
         'verify': _verify(plan, rounds),
         'deployment': _deployment(plan, guarantee) if plan.hypothetical else None,
@@ -285,10 +290,13 @@ def _participation(
     return bounds
 
 
-def _not_covered(raw_metrics: bool) -> list[str]:
+def _not_covered(raw_metrics: bool, tuning: Optional[str]) -> list[str]:
+    found = list(NOT_COVERED)
+    if tuning is not None:
+        found = [line for line in found if not line.startswith(tuned.CHOICE)]
     if not raw_metrics:
-        return list(NOT_COVERED)
-    return ['training metrics, which this run wrote without noise', *NOT_COVERED]
+        return found
+    return ['training metrics, which this run wrote without noise', *found]
 
 
 def _caveats(seed_given: bool, noise_bits: str) -> list[str]:

@@ -115,6 +115,11 @@ def text(statement: dict[str, Any]) -> str:
     if s['noised_weights'] is not None:
         rows.append(('noised weights', s['noised_weights']))
     rows.append(('start', s['start']))
+    # Statements from before tuning was stated do not have it.
+    if s.get('tuning') is not None:
+        rows.append(('settings were chosen', s['tuning']))
+    if s.get('epsilon_user_of_one_trial') is not None:
+        rows.append(('epsilon, one trial', rounding.text(s['epsilon_user_of_one_trial'])))
     rows += [('ancestor', _ancestor(a)) for a in s['ancestors']]
     if s['participation'] is not None:
         rows += _participation_rows(s['participation'])
@@ -167,17 +172,16 @@ def _participation_rows(participation: dict[str, Any]) -> list[tuple[str, Any]]:
 def guarantee_rows(guarantee: dict[str, Any], version: str) -> list[tuple[str, str]]:
     """Returns (name, value) rows of a guarantee: a statement, or its `deployment`."""
     g = guarantee
-    rows = [
-        ('epsilon, user', f'{rounding.text(g["epsilon_user"])} (PLD)'),
-        ('epsilon, user, by RDP', rounding.text(g['epsilon_user_rdp'])),
-        ('epsilon, present or absent', rounding.text(g['epsilon_present_absent'])),
-        (
-            'epsilon, virtual client',
-            f'{rounding.text(g["epsilon_virtual_client"])} ({VIRTUAL_CLIENT_NOTE})',
-        ),
-        ('delta', rounding.text(g['delta'])),
-        ('accountant', version),
-    ]
+    accountant = 'RDP' if g.get('tuning_mode') == 'selection' else 'PLD'
+    rows = [('epsilon, user', f'{rounding.text(g["epsilon_user"])} ({accountant})')]
+    # Of several trials together only the headline's figures are known.
+    if g['epsilon_user_rdp'] is not None:
+        rows.append(('epsilon, user, by RDP', rounding.text(g['epsilon_user_rdp'])))
+    rows.append(('epsilon, present or absent', rounding.text(g['epsilon_present_absent'])))
+    if g['epsilon_virtual_client'] is not None:
+        text = f'{rounding.text(g["epsilon_virtual_client"])} ({VIRTUAL_CLIENT_NOTE})'
+        rows.append(('epsilon, virtual client', text))
+    rows += [('delta', rounding.text(g['delta'])), ('accountant', version)]
     if g['rho'] is not None:
         rows.insert(3, ('rho (zCDP), user', rounding.text(g['rho'], 6)))
     return rows
