@@ -20,6 +20,8 @@ import numpy as np
 
 from dp_fedemb import validate
 from dp_fedemb.data import cache
+from dp_fedemb.data import lists
+from dp_fedemb.data import names as names_lib
 from dp_fedemb.data.images import conversion
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.data.images import tfds_users
@@ -128,7 +130,8 @@ def read_pairs(path: pathlib.Path) -> list[Line]:
     Raises:
         ValueError: for another form or number of lines.
     """
-    rows = [line.split() for line in path.read_text('utf-8').splitlines() if line.strip()]
+    listed = map(names_lib.normal, lists.read_lines(path))
+    rows = [line.split() for line in listed if line.strip()]
     try:
         folds, each = map(int, rows[0])
         if len(rows) != 1 + 2 * folds * each:
@@ -152,14 +155,16 @@ def _archive_rows(path):
                 match = _MEMBER.fullmatch(member.name)
                 if member.isfile() and match:
                     image = archive.extractfile(member).read()
-                    yield match[1], f'{match[1]}/{match[2]}', image
+                    person = names_lib.normal(match[1])
+                    yield person, f'{person}/{match[2]}', image
     except (tarfile.TarError, EOFError, OSError) as error:
         raise tfds_archives.damaged(path, error, _WHERE) from None
 
 
 def _tfds_rows(builder):
     for index, row in enumerate(tfds_users.read(builder, 'train')):
-        yield row['label'].decode(), f'{row["label"].decode()}/example{index}', row['image']
+        person = names_lib.normal(row['label'].decode())
+        yield person, f'{person}/example{index}', row['image']
 
 
 def _read(config, options, rows, lines):

@@ -113,17 +113,18 @@ def build_by(
         shared_name_of = identity_of
         identity_of = lambda row: f'{user_of(row)}/{shared_name_of(row)}'
     own_identities = options.identities == 'own' or identity == user
-    tfds_users.key_function(options.image, features)
+    tfds_users.check_feature(options.image, features)
     read = functools.partial(tfds_users.read, builder, options.split, options.image)
 
     def found():
-        rows = progress.each(read(), None, 'counting images', 'image')
-        counts = collections.Counter((user_of(row), identity_of(row)) for row in rows)
+        counts, nameless = _counted(read(), {'user': user_of, 'identity': identity_of})
         division = converted.divide(options, config.seed, own_identities)
         examples = tfds_users.examples(
             read(), user_of, identity_of, division.part, options.image, name=options.split
         )
-        return converted.found(counts, division, examples, max_broken=options.max_broken)
+        return converted.found(
+            counts, division, examples, notes=nameless, max_broken=options.max_broken
+        )
 
     return converted.build(
         config,
@@ -142,3 +143,26 @@ def build_by(
             **task,
         },
     )
+
+
+def _counted(rows, names) -> tuple[collections.Counter, tuple[str, ...]]:
+    """Counts examples by user and identity; notes say which have no name for one."""
+    counts, nameless = collections.Counter(), collections.Counter()
+    for row in progress.each(rows, None, 'counting images', 'image'):
+        found = []
+        for what, name_of in names.items():
+            try:
+                found.append(name_of(row))
+            except tfds_users.NoNameError as error:
+                nameless[f'{what} is {error}'] += 1
+                break
+        else:
+            counts[tuple(found)] += 1
+    notes = tuple(
+        f'{count:,} images are left out: their {reason}'
+        for reason, count in sorted(nameless.items())
+    )
+    if not counts:
+        reasons = '; '.join(notes) or 'there is none'
+        raise ValueError(f'task {NAME}: no example names a user and an identity ({reasons})')
+    return counts, notes

@@ -59,7 +59,20 @@ def read_lines(
         raise ValueError(f'{path}: expected a text file')
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f'{path}: {path.stat().st_size:,} bytes, which is no list')
-    text = _decoded(path.read_bytes(), known or ())
+    return lines_of(path.read_bytes(), path, known)
+
+
+def lines_of(
+    content: bytes,
+    path: Union[str, 'os.PathLike[str]'],
+    known: Optional[Collection[str]] = None,
+) -> list[str]:
+    """Returns the lines of a text file's content; see `read_lines`.
+
+    Raises:
+        ValueError: if it is no text; the message names `path`.
+    """
+    text = _decoded(content, known or ())
     if text is None or '\0' in text:
         raise ValueError(f'{path}: no text in a known encoding; save it as UTF-8')
     # Not `splitlines`: it also parts at marks that names may hold.

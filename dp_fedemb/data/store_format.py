@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dp_fedemb.data import example_spec as spec_lib
+from dp_fedemb.data import names as names_lib
 
 FORMAT_VERSION = 2
 META = 'meta.json'
@@ -38,8 +39,13 @@ def spec(meta: dict[str, Any]) -> spec_lib.ExampleSpec:
 
 
 def text_of(value: object) -> str:
-    """Returns a name as it is stored, on one line."""
+    """Returns a name of an example as it is stored, on one line."""
     return str(value).replace('\n', ' ').replace('\r', ' ')
+
+
+def name_of(value: object) -> str:
+    """Returns a name of a user or an identity as it is stored; see `names.normal`."""
+    return names_lib.normal(text_of(value))
 
 
 def write_names(path: pathlib.Path, names: Iterable[str]) -> None:
@@ -129,8 +135,9 @@ def check_arrays(
 
 def check_user_names(path: pathlib.Path, names: list[str]) -> None:
     """Raises ValueError if two users are called the same: they would be one person."""
-    if len(set(names)) < len(names):
-        twice = collections.Counter(names).most_common(1)[0][0]
+    spelt = collections.Counter(map(name_of, names))
+    if len(spelt) < len(names):
+        twice = spelt.most_common(1)[0][0]
         raise ValueError(
             f'{path}/{USER_NAMES}: {twice!r} is there twice, and a privacy unit must be one'
             f' user; merge the two and convert again'

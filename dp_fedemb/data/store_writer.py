@@ -112,7 +112,7 @@ class UserStoreWriter:
             names = [names[row] for row in kept] if names else []
         self._example_names.extend(map(store_format.text_of, names))
         numbers = self._identity_numbers
-        known_as = map(store_format.text_of, identities)
+        known_as = map(store_format.name_of, identities)
         of_user = [numbers.setdefault(identity, len(numbers)) for identity in known_as]
         self._identities.append(np.array(of_user, np.int32))
         self._file.write(np.ascontiguousarray(examples).data)
@@ -131,7 +131,7 @@ class UserStoreWriter:
         self._splits.append(self._splits[-1])
 
     def _add_name(self, name: Optional[str]) -> str:
-        text = store_format.text_of(len(self._users) if name is None else name)
+        text = store_format.name_of(len(self._users) if name is None else name)
         if text in self._users:
             raise ValueError(
                 f'user {text!r}: was added before, and a privacy unit must be one user; add'

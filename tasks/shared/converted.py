@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from dp_fedemb import data
 from dp_fedemb.data import cache
+from dp_fedemb.data import names as names_lib
 from dp_fedemb.data.images import conversion
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from tasks.shared import base
@@ -122,7 +123,7 @@ def check_disjoint(stores: Mapping[str, data.UserStore]) -> None:
     for what in ('user_names', 'identity_names'):
         owner = {}
         for part, store in stores.items():
-            for name in getattr(store, what):
+            for name in map(names_lib.normal, getattr(store, what)):
                 if owner.setdefault(name, part) != part:
                     raise ValueError(
                         f'{what.removesuffix("_names")} {name!r} is in {owner[name]} and in'

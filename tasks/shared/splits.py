@@ -11,6 +11,8 @@ import dataclasses
 import hashlib
 from typing import Optional
 
+from dp_fedemb.data import names as names_lib
+
 _Part = Callable[[str], Optional[str]]
 
 
@@ -74,7 +76,7 @@ def of_public_list(
 
 
 def _digest(kind: str, name: str, seed: int) -> bytes:
-    text = f'{seed}/{kind}/{name}'
+    text = f'{seed}/{kind}/{names_lib.normal(name)}'
     return hashlib.sha256(text.encode(errors='surrogateescape')).digest()
 
 

@@ -12,7 +12,6 @@ import contextlib
 import csv
 import dataclasses
 import functools
-import io
 import itertools
 import os
 import pathlib
@@ -22,6 +21,8 @@ import zipfile
 
 from dp_fedemb import progress
 from dp_fedemb.data import cache
+from dp_fedemb.data import lists
+from dp_fedemb.data import names as names_lib
 from dp_fedemb.data.images import conversion
 from dp_fedemb.data.images import listing as listing_lib
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
@@ -290,7 +291,7 @@ def _read_list(path: pathlib.Path, files: Files) -> dict[str, list[tuple[str, st
             )
         for row in reader:
             # The species lists give 'NA' to photos outside a split.
-            owner = row[user_column], row[class_column]
+            owner = names_lib.normal(row[user_column]), names_lib.normal(row[class_column])
             if owner[0] != 'NA' and owner not in rows[row[image_column]]:
                 rows[row[image_column]].append(owner)
     return {image: owners for image, owners in rows.items() if owners}
@@ -299,10 +300,10 @@ def _read_list(path: pathlib.Path, files: Files) -> dict[str, list[tuple[str, st
 def _open_list(path, where):
     archive = _list_path(path)
     if archive == path:
-        return open(path, newline='', encoding='utf-8')
+        return contextlib.nullcontext(lists.read_lines(path))
     try:
         with zipfile.ZipFile(archive) as file:
             (member,) = (n for n in file.namelist() if n.split('/')[-1] == path.name)
-            return io.StringIO(file.read(member).decode())
+            return contextlib.nullcontext(lists.lines_of(file.read(member), path))
     except (zipfile.BadZipFile, ValueError) as error:
         raise tfds_archives.damaged(archive, error, where) from None

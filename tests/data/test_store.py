@@ -305,3 +305,21 @@ def test_stores_of_images_from_before_still_open(tmp_path):
     np.testing.assert_array_equal(store.examples, np.concatenate([alice, bob]))
     assert store.example_spec == data.ExampleSpec(SHAPE)
     assert store.example_names == list('abcde')
+
+
+def test_two_spellings_of_a_name_are_one_user(tmp_path):
+    composed, decomposed = 'Jos\u00e9', 'Jose\u0301'
+    image = np.zeros((1, 2, 2, 1), np.uint8)
+    with pytest.raises(ValueError, match='was added before'):
+        with data.UserStoreWriter(tmp_path / 'twice', (2, 2, 1)) as writer:
+            writer.add_user(image, [composed], composed)
+            writer.add_user(image, [composed], decomposed)
+    with data.UserStoreWriter(tmp_path / 'store', (2, 2, 1)) as writer:
+        writer.add_user(np.concatenate([image] * 2), [composed, decomposed], decomposed)
+        writer.add_user(image, [composed], 'bo')
+    store = data.UserStore.open(tmp_path / 'store')
+    assert store.user_names == [composed, 'bo'] and store.identity_names == [composed]
+    # A store from elsewhere.
+    (tmp_path / 'store' / 'user_names.txt').write_text(f'{composed}\n{decomposed}\n')
+    with pytest.raises(ValueError, match='is there twice'):
+        data.UserStore.open(tmp_path / 'store')

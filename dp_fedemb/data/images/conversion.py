@@ -73,7 +73,7 @@ def convert(
             image of theirs is in it.
 
     Returns:
-        What is worth noting: the users of whom every image is broken.
+        What is worth noting: the users of whom no image can be read.
 
     Raises:
         ValueError: for too many broken images.
@@ -111,7 +111,7 @@ def convert(
     if not lost:
         return ()
     return (
-        f'every image of {len(lost):,} users is broken: {names_lib.shortened(lost)}; those of'
+        f'no image can be read of {len(lost):,} users: {names_lib.shortened(lost)}; those of'
         ' train keep their places without data',
     )
 

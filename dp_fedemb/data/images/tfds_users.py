@@ -1,8 +1,11 @@
 """Any TFDS data set as users: by a feature of the example, or by a function of it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Optional, Union
 
+import numpy as np
+
+from dp_fedemb.data import names as names_lib
 from dp_fedemb.data.images import conversion
 
 # A feature's name ('label', or 'writer/id' inside a nested feature), or a function
@@ -12,23 +15,35 @@ Key = Union[str, Callable[[Mapping[str, Any]], Any]]
 _BATCH = 256
 
 
+class NoNameError(ValueError):
+    """A value that names no single user or identity; the message says what it is."""
+
+
 def key_function(key: Key, features: Optional[Any] = None) -> Callable[[Mapping], str]:
     """Returns the function from an example to a user's or identity's name.
+
+    The function raises `NoNameError` for a value that names nobody: a missing or unknown label
+    (-1), an empty text, NaN, none or several values.
 
     Args:
         key: feature or function.
         features: `builder.info.features`; class labels are then given by name.
 
     Raises:
-        ValueError: for a feature that the data set lacks.
+        ValueError: for a feature that the data set lacks, or of several values.
     """
     if callable(key):
-        return lambda example: _text(key(example))
+        return lambda example: _name(key(example))
     value = _getter(key)
     feature = _feature(key, features) if features is not None else None
-    if getattr(feature, 'names', None):
-        return lambda example: feature.int2str(int(value(example)))
-    return lambda example: _text(value(example))
+    _check_single(key, feature)
+    labels = getattr(getattr(feature, 'feature', feature), 'names', None)
+    return lambda example: _name(value(example), labels)
+
+
+def check_feature(key: str, features: Any) -> None:
+    """Raises ValueError for a feature that the data set lacks."""
+    _feature(key, features)
 
 
 def read(builder: Any, split: str, image: str = 'image') -> Iterator[Mapping[str, Any]]:
@@ -93,12 +108,15 @@ def examples(
             of the row.
 
     Yields:
-        Examples in the order of the rows.
+        Examples in the order of the rows, without those whose user or identity has no name.
     """
     user_of, identity_of = key_function(user, features), key_function(identity, features)
     image_of = _getter(image)
     for index, row in enumerate(rows):
-        names = user_of(row), identity_of(row)
+        try:
+            names = user_of(row), identity_of(row)
+        except NoNameError:
+            continue
         chosen = part(*names)
         if chosen is not None:
             called = name(row) if callable(name) else f'{name} {index}'
@@ -129,7 +147,41 @@ def _getter(key: str) -> Callable[[Any], Any]:
     return value
 
 
-def _text(value: Any) -> str:
+def _check_single(key: str, feature: Any) -> None:
+    if hasattr(feature, 'keys'):
+        parts = ', '.join(f'{key}/{part}' for part in sorted(feature))
+        raise ValueError(f'feature {key!r}: has parts; expected one of {parts}')
+    # Of a sequence, whose length is not known, each example is looked at.
+    sizes = [size for size in getattr(feature, 'shape', None) or () if size is not None]
+    if any(size > 1 for size in sizes) or len(sizes) > 1:
+        raise ValueError(
+            f'feature {key!r}: of shape {tuple(feature.shape)}; a user or identity needs one'
+            ' value for each example: name another feature, or write a function'
+        )
+
+
+def _name(value: Any, labels: Optional[Sequence[str]] = None) -> str:
+    if isinstance(value, (np.ndarray, list, tuple)):
+        values = np.asarray(value, object).ravel()
+        if len(values) != 1:
+            raise NoNameError('several values' if len(values) else 'no value')
+        (value,) = values
     if isinstance(value, bytes):
-        return value.decode(errors='surrogateescape')
-    return str(value)
+        value = value.decode(errors='surrogateescape')
+    if value is None:
+        raise NoNameError('no value')
+    if isinstance(value, (float, np.floating)) and not np.isfinite(value):
+        raise NoNameError('not a number')
+    if labels is not None:
+        if not 0 <= int(value) < len(labels):
+            raise NoNameError('an unknown label')
+        value = labels[int(value)]
+    # What data sets write where they know no label.
+    if not isinstance(value, str) and value == -1:
+        raise NoNameError('an unknown label')
+    if not isinstance(value, (str, bool, int, float, np.generic)):
+        raise NoNameError(f'a {type(value).__name__}')
+    text = names_lib.normal(value)
+    if not text.strip():
+        raise NoNameError('an empty text')
+    return text

@@ -196,6 +196,6 @@ def test_a_user_of_whom_all_is_broken_is_named(tmp_path):
         max_broken=3,
         train_users=['user0', 'user1', 'user2'],
     )
-    assert len(notes) == 1 and 'every image of 1 users is broken: user1;' in notes[0]
+    assert len(notes) == 1 and 'no image can be read of 1 users: user1;' in notes[0]
     store = store_lib.UserStore.open(tmp_path / 'train')
     assert store.present.tolist() == [True, False, True]

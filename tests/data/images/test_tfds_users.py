@@ -158,3 +158,100 @@ def test_batched_reading_gives_the_same_rows(builder, monkeypatch):
 def test_unknown_split(builder):
     with pytest.raises(ValueError, match='tset'):
         list(tfds_users.read(builder, 'tset', 'photo/pixels'))
+
+
+class Strange(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Keys of every kind that may name nobody."""
+
+    VERSION = tfds.core.Version('1.0.0')
+    name = 'strange'
+
+    def _info(self):
+        features = {
+            'image': tfds.features.Image(shape=(4, 4, 1)),
+            'label': tfds.features.ClassLabel(names=['cat', 'dog']),
+            'labels': tfds.features.Sequence(tfds.features.ClassLabel(names=['cat', 'dog'])),
+            'text': tfds.features.Text(),
+            'number': np.int64,
+            'weight': np.float32,
+            'vector': tfds.features.Tensor(shape=(3,), dtype=np.int64),
+            'one': tfds.features.Tensor(shape=(1,), dtype=np.int64),
+            'nested': {'a': np.int64, 'b': np.int64},
+        }
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
+        )
+
+    def _split_generators(self, dl_manager):
+        return {'train': self._generate_examples()}
+
+    def _generate_examples(self):
+        rows = [
+            (0, [0], 'ann', 7, 0.5),
+            (1, [], '', -1, np.nan),
+            (-1, [0, 1], '  ', 8, np.inf),
+            (0, [-1], 'Jose\u0301', 0, 1.0),
+        ]
+        for number, (label, labels, text, count, weight) in enumerate(rows):
+            yield (
+                number,
+                {
+                    'image': np.full((4, 4, 1), number, np.uint8),
+                    'label': label,
+                    'labels': labels,
+                    'text': text,
+                    'number': count,
+                    'weight': weight,
+                    'vector': [1, 2, 3],
+                    'one': [number],
+                    'nested': {'a': 1, 'b': 2},
+                },
+            )
+
+
+def test_values_that_name_nobody_are_left_out_by_reason(tmp_path):
+    from tasks import tfds as tfds_task
+
+    made = Strange(data_dir=str(tmp_path))
+    made.download_and_prepare()
+    features = made.info.features
+    rows = list(tfds_users.read(made, 'train'))
+
+    def named(key):
+        of = tfds_users.key_function(key, features)
+        found = []
+        for row in rows:
+            try:
+                found.append(of(row))
+            except tfds_users.NoNameError as error:
+                found.append((str(error),))
+        return found
+
+    assert named('label') == ['cat', 'dog', ('an unknown label',), 'cat']
+    assert named('labels') == ['cat', ('no value',), ('several values',), ('an unknown label',)]
+    assert named('text') == ['ann', ('an empty text',), ('an empty text',), 'Jos\u00e9']
+    assert named('number') == ['7', ('an unknown label',), '8', '0']
+    assert named('weight') == ['0.5', ('not a number',), ('not a number',), '1.0']
+    assert named('one') == ['0', '1', '2', '3'] and named('nested/b') == ['2'] * 4
+    assert named(lambda row: None if row['number'] == 7 else 'x')[:2] == [('no value',), 'x']
+    assert named(lambda row: {'a': 1})[0] == ('a dict',)
+    for key, words in [
+        ('vector', r"'vector': of shape \(3,\)"),
+        ('nested', 'nested/a, nested/b'),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            named(key)
+    examples = tfds_users.examples(rows, 'label', 'text', lambda *_: 'train', features=features)
+    assert [(one.user, one.identity) for one in examples] == [
+        ('cat', 'ann'),
+        ('cat', 'Jos\u00e9'),
+    ]
+    keys = {name: tfds_users.key_function(name, features) for name in ('label', 'text')}
+    counts, notes = tfds_task._counted(rows, keys)
+    assert sum(counts.values()) == 2
+    assert notes == (
+        '1 images are left out: their label is an unknown label',
+        '1 images are left out: their text is an empty text',
+    )
+    with pytest.raises(ValueError, match='no example names a user.*4 images are left out'):
+        tfds_task._counted(rows, {'user': lambda row: tfds_users._name(None)})
