@@ -22,7 +22,7 @@ test: $(READY)
 	$(RUN) -m pytest -n auto --dist loadfile $(TESTARGS)
 
 soak: $(READY)
-	$(RUN) -m pytest -m soak $(TESTARGS)
+	$(RUN) -m pytest -m soak -s $(TESTARGS)
 
 check: $(READY)
 	$(RUN) -m ruff format --check --quiet .

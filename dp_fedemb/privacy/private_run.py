@@ -35,9 +35,11 @@ class PrivateRun:
     (True, (2, 2), 32)
     """
 
-    __slots__ = ('_plan', '_secret_seed')
+    __slots__ = ('_participation', '_plan', '_secret_seed')
     _plan: plan_lib.PrivacyPlan
     _secret_seed: int
+    # What `observed` has measured so far; follows from the others.
+    _participation: Optional[sampling.Participation]
 
     def __init__(self, plan: plan_lib.PrivacyPlan, secret_seed: int) -> None:
         """Makes the run of a known seed; `start` draws one.
@@ -56,6 +58,7 @@ class PrivateRun:
             )
         object.__setattr__(self, '_plan', plan)
         object.__setattr__(self, '_secret_seed', int(secret_seed))
+        object.__setattr__(self, '_participation', None)
 
     @classmethod
     def start(
@@ -110,21 +113,18 @@ class PrivateRun:
         return randomness.tf_seed(self._secret_seed, 'noise')
 
     def observed(self, rounds: int) -> sampling.Observed:
-        """Draws the cohorts of the first rounds and measures participation."""
+        """Draws the cohorts of the first rounds and measures participation.
+
+        Those of earlier rounds that were measured by the last call are not drawn again.
+        """
         validate.non_negative(rounds=rounds)
-        num_users = self.plan.num_users
-        last = np.full(num_users, -1)
-        times = np.zeros(num_users, np.int64)
-        separation: Optional[int] = None
-        for round_num in range(rounds):
-            users = np.concatenate([np.zeros(0, np.int64), *self.cohort(round_num).users])
-            again = users[last[users] >= 0]
-            if len(again):
-                least = int(round_num - last[again].max())
-                separation = least if separation is None else min(separation, least)
-            last[users] = round_num
-            times[users] += 1
-        return sampling.Observed(rounds, separation, int(times.max()))
+        seen = self._participation
+        if seen is None or seen.rounds > rounds:
+            seen = sampling.Participation(self.plan.num_users)
+            object.__setattr__(self, '_participation', seen)
+        while seen.rounds < rounds:
+            seen.add(self.cohort(seen.rounds))
+        return seen.observed
 
     def statement(self, rounds_completed: int, **facts: Any) -> dict[str, Any]:
         """Returns the privacy statement of the rounds released so far.
@@ -135,8 +135,8 @@ class PrivateRun:
             **facts: see `privacy.statement`.
         """
         facts = {'weak_seed': self.weak_seed, **facts}
-        if hasattr(self.plan.sampling, 'participation'):
-            facts = {'observed': self.observed(rounds_completed), **facts}
+        if hasattr(self.plan.sampling, 'participation') and 'observed' not in facts:
+            facts['observed'] = self.observed(rounds_completed)
         return statement_lib.statement(self.plan, rounds_completed, **facts)
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:

@@ -1,7 +1,7 @@
 """What a run leaves on disk.
 
 config.json       what was asked for, without secrets; another one is refused
-metrics.csv       one row a round, appended when the round is durable
+metrics.csv       one row a round, appended where the run evaluates or saves
 tensorboard/      the same as TensorBoard events, without times
 checkpoints/      SECRET (0700): states with the run's seed, and the journal of sums
 privacy.json      the privacy statement of the rounds released so far

@@ -13,6 +13,7 @@ import hmac
 import os
 import pathlib
 
+from absl import logging
 import numpy as np
 
 from dp_fedemb import files
@@ -34,11 +35,15 @@ class Journal:
         self._key = key
         self._digests: dict[int, list[str]] = {}
         self.lines = 0
+        self._repeats = 0
         if not path.exists():
             return
         content = path.read_bytes()
         whole = content[: content.rfind(b'\n') + 1]
         if len(whole) != len(content):
+            logging.warning(
+                '%s: its last line was torn by a crash before it counted, and is dropped', path
+            )
             os.truncate(path, len(whole))
             files.sync(path)
         for line in whole.decode('ascii', 'replace').splitlines():
@@ -49,13 +54,12 @@ class Journal:
                     f'{path}: line {self.lines + 1} is damaged, so that a repeated round would'
                     ' not be noticed; restore the file, or choose another output_dir'
                 )
-            known.append(fields[2])
-            self.lines += 1
+            self._add(known, fields[2])
 
     @property
     def repeats(self) -> int:
         """Releases beyond one a round: sums of a round that were not the same."""
-        return sum(len(digests) - 1 for digests in self._digests.values())
+        return self._repeats
 
     def attempt(self, round_num: int, sums: Sequence[np.ndarray]) -> int:
         """Returns the number of a sum among those of its round, from 0.
@@ -83,9 +87,13 @@ class Journal:
                 os.close(descriptor)
             if new:
                 files.sync(self._path.parent)
-            known.append(digest)
-            self.lines += 1
+            self._add(known, digest)
         return attempt
+
+    def _add(self, known: list[str], digest: str) -> None:
+        self.lines += 1
+        self._repeats += bool(known)
+        known.append(digest)
 
     def _digest(self, round_num: int, sums: Sequence[np.ndarray]) -> str:
         digest = hmac.new(self._key, str(round_num).encode(), hashlib.sha256)

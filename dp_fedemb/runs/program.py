@@ -1,7 +1,9 @@
 """The training program: rounds, and in which order they become durable and visible.
 
-Nothing of a round is visible, not even on the console, before the state from which the
-next round follows is on the disk. A round is a function of the run's secret seed and
+Nothing of a round is visible before the state from which the next round follows is on the
+disk, and a statement covers it. Rounds are released together, where the run evaluates or
+saves, so that what a round costs does not depend on its number: a statement composes all
+rounds before it. A round is a function of the run's secret seed and
 its number, so a run that goes on from a checkpoint repeats the rounds after it as they
 were: the same cohorts, heads and noise, and one release instead of two. Where the sum
 of a repeated round comes out different, the journal notices before its noise is drawn.
@@ -38,9 +40,11 @@ _Evaluate = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], dict[str, flo
 _Export = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], str], None]
 _Row = collections.OrderedDict[str, Any]
 
-# States up to this many numbers become durable after every round, larger ones where the run
-# evaluates or saves; rounds in between are released together.
+# States up to this many numbers become durable after every round, larger ones where rounds
+# are released.
 _EVERY_ROUND_ENTRIES = 4 << 20
+# The ledger is told of a tenth more rounds than are done, and so grows with their logarithm.
+_NOTED_AHEAD = 10
 
 
 class TrainingProgram:
@@ -109,6 +113,8 @@ class TrainingProgram:
         self._profile = profile
         self._journal = directory.journal(randomness.key(run.secret_seed, 'journal of sums'))
         self._releases = releases.Releases(directory.metrics, directory.tensorboard)
+        # Rounds and repeats that the ledger knows of.
+        self._noted = -1, 0
         self._last_recall = ''
 
     def run(
@@ -132,28 +138,36 @@ class TrainingProgram:
         state = self._engine.initialize()
         if saved is None:
             state = self._engine.set_model_weights(state, initial_weights)
-            row = self._row(state, 0, collections.OrderedDict(), evaluates=True)
+            row = self._row(state, 0, {})
             saved = self._make_durable(state, 0, [row])
         else:
             state = _restored(state, saved)
             logging.info('Going on after round %d', saved.round_num)
         self._check_journal(saved)
         self._note_spending(saved.round_num)
-        self._releases.restore(saved.round_num, saved.record['rows'])
-        self._publish(state, saved.round_num)
+        rows = saved.record['rows']
+        pending: list[_Row] = []
+        if self._schedule.releases_after(saved.round_num):
+            self._releases.restore(saved.round_num, rows)
+            self._publish(state, saved.round_num)
+        else:
+            pending = list(rows)
+            self._releases.restore(saved.round_num - len(pending), [])
         if self._profile:
             self._print_profile(state, saved.round_num)
-        state = self._rounds(self._engine.send(state), saved.round_num)
+        state = self._rounds(self._engine.send(state), saved.round_num, pending)
         return self._engine.fetch(state).global_model_weights
 
     @property
     def _rounds_in_all(self) -> int:
         return self._schedule.rounds
 
-    def _rounds(self, state: Any, first: int) -> Any:
-        """Runs rounds `first` + 1, ..., each from a cohort prepared during the one before."""
-        pending: list[_Row] = []
-        noted = self._journal.repeats
+    def _rounds(self, state: Any, first: int, pending: list[_Row]) -> Any:
+        """Runs rounds `first` + 1, ..., each from a cohort prepared during the one before.
+
+        `pending` are rows of rounds before, which are durable and not released.
+        """
+        spent = self._spent(first)
         with (
             training_bar.TrainingBar(self._rounds_in_all, first) as bar,
             futures.ThreadPoolExecutor(1) as pool,
@@ -167,29 +181,34 @@ class TrainingProgram:
                 output: Any = self._engine.next(state, shards, self._commit_of(round_num))
                 state, done = output.state, round_num + 1
                 bar.round_computed(virtual_clients.num_examples(shards) * self._local_epochs)
-                evaluates = self._schedule.evaluates_after(done)
-                durable = evaluates or self._schedule.saves_after(done) or _small(state)
+                releases = self._schedule.releases_after(done)
+                durable = releases or _small(state)
                 # The engine's copy goes on; this one is looked at.
                 fetched = self._engine.fetch(state) if durable else None
-                pending.append(self._row(fetched, done, output.metrics, evaluates))
+                pending.append(self._row(fetched, done, output.metrics))
                 if durable:
                     self._make_durable(fetched, done, pending)
-                    if self._schedule.saves_after(done) or self._journal.repeats > noted:
-                        noted = self._journal.repeats
-                        self._note_spending(done)
+                if releases:
+                    self._note_spending(done)
                     self._releases.append(pending)
                     self._publish(fetched, done)
+                    spent = self._spent(done)
                     self._last_recall = _recall(pending[-1]) or self._last_recall
                     pending = []
-                bar.round_ended(self._spent(done), self._last_recall)
+                bar.round_ended(spent, self._last_recall)
         return state
 
     def _note_spending(self, done: int) -> None:
-        """Notes what is released before this is called again: up to the next model."""
-        until = min(done + 1, self._schedule.rounds)
+        """Notes what is released until the ledger is told again."""
+        repeats = self._journal.repeats
+        noted, noted_repeats = self._noted
+        if done <= noted and repeats == noted_repeats:
+            return
+        until = min(max(done, 1) + done // _NOTED_AHEAD, self._rounds_in_all)
         while not self._schedule.saves_after(until):
             until += 1
-        self._spend(self.statement(until))
+        self._spend(self.statement(until, observed=None))
+        self._noted = until, repeats
 
     def _commit_of(self, round_num: int) -> engine_lib.Commit:
         """Returns what the engine calls with a round's sum before it draws the noise."""
@@ -301,10 +320,13 @@ class TrainingProgram:
             self._identity_labels,
         )
 
-    def _row(self, state: Any, done: int, metrics: Mapping[str, Any], evaluates: bool) -> _Row:
-        """Returns a round's row; raw training metrics only if the engine gives any."""
+    def _row(self, state: Any, done: int, metrics: Mapping[str, Any]) -> _Row:
+        """Returns a round's row; raw training metrics only if the engine gives any.
+
+        The last one of those that are released together has the epsilon of all.
+        """
         row: _Row = collections.OrderedDict(round=done)
-        if self._plan.private:
+        if self._plan.private and self._schedule.releases_after(done):
             # A simulated deployment's epsilon never goes under the name of the run's.
             whose = 'deployment_' if self._plan.hypothetical else ''
             for unit in ('user', 'present_absent', 'virtual_client'):
@@ -314,19 +336,19 @@ class TrainingProgram:
                     self._plan, self._facts['noised_weights']
                 )
         row.update(_training_metrics(metrics))
-        if evaluates:
+        if self._schedule.evaluates_after(done):
             weights = state.global_model_weights
             row.update(self._evaluate(weights.trainable, weights.non_trainable))
         return row
 
-    def statement(self, done: int) -> dict[str, Any]:
+    def statement(self, done: int, **facts: Any) -> dict[str, Any]:
         """Returns the privacy statement after `done` rounds."""
         repeats = self._journal.repeats
         return self._run.statement(
             done,
             repeated_releases=repeats,
             statistical_distance=self._distance(done + repeats),
-            **self._facts,
+            **{**self._facts, **facts},
         )
 
 

@@ -1,6 +1,6 @@
 """The rows of a run: metrics.csv, and the same for TensorBoard.
 
-A row is appended when the state behind it is durable. TensorBoard's file follows from
+Rows are appended when the state behind them is durable. TensorBoard's file follows from
 the CSV alone, and its events carry the round where others carry the time: how long
 rounds took is not released.
 """
@@ -12,6 +12,7 @@ import os
 import pathlib
 from typing import Any
 
+from absl import logging
 from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.summary.writer import record_writer
@@ -74,6 +75,10 @@ class Releases:
             return {}
         content = self._metrics.read_bytes()
         whole = content[: content.rfind(b'\n') + 1].decode('utf-8', 'replace')
+        if not content.endswith(b'\n'):
+            logging.warning(
+                '%s: its last line was torn by a crash, and is written again', self._metrics
+            )
         rows = {}
         for number, row in enumerate(csv.DictReader(io.StringIO(whole)), start=2):
             if not str(row.get(_KEY, '')).isdigit() or None in row or None in row.values():

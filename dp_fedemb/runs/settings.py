@@ -14,6 +14,8 @@ if typing.TYPE_CHECKING:
 
 ALGORITHMS = ('fedemb', 'fedavg')
 ENGINES = ('tff', 'in_process')
+# Rounds that are released at once, at most.
+MOST_ROUNDS_TOGETHER = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +103,14 @@ class TrainingSchedule:
     def saves_after(self, round_num: int) -> bool:
         """Whether there is a model after that many rounds."""
         return round_num == self.rounds or round_num % self.rounds_per_checkpoint == 0
+
+    def releases_after(self, round_num: int) -> bool:
+        """Whether the rounds since the last release get their rows and a statement then."""
+        return (
+            self.evaluates_after(round_num)
+            or self.saves_after(round_num)
+            or round_num % MOST_ROUNDS_TOGETHER == 0
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dp_fedemb.privacy.sampling import poisson
 
 Cohort = base.Cohort
 Observed = base.Observed
+Participation = base.Participation
 Population = base.Population
 Sampling = base.Sampling
 CyclicPoisson = cyclic_poisson.CyclicPoisson

@@ -79,6 +79,37 @@ class Observed:
     max_participations: int
 
 
+class Participation:
+    """Counts who takes part, round by round.
+
+    Attributes:
+        rounds: that were added.
+    """
+
+    def __init__(self, num_users: int) -> None:
+        self.rounds = 0
+        self._last = np.full(num_users, -1)
+        self._times = np.zeros(num_users, np.int64)
+        self._separation: Optional[int] = None
+
+    def add(self, cohort: Cohort) -> None:
+        """Adds the round that follows."""
+        users = np.concatenate([np.zeros(0, np.int64), *cohort.users])
+        again = users[self._last[users] >= 0]
+        if len(again):
+            least = int(self.rounds - self._last[again].max())
+            known = self._separation
+            self._separation = least if known is None else min(known, least)
+        self._last[users] = self.rounds
+        self._times[users] += 1
+        self.rounds += 1
+
+    @property
+    def observed(self) -> Observed:
+        """What the rounds so far have shown."""
+        return Observed(self.rounds, self._separation, int(self._times.max()))
+
+
 @dataclasses.dataclass(frozen=True)
 class Sampling(abc.ABC):
     """A way of choosing a round's users and grouping them into virtual clients.
