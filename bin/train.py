@@ -119,6 +119,7 @@ def main(_):
         budget_epsilon=FLAGS.budget_epsilon,
         in_ledger=not FLAGS.trial_of_selection,
         tuning=FLAGS.tuning,
+        validation=task.validation,
     )
     directory.check(run.config(), run.absent())
     if run.is_finished(directory):

@@ -55,7 +55,7 @@ def _move(
     x_offset = center[0] - a * center[0] - b * center[1] + config.shift * shift_x * sides[0]
     y_offset = center[1] - c * center[0] - d * center[1] + config.shift * shift_y * sides[1]
     zero = tf.zeros_like(a)
-    return tf.raw_ops.ImageProjectiveTransformV3(
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=tf.stack([a, b, x_offset, c, d, y_offset, zero, zero], axis=1),
         output_shape=size,
@@ -63,3 +63,5 @@ def _move(
         interpolation='BILINEAR',
         fill_mode=config.fill.upper(),
     )
+    # In a graph the operation forgets it, and a backbone is built for it.
+    return tf.ensure_shape(moved, images.shape)

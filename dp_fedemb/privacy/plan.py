@@ -203,6 +203,22 @@ class PrivacyPlan:
             return 0.0
         return self.mechanism.sum_noise_multiplier * self.mechanism.clip_norm * self.noise_scale
 
+    def mean_noise_stddevs(self, rounds: int) -> Optional[list[float]]:
+        """Noise on a coordinate of each round's mean update; None where it is not known.
+
+        Args:
+            rounds: the first ones, so many.
+
+        Returns:
+            Standard deviations, units of weights: zeros without noise, None for trees and
+            clips that adapt.
+        """
+        relative = self.mechanism.relative_noise(rounds)
+        if relative is None:
+            return None
+        stddev = self.noise_stddev / self.virtual_clients_per_round
+        return [stddev * part for part in relative]
+
     def analysis(self, rounds: int, unit: str = 'user') -> Optional[analysis_lib.Analysis]:
         """Returns what is accounted for the first rounds; None without noise or rounds.
 

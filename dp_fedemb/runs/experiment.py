@@ -6,6 +6,7 @@ import dataclasses
 import os
 from typing import Any, Optional, Union
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -21,13 +22,16 @@ from dp_fedemb.engines import in_process
 from dp_fedemb.engines import remote_engine
 from dp_fedemb.engines import runtime as runtime_lib
 from dp_fedemb.engines import tff_engine
+from dp_fedemb.learning import local_fine_tuning
 from dp_fedemb.learning import schedules
+from dp_fedemb.learning import server_optimizers
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import full_model
 from dp_fedemb.models import label_spaces
 from dp_fedemb.models import weight_values
 from dp_fedemb.pretraining import pretrain
 from dp_fedemb.privacy import ledger
+from dp_fedemb.runs import candidates as candidates_lib
 from dp_fedemb.runs import checkpoints
 from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.runs import evaluator as evaluator_lib
@@ -57,6 +61,8 @@ class Experiment:
         in_ledger: whether the ledger notes what the run releases. A trial of a private
             selection releases nothing: the selection does, and notes itself.
         tuning: how the settings were chosen, for the statement; see `privacy.statement`.
+        validation: identities that neither `train` nor `test` holds, to choose with whether
+            the last model or the average is released; None for the average.
 
     Raises:
         ValueError: where the plan's epsilon would not hold: a start that has seen users
@@ -74,8 +80,16 @@ class Experiment:
     budget_epsilon: Optional[float] = None
     in_ledger: bool = True
     tuning: Optional[str] = None
+    validation: Optional[store_lib.UserStore] = None
 
     def __post_init__(self) -> None:
+        local_fine_tuning.check(self.trained_model, self.settings.client)
+        if self.settings.server_optimizer == 'adam' and self._mean_noise is None:
+            raise ValueError(
+                f'server_optimizer=adam with mechanism={self.plan.mechanism.name}: the variance'
+                " of its rounds' noise, which Adam takes out, is not known before the run;"
+                ' choose sgd, or another mechanism'
+            )
         if self.plan.private and not self.trained_model.public_labels:
             raise ValueError(
                 'algorithm=fedavg with a label for each of the training identities: the'
@@ -103,6 +117,10 @@ class Experiment:
             )
 
     @property
+    def _mean_noise(self) -> Optional[list[float]]:
+        return self.plan.mean_noise_stddevs(self.settings.schedule.rounds)
+
+    @property
     def _ancestors(self) -> tuple[privacy.Ancestor, ...]:
         return () if self.start is None else self.start.origin.ancestors
 
@@ -125,6 +143,9 @@ class Experiment:
             for part, store in (('train', self.train), ('test', self.test))
             if store is not None
         }
+        if self.settings.ema and self.validation is not None:
+            store = self.validation
+            data['validation'] = [store.num_users, store.num_identities, store.num_examples]
         return {
             'data': data,
             'model': pretrain.describe(self.model),
@@ -279,8 +300,12 @@ class Experiment:
                 record['scores']['pretrained'] = evaluate(*begin)
         begin = trained.start(begin, run.weights_seed)
 
-        def export(trainable: Any, non_trainable: Any, path: str) -> None:
-            evaluate.set_weights(*trained.released((trainable, non_trainable)))
+        candidates = candidates_lib.Candidates(
+            self.settings.ema, self.model, self.validation, trained.released, directory
+        )
+
+        def export(models: candidates_lib.Models, path: str) -> None:
+            evaluate.set_weights(*trained.released(candidates.choose(models)))
             evaluate.serving_model.save(path)
 
         query = aggregation.build_query(run, trained.record_specs())
@@ -302,8 +327,13 @@ class Experiment:
                 profile=profile,
             )
             final = program.run(tff.learning.models.ModelWeights(*begin), saved)
-        weights = trained.released((final.trainable, final.non_trainable))
-        scores = {**record['scores'], 'trained': evaluate(*weights)}
+        scores = {
+            **record['scores'],
+            'trained': evaluate(*trained.released(candidates.choose(final))),
+        }
+        if self.settings.ema:
+            for name, weights in final.items():
+                scores[name] = evaluate(*trained.released(weights))
         directory.write_json(_EVALUATION, scores)
         return scores
 
@@ -356,6 +386,22 @@ class Experiment:
                 f' ({error.strerror}); make the directory writable, or copy the store'
             ) from None
 
+    def _server_optimizer(self) -> tff.learning.optimizers.Optimizer:
+        settings = self.settings
+        schedule = None
+        if settings.server_lr_schedule != 'constant':
+            schedule = schedules.build(settings.server_lr_schedule, settings.schedule.rounds)
+        noise = self._mean_noise
+        return server_optimizers.build(
+            settings.server_optimizer,
+            settings.server_lr,
+            settings.server_momentum,
+            schedule=schedule,
+            noise_stddevs=None if noise is None else np.array(noise),
+            adam_floor=settings.server_adam_floor,
+            ema=settings.ema,
+        )
+
     def _engine_name(self) -> str:
         if self.settings.workers:
             return 'workers'
@@ -370,9 +416,7 @@ class Experiment:
         settings = self.settings
         options = {
             'query': query,
-            'server_optimizer': tff.learning.optimizers.build_sgdm(
-                settings.server_lr, settings.server_momentum
-            ),
+            'server_optimizer': self._server_optimizer(),
             'learning_rate_schedule': schedules.build(
                 settings.client_lr_schedule, settings.schedule.rounds
             ),

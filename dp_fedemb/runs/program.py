@@ -29,6 +29,7 @@ from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import engine as engine_lib
 from dp_fedemb.evaluation import verification
 from dp_fedemb.privacy.reporting import signal_to_noise
+from dp_fedemb.runs import candidates
 from dp_fedemb.runs import checkpoints as checkpoints_lib
 from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.runs import profiling
@@ -37,7 +38,7 @@ from dp_fedemb.runs import settings as settings_lib
 from dp_fedemb.runs import training_bar
 
 _Evaluate = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], dict[str, float]]
-_Export = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], str], None]
+_Export = Callable[[candidates.Models, str], None]
 _Row = collections.OrderedDict[str, Any]
 
 # States up to this many numbers become durable after every round, larger ones where rounds
@@ -77,7 +78,7 @@ class TrainingProgram:
             schedule: when to evaluate and save.
             directory: begun already.
             evaluate: backbone weights -> metrics of unseen identities.
-            export: writes a SavedModel of backbone weights to a path.
+            export: chooses among the models of a round and writes a SavedModel to a path.
             local_epochs: for the examples/s of the progress bar.
             identity_labels: as in `virtual_clients.assemble` (DP-FedAvg).
             statement_facts: further facts of the privacy statement.
@@ -121,7 +122,7 @@ class TrainingProgram:
         self,
         initial_weights: tff.learning.models.ModelWeights,
         saved: Optional[checkpoints_lib.Checkpoint] = None,
-    ) -> tff.learning.models.ModelWeights:
+    ) -> candidates.Models:
         """Runs all rounds that are not done yet.
 
         Args:
@@ -129,7 +130,7 @@ class TrainingProgram:
             saved: the checkpoint to go on from; None to start.
 
         Returns:
-            The backbone's weights after the last round.
+            The models after the last round.
 
         Raises:
             ValueError: for a checkpoint of another model or with a lost journal, or where
@@ -156,7 +157,7 @@ class TrainingProgram:
         if self._profile:
             self._print_profile(state, saved.round_num)
         state = self._rounds(self._engine.send(state), saved.round_num, pending)
-        return self._engine.fetch(state).global_model_weights
+        return candidates.of_state(self._engine.fetch(state))
 
     @property
     def _rounds_in_all(self) -> int:
@@ -266,10 +267,8 @@ class TrainingProgram:
                 self._directory.write_statement(self.statement(done))
             return
         self._directory.write_statement(self.statement(done))
-        weights = state.global_model_weights
-        self._directory.write_model(
-            done, lambda path: self._export(weights.trainable, weights.non_trainable, path)
-        )
+        models = candidates.of_state(state)
+        self._directory.write_model(done, lambda path: self._export(models, path))
 
     def _print_profile(self, state: Any, done: int) -> None:
         """Profiles the next round. It is run again afterwards, and is the same release."""
@@ -293,7 +292,7 @@ class TrainingProgram:
                     ),
                     'checkpoint': lambda: saver.save(next(count), arrays, {}),
                     'export of the model': lambda: self._export(
-                        weights.trainable, weights.non_trainable, f'{scratch}/model'
+                        candidates.of_state(state), f'{scratch}/model'
                     ),
                 },
             )
@@ -337,8 +336,10 @@ class TrainingProgram:
                 )
         row.update(_training_metrics(metrics))
         if self._schedule.evaluates_after(done):
-            weights = state.global_model_weights
-            row.update(self._evaluate(weights.trainable, weights.non_trainable))
+            for name, weights in candidates.of_state(state).items():
+                prefix = '' if name == candidates.LAST else f'{name}_'
+                for metric, value in self._evaluate(*weights).items():
+                    row[prefix + metric] = value
         return row
 
     def statement(self, done: int, **facts: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ if typing.TYPE_CHECKING:
 
 ALGORITHMS = ('fedemb', 'fedavg')
 ENGINES = ('tff', 'in_process')
+SERVER_OPTIMIZERS = ('sgd', 'adam')
 # Rounds that are released at once, at most.
 MOST_ROUNDS_TOGETHER = 100
 
@@ -121,8 +122,12 @@ class Settings:
         client: local fine-tuning.
         schedule: rounds, evaluations, checkpoints.
         client_lr_schedule: one of `client_config.LR_SCHEDULES`, over the rounds.
-        server_lr: of the server's SGD.
+        server_lr: of the server's optimizer, before its schedule.
         server_momentum: of the server's SGD.
+        server_optimizer: one of `SERVER_OPTIMIZERS`, see `learning.server_optimizers`.
+        server_adam_floor: of Adam.
+        server_lr_schedule: one of `client_config.LR_SCHEDULES`, over the rounds.
+        ema: decay of the average of the iterates; 0 for none.
         algorithm: 'fedemb' (local heads, backbone aggregated) or 'fedavg' (one head
             over all identities, aggregated and noised with the backbone).
         label_buckets: public number of labels of fedavg's head, among which identities
@@ -144,8 +149,25 @@ class Settings:
     client_lr_schedule: str = settings.setting(
         'constant', 'Over rounds.', choices=client_config.LR_SCHEDULES
     )
-    server_lr: float = settings.setting(1.0, "Of the server's SGD.")
+    server_lr: float = settings.setting(1.0, "Of the server's optimizer.")
     server_momentum: float = settings.setting(0.0, "Of the server's SGD.")
+    server_optimizer: str = settings.setting(
+        'sgd',
+        "Of the server. adam: the noise's variance is taken out of its second moment.",
+        choices=SERVER_OPTIMIZERS,
+    )
+    server_adam_floor: float = settings.setting(
+        1e-3, "Least root of the second moment of the server's Adam."
+    )
+    server_lr_schedule: str = settings.setting(
+        'constant', "Of the server's rate, over rounds.", choices=client_config.LR_SCHEDULES
+    )
+    ema: float = settings.setting(
+        0.0,
+        'Decay, below 1, of a moving average of the models of the rounds. It is evaluated'
+        " too, and the better on the task's validation part is released; the average where"
+        ' there is no such part. 0 for none.',
+    )
     algorithm: str = settings.setting(
         'fedemb',
         'fedemb: local heads, backbone aggregated. fedavg: baseline with one head over all'
@@ -189,6 +211,19 @@ class Settings:
         validate.one_of(
             'client_lr_schedule', self.client_lr_schedule, client_config.LR_SCHEDULES
         )
+        validate.one_of(
+            'server_lr_schedule', self.server_lr_schedule, client_config.LR_SCHEDULES
+        )
+        validate.one_of('server_optimizer', self.server_optimizer, SERVER_OPTIMIZERS)
+        validate.finite(server_adam_floor=self.server_adam_floor)
+        validate.positive(server_adam_floor=self.server_adam_floor)
+        if self.server_optimizer == 'adam' and self.server_momentum:
+            raise ValueError(
+                f'server_momentum={self.server_momentum} with server_optimizer=adam, which has'
+                ' moments of its own; leave it at 0'
+            )
+        if not 0 <= self.ema < 1:
+            raise ValueError(f'ema={self.ema}: expected a decay within [0, 1)')
         validate.one_of('algorithm', self.algorithm, ALGORITHMS)
         if self.label_buckets is not None:
             validate.positive(label_buckets=self.label_buckets)

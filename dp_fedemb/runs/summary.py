@@ -6,7 +6,13 @@ from dp_fedemb import privacy
 from dp_fedemb import tables
 from dp_fedemb.runs import directory as run_directory_lib
 
-_STAGES = ('untrained', 'pretrained', 'trained')
+_STAGES = {
+    'untrained': 'untrained',
+    'pretrained': 'pretrained',
+    'last_iterate': 'last iterate',
+    'average': 'average of the iterates',
+    'trained': 'trained',
+}
 
 
 def text(directory: run_directory_lib.RunDirectory) -> str:
@@ -15,8 +21,16 @@ def text(directory: run_directory_lib.RunDirectory) -> str:
     statement = directory.read_json('privacy.json') or {}
     stages = [stage for stage in _STAGES if stage in scores]
     names = list(scores[stages[0]]) if stages else []
-    rows = [[stage, *(f'{scores[stage][name]:.4f}' for name in names)] for stage in stages]
+    if 'average' in scores:
+        stages.remove('trained')  # One of the two.
+    rows = [
+        [_STAGES[stage], *(f'{scores[stage][name]:.4f}' for name in names)] for stage in stages
+    ]
     lines = ['', tables.text([['unseen identities', *names], *rows], 'lr')]
+    choice = directory.read_json('released.json')
+    if choice is not None:
+        by = choice['chosen_by'] or 'no validation part to choose with'
+        lines += [f'released: the {_STAGES[choice["released"]]} (by {by})']
     lines += ['', *_privacy(statement), '', f'outputs: {directory.path}']
     outputs = (
         (directory.saved_model, 'the model: examples in, unit-norm embeddings out'),

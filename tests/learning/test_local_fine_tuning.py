@@ -198,7 +198,7 @@ def test_user_changes_the_sum_by_the_derived_sensitivity_at_most(
 
 
 AUGMENTED = dataclasses.replace(
-    CONFIG, augmentation=augmentation_config.Augmentation(brightness=0.3), views=2
+    CONFIG, augmentation=augmentation_config.Augmentation(brightness=0.3, shift=0.2), views=2
 )
 
 

@@ -11,6 +11,7 @@ from dp_fedemb import data
 from dp_fedemb import privacy
 from dp_fedemb.models import pretrained
 from dp_fedemb.privacy import ledger
+from dp_fedemb.runs import candidates
 from dp_fedemb.runs import directory as directory_lib
 from dp_fedemb.runs import program as program_lib
 from dp_fedemb.runs import releases as releases_lib
@@ -265,10 +266,8 @@ def the_model_first(monkeypatch):
     publish = program_lib.TrainingProgram._publish
 
     def faulty(self, state, done):
-        weights = state.global_model_weights
-        self._directory.write_model(
-            done, lambda path: self._export(weights.trainable, weights.non_trainable, path)
-        )
+        models = candidates.of_state(state)
+        self._directory.write_model(done, lambda path: self._export(models, path))
         publish(self, state, done)
 
     monkeypatch.setattr(program_lib.TrainingProgram, '_publish', faulty)

@@ -104,7 +104,8 @@ def program(store, path, plan=None, seed=SEED, stop_before=None, raw_metrics=Fal
         del non_trainable
         return {'recall@FAR=0.001': float(np.abs(np.asarray(trainable[0])).sum())}
 
-    def export(trainable, non_trainable, path):
+    def export(models, path):
+        trainable, _ = models['last_iterate']
         with open(f'{path}/saved_model.pb', 'wb') as file:
             np.savez(file, *[np.asarray(weight) for weight in trainable])
 
@@ -127,6 +128,10 @@ def program(store, path, plan=None, seed=SEED, stop_before=None, raw_metrics=Fal
 
 def start():
     return tff.learning.models.ModelWeights(*model().initial_weights(1))
+
+
+def trainable(models):
+    return models['last_iterate'][0]
 
 
 def rows(directory):
@@ -167,7 +172,7 @@ def test_statement_and_model_are_of_the_last_round(uninterrupted):
     assert statement['epsilon_user'] == privacy.rounded_up(make_plan().epsilon())
     assert 'PRIVACY STATEMENT' in (directory.path / 'privacy.txt').read_text()
     released = np.load(directory.saved_model / 'saved_model.pb')
-    np.testing.assert_array_equal(released['arr_0'], weights.trainable[0])
+    np.testing.assert_array_equal(released['arr_0'], trainable(weights)[0])
 
 
 @pytest.mark.parametrize('stop_before', [1, 2, 3])
@@ -184,7 +189,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(
     # The start weights count only where there is no checkpoint.
     zeros = [np.zeros_like(weight) for weight in start().trainable]
     weights = run.run(tff.learning.models.ModelWeights(zeros, []), directory.checkpoints.load())
-    for ours, theirs in zip(weights.trainable, whole.trainable):
+    for ours, theirs in zip(trainable(weights), trainable(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert [row['recall@FAR=0.001'] for row in rows(directory)] == [
         row['recall@FAR=0.001'] for row in rows(whole_directory)
@@ -193,7 +198,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(
 
 def test_another_seed_is_another_run(store, tmp_path, uninterrupted):
     weights = program(store, tmp_path / 'run', seed=8)[0].run(start())
-    assert np.any(weights.trainable[0] != uninterrupted[0].trainable[0])
+    assert np.any(trainable(weights)[0] != trainable(uninterrupted[0])[0])
 
 
 def test_the_secret_seed_is_in_the_checkpoints_alone(uninterrupted):
@@ -284,6 +289,6 @@ def test_a_profiled_run_prints_a_table_and_releases_the_same(
     printed = capsys.readouterr().out
     assert '1.5000 s' in printed and 'evaluation' in printed and 'export' in printed
     expected, whole = uninterrupted
-    for ours, theirs in zip(weights.trainable, expected.trainable, strict=True):
+    for ours, theirs in zip(trainable(weights), trainable(expected), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert rows(directory) == rows(whole)

@@ -6,7 +6,7 @@ with the same name; this side is what the accountant sees.
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, Optional
 
 import numpy as np
 
@@ -105,6 +105,16 @@ class Mechanism:
     def scaled(self, factor: float) -> 'Mechanism':
         """Returns the mechanism with all its noise multiplied by `factor`."""
         return dataclasses.replace(self, noise_multiplier=self.noise_multiplier * factor)
+
+    def relative_noise(self, rounds: int) -> Optional[tuple[float, ...]]:
+        """Noise of each round's mean over that of one draw.
+
+        None where it is not known before the run, as with a clip norm that adapts.
+
+        Args:
+            rounds: the first ones, so many.
+        """
+        return (1.0,) * rounds if self.independent_rounds else None
 
     def noise_over_sensitivity(self, change: sensitivity.RecordChange) -> float:
         """Noise of one round over what one unit changes in it.

@@ -4,6 +4,8 @@ import abc
 import dataclasses
 from typing import Optional, TypeVar
 
+import numpy as np
+
 from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity as sensitivity_lib
@@ -111,6 +113,10 @@ class Correlated(base.Mechanism):
     def model_variance(self, workload: workload_lib.Workload) -> float:
         noise = self.resolved_strategy().noise(workload.rounds)
         return workload.mean_squared_error(noise)[0]
+
+    def relative_noise(self, rounds: int) -> Optional[tuple[float, ...]]:
+        column = self.resolved_strategy().noise(rounds)
+        return tuple(np.sqrt(np.cumsum(np.square(column))).tolist())
 
     def squared_sensitivity(
         self,

@@ -37,6 +37,10 @@ class QuantileClip(base.Mechanism):
         if self.clipped_count_stddev is not None:
             validate.positive(clipped_count_stddev=self.clipped_count_stddev)
 
+    def relative_noise(self, rounds: int) -> None:
+        """None: the noise follows the clip norm."""
+        return None
+
     @property
     def count_stddev(self) -> float:
         """sigma_b.
