@@ -9,8 +9,9 @@
 
 `epsilon` accounts a setting. `calibrate` finds the noise multiplier, the rounds or the
 users (--solve_for) for a target epsilon. `plan` finds the mechanism and sampler that leave
-the least noise in the model at a target epsilon, for a server's momentum
-(--strategy_momentum); --mechanism and --sampling leave fewer to choose from. `extrapolate`
+the least noise in the model at a target epsilon, for a server's momentum and rates
+(--strategy_momentum, --strategy_lr_schedule) or for the average of models
+(--strategy_averaging); --mechanism and --sampling leave fewer to choose from. `extrapolate`
 draws epsilon against population and cohort with the noise on the mean kept as it is: how many
 users does it take? `ledger` lists every release that was made from the users of a store, and
 their sum.

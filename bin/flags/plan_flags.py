@@ -14,6 +14,7 @@ from dp_fedemb import privacy
 from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.privacy import choice
+from dp_fedemb.privacy.factorization import server as server_lib
 
 FLAGS = flags.FLAGS
 
@@ -24,7 +25,9 @@ AUTO = 'auto'
 # Of a mechanism, but not options of it: they have flags of their own.
 _NUMBERS = ('clip_norm', 'noise_multiplier')
 # Options of correlated noise that say what the server makes of any noise.
-_WORKLOAD = ('strategy_momentum',)
+_WORKLOAD = ('strategy_momentum', 'strategy_lr_schedule', 'strategy_averaging')
+# Of the first moment of the server's Adam.
+_ADAM_MOMENTUM = 0.9
 _DEFAULTS = {
     'rounds': 100,
     'virtual_clients_per_round': 32,
@@ -158,7 +161,7 @@ def candidates(num_users: int) -> list[choice.Candidate]:
     return choice.candidates(
         plan_of_others,
         FLAGS.target_epsilon,
-        _workload_options().get('strategy_momentum') or 0.0,
+        _server(),
         only,
         None if FLAGS.sampling is None else _sampling(gaussian),
     )
@@ -225,12 +228,19 @@ def _take(kind: str, known: dict[str, object]) -> None:
             FLAGS[option].value = known.get(option)
 
 
-def _workload_options() -> dict[str, object]:
-    """What the server makes of noise: as the strategy_... flags say, or the server's own."""
-    given = {name: FLAGS[name].value for name in _WORKLOAD}
-    if given['strategy_momentum'] is None and 'server_momentum' in FLAGS:
-        given['strategy_momentum'] = FLAGS.server_momentum
-    return {name: value for name, value in given.items() if value is not None}
+def _server() -> server_lib.Server:
+    """The server's steps: as the strategy_... flags say, or the server's own."""
+    momentum, schedule, averaging = (FLAGS[name].value for name in _WORKLOAD)
+    if momentum is None and 'server_momentum' in FLAGS:
+        # Adam's first moment is momentum, and what it divides by is not foreseen.
+        adam = 'server_optimizer' in FLAGS and FLAGS.server_optimizer == 'adam'
+        momentum = _ADAM_MOMENTUM if adam else FLAGS.server_momentum
+    if schedule is None and 'server_lr_schedule' in FLAGS:
+        schedule = FLAGS.server_lr_schedule
+    try:
+        return server_lib.Server(momentum or 0.0, schedule or 'constant', averaging or 0.0)
+    except ValueError as error:
+        raise ValueError(f'strategy_{error}') from None
 
 
 def _mechanism(noise_multiplier: float | None) -> privacy.Mechanism:
@@ -253,7 +263,9 @@ def _mechanism(noise_multiplier: float | None) -> privacy.Mechanism:
         numbers['noise_multiplier'] = noise_multiplier
     options = from_settings.options(chosen, privacy.MECHANISMS, without=_NUMBERS)
     if issubclass(chosen, privacy.Correlated):
-        options |= _workload_options()
+        server = _server()
+        options['strategy_momentum'] = server.momentum
+        options['strategy_lr_schedule'] = server.lr_schedule
     return chosen(**numbers, **options)
 
 

@@ -17,6 +17,7 @@ from dp_fedemb.privacy import calibration
 from dp_fedemb.privacy import mechanisms
 from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import sampling as sampling_lib
+from dp_fedemb.privacy.factorization import server as server_lib
 from dp_fedemb.privacy.factorization import workload as workload_lib
 
 _COMPARED: tuple[type[mechanisms.Mechanism], ...] = (
@@ -85,7 +86,7 @@ def model_noise(plan: plan_lib.PrivacyPlan, workload: workload_lib.Workload) -> 
 def candidates(
     plan: plan_lib.PrivacyPlan,
     target_epsilon: float,
-    momentum: float = 0.0,
+    server: server_lib.Server = server_lib.Server(),
     mechanism: Optional[str] = None,
     sampling: Optional[sampling_lib.Sampling] = None,
 ) -> list[Candidate]:
@@ -97,11 +98,11 @@ def candidates(
         plan: N, m, k, rounds, delta and clip norm; its own mechanism and sampler do not
             count.
         target_epsilon: of a user, under the headline's relation.
-        momentum: of the server's SGD.
+        server: its steps, for which noise is compared and correlated.
         mechanism: the only one to be tried; None for all.
         sampling: likewise, with its options; None for all, in whole groups.
     """
-    search = _Search(plan, target_epsilon, momentum, mechanism)
+    search = _Search(plan, target_epsilon, server, mechanism)
     found = [search.cyclic_bands()] if sampling is None else []
     for sampler in _SAMPLINGS if sampling is None else (sampling,):
         found.append(search.all(sampler))
@@ -151,17 +152,22 @@ class _Search:
         self,
         plan: plan_lib.PrivacyPlan,
         target_epsilon: float,
-        momentum: float,
+        server: server_lib.Server,
         mechanism: Optional[str],
     ) -> None:
         self._plan = plan
         self._target = target_epsilon
-        self._workload = workload_lib.Workload(plan.rounds, momentum)
+        self._workload = server.workload(plan.rounds)
         self._only = mechanism
         # The noise is where calibration begins.
         self._numbers = (plan.mechanism.clip_norm, 1.0)
         self._banded, self._bisr, self._blt = (
-            family(*self._numbers, strategy_momentum=momentum)
+            family(
+                *self._numbers,
+                strategy_momentum=server.momentum,
+                strategy_lr_schedule=server.lr_schedule,
+                strategy_averaging=server.averaging,
+            )
             for family in (mechanisms.Banded, mechanisms.Bisr, mechanisms.Blt)
         )
 

@@ -350,6 +350,30 @@ def test_what_auto_chooses_is_what_its_flags_say(privacy_process, tmp_path):
     assert json.loads(out)['sampling']['name'] == 'min_separation'
 
 
+def test_strategies_are_made_for_the_servers_schedule(privacy_process):
+    """By default for the server's own, where a program has the flags of one."""
+    flags = (
+        "flags.DEFINE_float('server_momentum', 0.0, '')\n"
+        "flags.DEFINE_string('server_lr_schedule', 'constant', '')\n"
+        "flags.DEFINE_string('server_optimizer', 'sgd', '')\n"
+    )
+    script = PLAN_OF_FLAGS.replace('def main', flags + 'def main')
+    noise = ['--clip_norm=1', '--noise_multiplier=5', '--mechanism=banded', '--bands=4']
+    by_server, by_strategy, adam, given = (
+        json.loads(privacy_process(*noise, *more, script=script)[1])['mechanism']
+        for more in (
+            ['--server_momentum=0.5', '--server_lr_schedule=step'],
+            ['--strategy_momentum=0.5', '--strategy_lr_schedule=step'],
+            ['--server_optimizer=adam', '--server_lr_schedule=step'],
+            ['--server_momentum=0.5', '--strategy_lr_schedule=constant'],
+        )
+    )
+    assert by_server == by_strategy and by_server['strategy_lr_schedule'] == 'step'
+    assert adam['strategy_momentum'] == 0.9
+    assert given['strategy_lr_schedule'] == 'constant'
+    assert given['strategy'] != by_server['strategy']
+
+
 def test_auto_says_when_nothing_reaches_the_target(privacy_process):
     arguments = ['--clip_norm=1', '--mechanism=auto', '--target_epsilon=1e-9', '--delta=1e-12']
     arguments += ['--sampling=min_separation']
@@ -402,6 +426,10 @@ def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
         (
             ['plan', '--num_users=900', '--target_epsilon=2', '--grouping=slots'],
             'grouping=slots where mechanism and sampler are yet to be chosen',
+        ),
+        (
+            ['plan', '--num_users=900', '--target_epsilon=2', '--strategy_momentum=1'],
+            'strategy_momentum=1.0: expected within [0, 1)',
         ),
         (
             ['epsilon', '--num_users=900', '--noise_multiplier=2', '--mechanism=auto'],

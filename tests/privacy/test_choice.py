@@ -7,6 +7,9 @@ import pytest
 
 from dp_fedemb import privacy
 from dp_fedemb.privacy import choice
+from dp_fedemb.privacy.factorization import server
+
+SGD = server.Server(0.9)
 
 
 @pytest.fixture(scope='module')
@@ -16,7 +19,7 @@ def plan(make_plan):
 
 
 def test_candidates_have_the_target_and_are_in_order(plan):
-    found = choice.candidates(plan, 8.0, 0.9)
+    found = choice.candidates(plan, 8.0, SGD)
     assert len({each.name for each in found}) == len(found) == 27
     solved = [each for each in found if each.plan is not None]
     assert len(solved) == 16 and found[:16] == solved
@@ -28,7 +31,7 @@ def test_candidates_have_the_target_and_are_in_order(plan):
 
 def test_small_epsilon_takes_independent_noise_and_large_correlated(plan):
     best = {
-        epsilon: choice.candidates(plan, epsilon, 0.9)[0].name for epsilon in (0.5, 2.0, 8.0)
+        epsilon: choice.candidates(plan, epsilon, SGD)[0].name for epsilon in (0.5, 2.0, 8.0)
     }
     assert best == {
         0.5: 'gaussian, poisson',
@@ -38,7 +41,7 @@ def test_small_epsilon_takes_independent_noise_and_large_correlated(plan):
 
 
 def test_figures_at_epsilon_8(plan):
-    found = {each.name: each.model_noise for each in choice.candidates(plan, 8.0, 0.9)}
+    found = {each.name: each.model_noise for each in choice.candidates(plan, 8.0, SGD)}
     for name, expected in (
         ('gaussian, poisson', 0.0852),
         ('gaussian, min_separation', 0.2638),
@@ -51,7 +54,7 @@ def test_figures_at_epsilon_8(plan):
 
 
 def test_noise_in_the_model_is_what_sgd_makes_of_draws(plan):
-    candidates = {each.name: each for each in choice.candidates(plan, 8.0, 0.9)}
+    candidates = {each.name: each for each in choice.candidates(plan, 8.0, SGD)}
     rng = np.random.default_rng(0)
     for name in ('gaussian, poisson', 'bisr, min_separation'):
         solved = candidates[name].plan
@@ -75,7 +78,7 @@ def test_noise_in_the_model_is_what_sgd_makes_of_draws(plan):
 
 
 def test_every_pair_is_there_and_what_cannot_be_accounted_says_why(plan):
-    found = {each.name: each for each in choice.candidates(plan, 8.0, 0.9)}
+    found = {each.name: each for each in choice.candidates(plan, 8.0, SGD)}
     for mechanism in choice.MECHANISMS:
         for sampling in privacy.SAMPLINGS:
             assert any(name.startswith(f'{mechanism}, {sampling}') for name in found)
@@ -86,10 +89,10 @@ def test_every_pair_is_there_and_what_cannot_be_accounted_says_why(plan):
 
 
 def test_flags_narrow_the_choice(plan):
-    trees = choice.candidates(plan, 8.0, 0.9, mechanism='tree')
+    trees = choice.candidates(plan, 8.0, SGD, mechanism='tree')
     assert {each.name.split(',')[0] for each in trees} == {'tree', 'tree restarted every 50'}
     slots = privacy.MinSeparation(grouping='slots')
-    found = choice.candidates(plan, 8.0, 0.9, sampling=slots)
+    found = choice.candidates(plan, 8.0, SGD, sampling=slots)
     assert len(found) == 6 and all(each.plan.sampling == slots for each in found)
 
 
@@ -105,7 +108,7 @@ def test_bands_are_as_many_as_a_run_can_keep(make_plan):
 
 
 def test_options_make_the_same_mechanism_and_sampler(plan):
-    for each in choice.candidates(plan, 8.0, 0.9):
+    for each in choice.candidates(plan, 8.0, SGD):
         if each.plan is None:
             continue
         options = choice.options(each.plan)
@@ -127,12 +130,12 @@ def test_options_make_the_same_mechanism_and_sampler(plan):
 
 
 def test_the_sentence_names_the_best_and_the_next_kind(plan):
-    text = choice.sentence(choice.candidates(plan, 8.0, 0.9))
+    text = choice.sentence(choice.candidates(plan, 8.0, SGD))
     assert text.startswith(
         'Least noise in the model: banded, cyclic_poisson of 16, whose noise'
     )
     assert text.endswith('; with banded, min_separation it is 1.28 times as much.')
-    text = choice.sentence(choice.candidates(plan, 0.5, 0.9))
+    text = choice.sentence(choice.candidates(plan, 0.5, SGD))
     assert text.startswith(
         'Least noise in the model: gaussian, poisson, whose rounds are independent, amplified'
     )
@@ -140,7 +143,7 @@ def test_the_sentence_names_the_best_and_the_next_kind(plan):
 
 def test_what_cannot_be_calibrated_is_last_and_says_why(make_plan):
     tiny = make_plan('gaussian', num_users=16, rounds=4, delta=1e-12)
-    found = choice.candidates(tiny, 1e-9, 0.0)
+    found = choice.candidates(tiny, 1e-9)
     assert found[-1].plan is None
     unreached = [each for each in found if 'target_epsilon' in each.reason]
     assert unreached
@@ -156,7 +159,7 @@ def test_only_the_population_counts(plan, make_plan):
         sampling=privacy.MinSeparation(),
     )
     names = [
-        [(each.name, each.model_noise) for each in choice.candidates(each_plan, 8.0, 0.9)]
+        [(each.name, each.model_noise) for each in choice.candidates(each_plan, 8.0, SGD)]
         for each_plan in (plan, other)
     ]
     assert names[0] == names[1]

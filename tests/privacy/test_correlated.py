@@ -178,3 +178,34 @@ def test_unplanned_mechanisms_have_no_strategy(mechanism):
 def test_bad_options_are_refused(build, match):
     with pytest.raises(ValueError, match=match):
         build()
+
+
+def test_strategy_follows_the_servers_schedule_and_averaging(make_plan):
+    plain = make_plan(privacy.Banded(0.5, 1.5, strategy_momentum=0.9), rounds=40)
+    for options in ({'strategy_lr_schedule': 'step'}, {'strategy_averaging': 0.8}):
+        mechanism = privacy.Banded(0.5, 1.5, strategy_momentum=0.9, **options)
+        plan = make_plan(mechanism, rounds=40)
+        assert plan.mechanism.strategy != plain.mechanism.strategy
+        # What it costs is that of the strategy found, whatever it was made for.
+        norm = np.linalg.norm(plan.mechanism.strategy.numerator)
+        times = plan.sampling.participation(plan.population).most(40)
+        rho = plan.zcdp_rho()
+        assert rho == pytest.approx(times * (2 * norm / 1.5) ** 2 / 2)
+        command = privacy.statement(plan)['verify']
+        name, value = next(iter(options.items()))
+        assert f'--{name}={value}' in command
+
+
+@pytest.mark.parametrize(
+    'options, match',
+    [
+        (
+            {'strategy_lr_schedule': 'exponential'},
+            "strategy_lr_schedule='exponential': expected",
+        ),
+        ({'strategy_averaging': 1.0}, 'strategy_averaging=1.0: expected within'),
+    ],
+)
+def test_servers_steps_that_do_not_exist_are_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        privacy.Blt(0.5, 1.5, **options)

@@ -5,15 +5,15 @@ import pytest
 from dp_fedemb import privacy
 from dp_fedemb.privacy import choice
 from dp_fedemb.privacy import crossing
-from dp_fedemb.privacy.factorization import workload as workload_lib
+from dp_fedemb.privacy.factorization import server
 
-MOMENTUM = 0.9
+SGD = server.Server(0.9)
 
 
 @pytest.fixture(scope='module')
 def candidates(make_plan):
     plan = make_plan('gaussian', num_users=40_000, virtual_clients_per_round=400, rounds=100)
-    return choice.candidates(plan, 8.0, MOMENTUM)
+    return choice.candidates(plan, 8.0, SGD)
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +34,7 @@ def test_both_kinds_have_the_same_noise_at_the_crossing(
         f'banded, {correlated}',
     )
     plans = {each.name: each.plan for each in candidates}
-    workload = workload_lib.Workload(100, MOMENTUM)
+    workload = SGD.workload(100)
 
     def noises(epsilon):
         solved = [privacy.calibrate(plans[name], epsilon) for name in found[1:3]]
@@ -51,7 +51,7 @@ def test_both_kinds_have_the_same_noise_at_the_crossing(
 def test_the_target_does_not_matter(candidates):
     names = ('gaussian, poisson', 'bisr, min_separation')
     few = [each for each in candidates if each.name in names]
-    workload = workload_lib.Workload(100, MOMENTUM)
+    workload = SGD.workload(100)
     others = []
     for each in few:
         plan = privacy.calibrate(each.plan, 0.5)

@@ -82,6 +82,10 @@ def optimal(
         for count in range(1, buffers + 1)
         for start in _starts(count, workload.rounds)
     ]
+    plain = workload_lib.Workload(workload.rounds, workload.momentum)
+    if workload != plain:
+        # The search may end elsewhere than at what is best for a constant rate.
+        candidates.append(optimal(plain, participation, buffers))
     return min(
         candidates,
         key=lambda found: workload_lib.rms_error(

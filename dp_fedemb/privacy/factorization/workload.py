@@ -10,12 +10,17 @@ learning rates). With n = C^-1 Z, Z independent of standard deviation 1, the err
 
     mean over t of the variance of a weight of theta_t = ||A C^-1||_F^2 / T.
 
-It is that of the iterates if the updates did not react to it, which is what all strategies
+Where the average of the models with decay gamma is what counts, theta_t above is
+
+    sum over r up to t of gamma^(t - r) theta_r, over the sum of the weights.
+
+The error is that of the models if the updates did not react to it, which is what all strategies
 of the literature minimise; multiplied by the squared sensitivity of C it is the figure by
 which strategies of the same privacy are compared (`rms_error`).
 """
 
 import dataclasses
+import functools
 from typing import Optional
 
 import numpy as np
@@ -25,6 +30,9 @@ from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy.factorization import sensitivity
 from dp_fedemb.privacy.factorization import series
+
+# Where the rate changes, the error is a quadratic form with the square of the rounds.
+_MOST_ROUNDS_WITH_RATES = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +46,19 @@ class Workload:
         rounds: T, planned.
         momentum: beta of the server's SGD, in [0, 1).
         rates: eta of each round over the base rate; None for a constant one.
+        averaging: gamma of the average that counts, in [0, 1); 0 for the model itself.
     """
 
     rounds: int
     momentum: float = 0.0
     rates: Optional[tuple[float, ...]] = None
+    averaging: float = 0.0
 
     def __post_init__(self) -> None:
         validate.positive(rounds=self.rounds)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f'momentum={self.momentum!r}: expected a number in [0, 1)')
+        for name in ('momentum', 'averaging'):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f'{name}={getattr(self, name)!r}: expected within [0, 1)')
         if self.rates is not None and len(self.rates) != self.rounds:
             raise ValueError(
                 f'rates of {len(self.rates)} rounds: expected one for each of {self.rounds}'
@@ -67,7 +78,10 @@ class Workload:
             Float64 [rounds, draws].
         """
         velocity = signal.lfilter([1.0], [1.0, -self.momentum], noises, axis=0)
-        return np.cumsum(self._rates()[:, None] * velocity, axis=0)
+        rates = np.ones(self.rounds) if self.rates is None else np.array(self.rates)
+        models = np.cumsum(rates[:, None] * velocity, axis=0)
+        weighted = signal.lfilter([1 - self.averaging], [1.0, -self.averaging], models, axis=0)
+        return weighted / _sums_of_weights(self.averaging, self.rounds)[:, None]
 
     def mean_squared_error(self, noise: np.ndarray) -> tuple[float, np.ndarray]:
         """Returns ||A C^-1||_F^2 / T and its gradient.
@@ -80,6 +94,9 @@ class Workload:
             The mean over the rounds of the variance of one weight of the model, in
             units of (base rate times standard deviation of a draw) squared; and its
             gradient with respect to the first T coefficients.
+
+        Raises:
+            ValueError: for rates of too many rounds.
         """
         padded = np.zeros(self.rounds)
         kept = min(self.rounds, len(noise))
@@ -88,27 +105,62 @@ class Workload:
         return value(padded)
 
     def _constant_rate(self, noise: np.ndarray) -> tuple[float, np.ndarray]:
-        # A is Toeplitz: 1 / ((1 - x) (1 - beta x)), and so is A C^-1.
-        denominator = np.array([1.0, -1 - self.momentum, self.momentum])
-        response = signal.lfilter([1.0], denominator, noise)
-        # A response of j rounds ago is in the models of T - j rounds.
-        weighted = np.arange(self.rounds, 0, -1) * response / self.rounds
-        gradient = signal.lfilter([1.0], denominator, 2 * weighted[::-1])[::-1]
+        # But for the sums of weights A is Toeplitz: 1 / ((1 - x) (1 - beta x)) and the
+        # average's (1 - gamma) / (1 - gamma x); and so is A C^-1.
+        gamma = self.averaging
+        denominator = np.convolve([1.0, -1 - self.momentum, self.momentum], [1.0, -gamma])
+        response = signal.lfilter([1 - gamma], denominator, noise)
+        # A response of j rounds ago is in the models of the rounds from j on.
+        inverse_squares = _sums_of_weights(gamma, self.rounds) ** -2
+        weighted = np.cumsum(inverse_squares[::-1])[::-1] * response / self.rounds
+        gradient = signal.lfilter([1 - gamma], denominator, 2 * weighted[::-1])[::-1]
         return float(weighted @ response), gradient
 
     def _any_rates(self, noise: np.ndarray) -> tuple[float, np.ndarray]:
-        rates, denominator = self._rates(), np.array([1.0, -self.momentum])
+        if self.rounds > _MOST_ROUNDS_WITH_RATES:
+            raise ValueError(
+                f'rates of {self.rounds} rounds: their noise is computed for at most'
+                f' {_MOST_ROUNDS_WITH_RATES}; choose a constant rate for the strategy'
+            )
+        denominator = np.array([1.0, -self.momentum])
         velocity = signal.lfilter([1.0], denominator, noise)
-        weights = rates[:, None] * series.matrix(velocity, self.rounds)  # Round, draw.
-        response = np.cumsum(weights, axis=0)
-        # Of a step of round r: the models from r on.
-        later = 2 * np.cumsum(response[::-1], axis=0)[::-1] * rates[:, None]
-        by_lag = np.array([np.trace(later, -lag) for lag in range(self.rounds)])
-        gradient = signal.lfilter([1.0], denominator, by_lag[::-1])[::-1]
-        return float(np.sum(response**2)) / self.rounds, gradient / self.rounds
+        by_velocity = _quadratic_form(self.rates or (), self.averaging) @ velocity
+        gradient = signal.lfilter([1.0], denominator, 2 * by_velocity[::-1])[::-1]
+        return float(velocity @ by_velocity), gradient
 
-    def _rates(self) -> np.ndarray:
-        return np.ones(self.rounds) if self.rates is None else np.array(self.rates)
+
+def _sums_of_weights(averaging: float, rounds: int) -> np.ndarray:
+    """1 - gamma times the sum of the weights of an average, after each round."""
+    return 1 - averaging ** np.arange(1.0, rounds + 1)
+
+
+@functools.lru_cache(maxsize=1)
+def _quadratic_form(rates: tuple[float, ...], averaging: float) -> np.ndarray:
+    """Matrix G whose v' G v is the error of a velocity v_j, j rounds after the draw.
+
+    A draw of round s is in the step of round r with eta_r v_(r - s), and a step of round r
+    in the model of round t with 1 - gamma^(t - r + 1) over the sum of weights W_t. So
+    G[i, j] is the sum over s of eta_(s+i) eta_(s+j) K(s + i, s + j) / T, and K(q, r), q <= r,
+    that of (1 - gamma^(t-q+1)) (1 - gamma^(t-r+1)) / W_t^2 over t from r on.
+    """
+    rounds, gamma = len(rates), averaging
+    eta = np.array(rates)
+    inverse_squares = _sums_of_weights(gamma, rounds) ** -2
+    # Sums over t from r on of gamma^(e (t - r)) / W_t^2.
+    sums = [
+        signal.lfilter([1.0], [1.0, -(gamma**power)], inverse_squares[::-1])[::-1]
+        for power in (0, 1, 2)
+    ]
+    form = np.empty((rounds, rounds))
+    for lag in range(rounds):
+        both = sums[0] - (gamma + gamma ** (lag + 1)) * sums[1]
+        both += gamma ** (lag + 2) * sums[2]
+        # Of q = r - lag, for r from lag on.
+        products = eta[: rounds - lag] * eta[lag:] * both[lag:]
+        diagonal = np.cumsum(products[::-1])[::-1] / rounds
+        places = np.arange(rounds - lag)
+        form[places, places + lag] = form[places + lag, places] = diagonal
+    return form
 
 
 def rms_error(

@@ -10,6 +10,7 @@ from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity as sensitivity_lib
 from dp_fedemb.privacy.factorization import sensitivity
+from dp_fedemb.privacy.factorization import server
 from dp_fedemb.privacy.factorization import strategy as strategy_lib
 from dp_fedemb.privacy.factorization import workload as workload_lib
 from dp_fedemb.privacy.mechanisms import base
@@ -26,14 +27,18 @@ class Correlated(base.Mechanism):
     """Noise C^-1 Z on the rounds' sums, Z independent draws of standard deviation z C.
 
     The strategy C is lower-triangular and Toeplitz with ones on its diagonal, of least
-    error (`factorization.workload`) for the server's momentum, the planned rounds and the
-    schedule's participations. All rounds together are one Gaussian mechanism whose
+    error (`factorization.workload`) for the server's momentum and rates, the planned rounds
+    and the schedule's participations. All rounds together are one Gaussian mechanism whose
     sensitivity is C's (`factorization.sensitivity`), for the rounds completed: fewer than
     planned cost less, and more of them continue the same C.
 
     Attributes:
         noise_multiplier: z, standard deviation of one draw over C.
         strategy_momentum: beta of the server's SGD that C is made for; 0 by default.
+        strategy_lr_schedule: of the server's rate that C is made for, one of
+            `server.LR_SCHEDULES`; constant by default.
+        strategy_averaging: decay of the average of the models that C is made for; 0, for
+            the models themselves, by default.
         strategy_rounds: rounds that C is made for; those planned by default.
         strategy: C; a plan fills it in.
     """
@@ -42,6 +47,19 @@ class Correlated(base.Mechanism):
 
     strategy_momentum: Optional[float] = setting(
         None, "Correlated noise: momentum that it is made for; the server's by default."
+    )
+    strategy_lr_schedule: Optional[str] = setting(
+        None,
+        "Correlated noise: schedule of the server's rate that it is made for; the server's by"
+        ' default.',
+        choices=server.LR_SCHEDULES,
+        absent='constant',
+    )
+    strategy_averaging: Optional[float] = setting(
+        None,
+        'Correlated noise: decay of the average of models that it is made for; by default it is'
+        ' made for the models themselves.',
+        absent=0.0,
     )
     strategy_rounds: Optional[int] = setting(
         None, 'Correlated noise: rounds that it is made for; those planned by default.'
@@ -53,9 +71,13 @@ class Correlated(base.Mechanism):
         base.require_noise_and_clip(self)
         if self.strategy_rounds is not None:
             validate.positive(strategy_rounds=self.strategy_rounds)
-        if self.strategy_momentum is not None and not 0 <= self.strategy_momentum < 1:
-            raise ValueError(
-                f'strategy_momentum={self.strategy_momentum}: expected within [0, 1)'
+        for name in ('strategy_momentum', 'strategy_averaging'):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f'{name}={value}: expected within [0, 1)')
+        if self.strategy_lr_schedule is not None:
+            validate.one_of(
+                'strategy_lr_schedule', self.strategy_lr_schedule, server.LR_SCHEDULES
             )
 
     def for_schedule(
@@ -76,13 +98,18 @@ class Correlated(base.Mechanism):
                 f'mechanism={self.name} for {planned} rounds: a strategy is searched for up to'
                 f' {_MOST_ROUNDS}, and goes on beyond; set strategy_rounds'
             )
-        momentum = self.strategy_momentum or 0.0
-        workload = workload_lib.Workload(planned, momentum)
+        steps = server.Server(
+            self.strategy_momentum or 0.0,
+            self.strategy_lr_schedule or 'constant',
+            self.strategy_averaging or 0.0,
+        )
         return dataclasses.replace(
             self,
-            strategy_momentum=momentum,
+            strategy_momentum=steps.momentum,
+            strategy_lr_schedule=steps.lr_schedule,
+            strategy_averaging=steps.averaging,
             strategy_rounds=planned,
-            strategy=self._optimal(workload, participation),
+            strategy=self._optimal(steps.workload(planned), participation),
         )
 
     def for_other_rounds(self: _Self) -> _Self:

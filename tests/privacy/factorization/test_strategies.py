@@ -9,6 +9,7 @@ from dp_fedemb.privacy.factorization import banded_inverse
 from dp_fedemb.privacy.factorization import blt
 from dp_fedemb.privacy.factorization import sensitivity
 from dp_fedemb.privacy.factorization import series
+from dp_fedemb.privacy.factorization import server
 from dp_fedemb.privacy.factorization import strategy as strategy_lib
 from dp_fedemb.privacy.factorization import workload as workload_lib
 from dp_fedemb.privacy.mechanisms import tree_nodes
@@ -66,6 +67,31 @@ def test_figures_of_the_demos_schedule():
         )
     ]
     np.testing.assert_allclose(errors, [87.41, 22.15, 19.44, 20.41, 19.92, 20.11], rtol=2e-3)
+
+
+@pytest.mark.parametrize('name', ['cosine', 'step', 'averaging'])
+def test_a_strategy_is_made_for_the_servers_steps(name):
+    """Less error for the server that it is made for, and more for another one."""
+    steps = server.Server(0.9, averaging=0.9)
+    if name != 'averaging':
+        steps = server.Server(0.9, lr_schedule=name)
+    workloads = steps.workload(100), workload_lib.Workload(100, 0.9)
+    schedule = participation_lib.ParticipationSchedule(50)
+    families = (
+        lambda workload: banded.optimal(workload, schedule, 50),
+        lambda workload: banded_inverse.optimal(workload, schedule, 8),
+        lambda workload: blt.optimal(workload, schedule, 2),
+    )
+    for family in families:
+        own, others = (family(workload).column(100) for workload in workloads)
+        for workload, better, worse in zip(workloads, (own, others), (others, own)):
+            errors = [
+                workload_lib.rms_error(workload, column, schedule) for column in (better, worse)
+            ]
+            assert errors[0] < errors[1] * (1 + 1e-9)
+        assert workload_lib.rms_error(workloads[0], own, schedule) < workload_lib.rms_error(
+            workloads[1], own, schedule
+        )
 
 
 def test_square_root_squared_is_the_inverse_workload():
