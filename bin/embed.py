@@ -24,8 +24,12 @@ import sys
 
 from absl import flags
 
+from flags import from_settings
 from flags import groups
 from flags import program
+
+from dp_fedemb import files
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 FLAGS = flags.FLAGS
 
@@ -34,7 +38,7 @@ flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', req
 flags.DEFINE_string(
     'index', None, 'File that holds the index of a folder; cluster can do without one.'
 )
-flags.DEFINE_integer('neighbours', 10, 'search: how many of each.', lower_bound=1)
+flags.DEFINE_integer('neighbours', 10, 'search: how many of each.', 1, 10**6)
 flags.DEFINE_enum(
     'format',
     'table',
@@ -46,6 +50,8 @@ flags.DEFINE_float(
     None,
     'verify, cluster: how often two identities may be taken for one, one of those that the'
     ' evaluation measured.',
+    lower_bound=1e-12,
+    upper_bound=1.0,
 )
 flags.DEFINE_string(
     'evaluation',
@@ -54,7 +60,11 @@ flags.DEFINE_string(
     ' default.',
 )
 flags.DEFINE_float(
-    'threshold', None, 'cluster: least similarity, for models without an evaluation.'
+    'threshold',
+    None,
+    'cluster: least similarity, for models without an evaluation.',
+    lower_bound=-1.0,
+    upper_bound=1.0,
 )
 flags.DEFINE_string(
     'output',
@@ -64,26 +74,32 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string('input', None, 'Folder of pictures; the part of a task by default.')
 flags.DEFINE_string('part', 'test', 'Of the task: test, validation, train or public.')
-flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', lower_bound=1)
+flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', 1, 10**6)
 flags.DEFINE_integer(
     'max_broken',
     0,
     'Pictures that cannot be read are skipped, up to this many.',
     lower_bound=0,
+    upper_bound=10**9,
 )
 flags.DEFINE_integer(
     'max_pixels',
     300_000_000,
     'Pictures of more pixels count as broken, before they are decoded.',
     lower_bound=1,
+    upper_bound=10**12,
 )
 # These should be what the model was trained with.
-flags.DEFINE_string('fit', 'crop', 'How pictures become square: crop, pad or stretch.')
-flags.DEFINE_string('resampling', 'bilinear', 'Of pictures: box, bilinear, bicubic or lanczos.')
+flags.DEFINE_enum('fit', 'crop', list(preprocessing_lib.FITS), 'How pictures become square.')
+flags.DEFINE_enum('resampling', 'bilinear', list(preprocessing_lib.RESAMPLING), 'Of pictures.')
 flags.DEFINE_bool('invert', False, 'Turn dark into bright, for ink on paper.')
 
 
 def main(arguments):
+    groups.check_directory('model')
+    for name in ('index', 'output'):
+        if FLAGS[name].value is not None:
+            files.check_place(**{name: pathlib.Path(FLAGS[name].value).parent})
     if not arguments:
         _embed()
         return
@@ -115,7 +131,6 @@ def _search(*images):
     index_path = pathlib.Path(_needed('index', 'search', 'NAME.index')).expanduser()
     page = _needed('output', 'search --format=html', 'NAME.html') if _format_is('html') else ''
     from dp_fedemb import evaluation
-    from dp_fedemb import files
     from dp_fedemb import gallery
     from dp_fedemb import tables
     from dp_fedemb.gallery import indexing
@@ -162,7 +177,6 @@ def _cluster(folder):
     if (FLAGS.far is None) == (FLAGS.threshold is None):
         raise ValueError('cluster: expected either --far=..., as in --far=1e-3, or --threshold')
     from dp_fedemb import evaluation
-    from dp_fedemb import files
     from dp_fedemb import gallery
     from dp_fedemb.gallery import clustering
 
@@ -237,8 +251,6 @@ def _indexed(model, folder, index_path):
 
 
 def _preprocessing(model):
-    from dp_fedemb.data.images import preprocessing as preprocessing_lib
-
     shape = model.example_spec.shape
     if not model.example_spec.is_image or shape[0] != shape[1]:
         raise ValueError(
@@ -268,11 +280,12 @@ def _say_skipped(notes, broken):
 
 def _embed():
     from dp_fedemb import evaluation
-    from dp_fedemb import files
 
     output = pathlib.Path(_needed('output', 'embed', 'embeddings.npz')).expanduser().absolute()
     if output.suffix != '.npz' or output.is_dir():
         raise ValueError(f'output={FLAGS.output!r}: expected the name of a file, NAME.npz')
+    for name in ('fit', 'resampling', 'invert', 'max_broken', 'max_pixels'):
+        from_settings.need(name, 'input')
     model = evaluation.load_model(FLAGS.model)
     arrays = _of_task(model) if FLAGS.input is None else _of_folder(model)
 

@@ -15,8 +15,11 @@ import tempfile
 
 from absl import flags
 
+from flags import from_settings
 from flags import groups
 from flags import program
+
+from dp_fedemb import files
 
 FLAGS = flags.FLAGS
 
@@ -31,7 +34,7 @@ flags.DEFINE_list(
     ' any.',
 )
 flags.DEFINE_list('fars', ['1e-3', '1e-2'], 'False accept rates to state the recall at.')
-flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', lower_bound=1)
+flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', 1, 10**6)
 flags.DEFINE_string('output_dir', None, 'For evaluation.json, pictures and the report.')
 flags.DEFINE_bool('plots', False, 'Draw pictures and write html_report.html.')
 flags.DEFINE_bool(
@@ -51,10 +54,12 @@ def main(_):
     verification.check_fars(fars)
     if FLAGS.metrics is not None:
         collection.check_metrics(FLAGS.metrics)
+    from_settings.need('show_images', 'plots')
     output = _output_directory()
-    model = evaluation.load_model(FLAGS.model)
+    groups.check_directory('model')
     task = groups.task()
     store = _part(task)
+    model = evaluation.load_model(FLAGS.model)
     model.check_examples(store.example_spec)
     pairs = task.pairs if FLAGS.part == 'test' else None
     metrics = FLAGS.metrics
@@ -101,9 +106,8 @@ def _output_directory():
         if FLAGS.plots:
             raise ValueError('plots: need a directory; give --output_dir as well')
         return None
+    files.check_place(output_dir=FLAGS.output_dir)
     path = pathlib.Path(FLAGS.output_dir).expanduser().absolute()
-    if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f'output_dir={str(path)!r}: is a file')
     if (path / 'config.json').exists():
         raise FileExistsError(
             f'output_dir={str(path)!r}: is the directory of a run, which has an'

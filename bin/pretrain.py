@@ -13,9 +13,12 @@ import pathlib
 
 from absl import flags
 
+from flags import from_settings
 from flags import groups
 from flags import pretraining_flags
 from flags import program
+
+from dp_fedemb import files
 
 FLAGS = flags.FLAGS
 
@@ -43,11 +46,19 @@ flags.DEFINE_bool(
     'Load what fits of --pretrained, and leave the rest fresh, instead of refusing.',
 )
 flags.DEFINE_integer(
-    'seed', 0, 'Of fresh weights, order and augmentation. Not secret: it is in config.json.'
+    'seed',
+    0,
+    'Of fresh weights, order and augmentation. Not secret: it is in config.json.',
+    lower_bound=0,
+    upper_bound=2**63 - 1,
 )
 
 
 def main(_):
+    from_settings.need('pretrained_partial', 'pretrained')
+    files.check_place(output_dir=FLAGS.output_dir)
+    groups.check_task()
+    groups.check_model()
     task = groups.task()
     print(task.summary(), flush=True)
     store = _part(task, 'part')
@@ -105,7 +116,6 @@ def _scores(directory, model, unseen, start):
     if path.exists():
         return json.loads(path.read_text())
 
-    from dp_fedemb import files
     from dp_fedemb.models import pretrained
     from dp_fedemb.runs import evaluator
 

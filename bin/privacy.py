@@ -43,12 +43,16 @@ flags.DEFINE_integer(
     None,
     'epsilon, calibrate: weights of the backbone that are trained; adds how loud the noise'
     ' on them is.',
+    lower_bound=1,
+    upper_bound=10**15,
 )
 flags.DEFINE_float(
     'signal_to_noise',
     1.0,
     'with noised_weights: wanted ratio of the largest mean update to the noise on it; adds'
     ' the cohort that has it.',
+    lower_bound=1e-9,
+    upper_bound=1e9,
 )
 flags.DEFINE_bool('json', False, 'Print one JSON object instead of a table.')
 flags.DEFINE_list(

@@ -32,7 +32,6 @@ from dp_fedemb import configured_directory
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb import tables
-from dp_fedemb import validate
 from dp_fedemb.privacy import ledger
 from dp_fedemb.privacy.reporting import tuned
 from dp_fedemb.runs import signals
@@ -61,15 +60,18 @@ flags.DEFINE_integer(
     None,
     'Draw so many combinations instead of taking them all; for a selection, the candidates.',
     lower_bound=1,
+    upper_bound=10**6,
 )
-flags.DEFINE_integer('search_seed', 0, 'Of that draw; public.', lower_bound=0)
+flags.DEFINE_integer('search_seed', 0, 'Of that draw; public.', 0, 2**63 - 1)
 flags.DEFINE_float(
     'total_epsilon',
     None,
     'composed, selection: epsilon of a user by all trials together; plans the noise of each.'
     ' By default the noise is what the flags of the trials say.',
+    lower_bound=1e-12,
+    upper_bound=1e6,
 )
-flags.DEFINE_float('mean_trials', 10.0, 'selection: mean of the number of trials.')
+flags.DEFINE_float('mean_trials', 10.0, 'selection: mean of the number of trials.', 1e-12, 1e6)
 flags.DEFINE_enum(
     'distribution',
     'geometric',
@@ -85,7 +87,7 @@ flags.DEFINE_string('metric', 'recall@FAR=0.001', 'What is best has most of it.'
 flags.DEFINE_enum(
     'part', 'validation', ['validation', 'test'], 'Identities that scores are of.'
 )
-flags.DEFINE_integer('jobs', os.cpu_count(), 'Trials side by side.', lower_bound=1)
+flags.DEFINE_integer('jobs', os.cpu_count(), 'Trials side by side.', 1, 1024)
 
 _OWN = ('output_dir', 'evaluation_part', 'trial_of_selection', 'tuning', 'resume')
 # The task whose users are drawn.
@@ -129,13 +131,11 @@ def _check_base(base):
             raise ValueError(f'{word} with total_epsilon: the total decides the noise')
         if name == 'seed' and FLAGS.mode == 'selection':
             raise ValueError(f'{word} after "--": the trials of a selection have secret seeds')
-    if FLAGS.total_epsilon is not None:
-        if FLAGS.mode == 'public':
-            raise ValueError(
-                f'total_epsilon={FLAGS.total_epsilon} with mode=public: nothing is accounted'
-                ' there; choose composed or selection'
-            )
-        validate.positive(total_epsilon=FLAGS.total_epsilon)
+    if FLAGS.total_epsilon is not None and FLAGS.mode == 'public':
+        raise ValueError(
+            f'total_epsilon={FLAGS.total_epsilon} with mode=public: nothing is accounted'
+            ' there; choose composed or selection'
+        )
 
 
 def _space():

@@ -11,10 +11,13 @@ import os
 
 from absl import flags
 
+from flags import from_settings
 from flags import groups
 from flags import plan_flags
 from flags import pretraining_flags
 from flags import program
+
+from dp_fedemb import files
 
 FLAGS = flags.FLAGS
 
@@ -43,6 +46,7 @@ flags.DEFINE_integer(
     'Makes the run repeatable. It is a secret: whoever knows it can subtract the noise. By'
     ' default from the operating system.',
     lower_bound=0,
+    upper_bound=2**256,
 )
 flags.DEFINE_bool(
     'pretrained_is_public',
@@ -55,6 +59,8 @@ flags.DEFINE_float(
     None,
     'Most that all runs on these users may cost together; what they cost is in the ledger'
     ' beside the training store, see bin/privacy.py ledger.',
+    lower_bound=1e-12,
+    upper_bound=1e6,
 )
 flags.DEFINE_bool(
     'require_private',
@@ -88,7 +94,7 @@ flags.DEFINE_bool(
 
 
 def main(_):
-    settings = groups.training(FLAGS.rounds)
+    settings = _checked_settings()
     if settings.engine == 'in_process':
         # Read by TensorFlow when it is first used; a worker gets it at its own start.
         os.environ['TF_NUM_INTRAOP_THREADS'] = str(settings.intra_op_threads)
@@ -127,6 +133,18 @@ def main(_):
     with signals.end_cleanly():
         run.run(directory, FLAGS.seed, FLAGS.profile)
     print(summary.text(directory))
+
+
+def _checked_settings():
+    """Returns how to train; refuses what is wrong whatever the data are, at once."""
+    settings = groups.training(FLAGS.rounds)
+    plan_flags.check()
+    from_settings.need('pretrained_partial', 'pretrained')
+    from_settings.need('pretrained_is_public', 'pretrained')
+    files.check_place(output_dir=FLAGS.output_dir)
+    groups.check_task()
+    groups.check_model()
+    return settings
 
 
 def _unseen(task):

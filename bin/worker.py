@@ -15,10 +15,30 @@ from flags import program
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_integer('port', 8470, 'TCP port, on every interface of this host.')
-flags.DEFINE_integer('cores', None, 'Shards run at the same time; all cores by default.')
-flags.DEFINE_integer('intra_op_threads', 1, 'Threads inside one operation.')
-flags.DEFINE_float('timeout_s', 60.0, 'How long the worker may take to start.')
+flags.DEFINE_integer(
+    'port',
+    8470,
+    'TCP port, on every interface of this host.',
+    lower_bound=1,
+    upper_bound=65535,
+)
+flags.DEFINE_integer(
+    'cores',
+    None,
+    'Shards run at the same time; all cores by default.',
+    lower_bound=1,
+    upper_bound=1024,
+)
+flags.DEFINE_integer(
+    'intra_op_threads', 1, 'Threads inside one operation.', lower_bound=1, upper_bound=1024
+)
+flags.DEFINE_float(
+    'timeout_s',
+    60.0,
+    'How long the worker may take to start.',
+    lower_bound=0.1,
+    upper_bound=86400.0,
+)
 
 _POLL_S = 0.2
 

@@ -97,6 +97,37 @@ def appearing_directory(
         os.close(lock)
 
 
+def check_place(**directories: PathLike) -> None:
+    """Raises OSError for the first keyword where nothing could be written; leaves nothing.
+
+    Args:
+        **directories: paths, by what messages call them, of directories to write to, which
+            need not exist.
+    """
+    for name, directory in directories.items():
+        place = path = pathlib.Path(directory).expanduser().absolute()
+        try:
+            while not _exists(place):
+                place = place.parent
+            trial = place / f'.{secrets.token_hex(4)}{_UNNAMED}'
+            trial.mkdir()
+            trial.rmdir()
+        except OSError as error:
+            raise type(error)(
+                f'{name}={str(path)!r}: {place} cannot be written to ({error.strerror});'
+                ' choose another path'
+            ) from None
+
+
+def _exists(path: pathlib.Path) -> bool:
+    """Whether anything is there; an error where nothing can be, for instance a long name."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def remove_abandoned(path: PathLike) -> list[str]:
     """Removes drafts of `path` whose writer is gone; returns their names."""
     path = pathlib.Path(path).absolute()

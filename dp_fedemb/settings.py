@@ -8,7 +8,11 @@ tables of the documentation are made from there.
 from collections.abc import Callable, Iterable, Mapping
 import dataclasses
 import math
+import types
+import typing
 from typing import Any, Optional, Union
+
+from dp_fedemb import validate
 
 # Stands for a setting's default where None would be a value.
 DEFAULT = '<default>'
@@ -30,6 +34,8 @@ class About:
         absent: what a `config.json` from before the setting existed means by not naming
             it; `DEFAULT` for the default.
         parse: makes the value of a text where its flag is one; None for plain values.
+        within: interval of a number, see `validate.within`. The default need not be in
+            it.
     """
 
     help: str
@@ -38,6 +44,7 @@ class About:
     decides: bool = True
     absent: Any = DEFAULT
     parse: Optional[Callable[[str], Any]] = None
+    within: Optional[str] = None
 
 
 def setting(
@@ -49,6 +56,7 @@ def setting(
     decides: bool = True,
     absent: Any = DEFAULT,
     parse: Optional[Callable[[str], Any]] = None,
+    within: Optional[str] = None,
 ) -> Any:
     """Returns the dataclass field of a setting.
 
@@ -66,9 +74,10 @@ def setting(
         decides: see `About`.
         absent: see `About`.
         parse: see `About`.
+        within: see `About`.
     """
     listed = None if choices is None else tuple(choices)
-    described = About(help, flag, listed, decides, absent, parse)
+    described = About(help, flag, listed, decides, absent, parse, within)
     return dataclasses.field(default=default, metadata={'about': described})
 
 
@@ -79,6 +88,70 @@ def about(cls: type) -> dict[str, About]:
         for field in dataclasses.fields(cls)
         if 'about' in field.metadata
     }
+
+
+def check(instance: Any) -> None:
+    """Checks every setting of a dataclass; for its `__post_init__`.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Client:
+    ...     rate: float = setting(0.1, 'Of steps.', within='(0, 1e3]')
+    ...     __post_init__ = check
+    >>> Client(float('nan'))
+    Traceback (most recent call last):
+    ValueError: rate=nan: expected a number above 0 and at most 1000
+
+    Raises:
+        ValueError: in one line, for a value of another type than the field's, outside the
+            setting's choices or interval, for a number that is not finite, or a text that
+            is empty or has control characters. The default is always allowed.
+    """
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if 'about' not in field.metadata:
+            continue
+        check_value(field, value, field.name)
+        kind = plain_kind(field.type)
+        if kind in (int, float) and value is not None and not isinstance(value, (kind, int)):
+            # NumPy's numbers, and 2.0 for 2, as what config.json can hold.
+            object.__setattr__(instance, field.name, kind(value))
+
+
+def check_value(field: 'dataclasses.Field[Any]', value: Any, name: str) -> None:
+    """Checks a value of a setting as `check` does.
+
+    Args:
+        field: of the setting.
+        value: of the field.
+        name: what messages call it.
+    """
+    described, kind = field.metadata['about'], plain_kind(field.type)
+    if value is None and (kind is not field.type or field.default is None):
+        return
+    if type(value) is type(field.default) and value == field.default:
+        return
+    if described.choices is not None:
+        validate.one_of(name, value, described.choices)
+    elif kind is bool:
+        validate.one_of(name, value, (True, False))
+    elif kind is int:
+        validate.whole(described.within or '(-1e18, 1e18)', **{name: value})
+    elif kind is float:
+        validate.finite(**{name: value})
+        validate.within(described.within or '(-inf, inf)', **{name: value})
+    elif kind is str:
+        validate.text(**{name: value})
+    elif typing.get_origin(kind) is tuple:
+        for item in value:
+            validate.text(**{name: item})
+
+
+def plain_kind(kind: Any) -> Any:
+    """Returns X for Optional[X], and any other type as it is."""
+    if typing.get_origin(kind) in (Union, getattr(types, 'UnionType', Union)):
+        inner = [part for part in typing.get_args(kind) if part is not type(None)]
+        return inner[0] if len(inner) == 1 else kind
+    return kind
 
 
 def record(instance: Any) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Argument checks whose messages name the argument, its value and the remedy."""
 
 from collections.abc import Callable, Iterable
+import functools
 import math
+import numbers
 from typing import Any
 
 
@@ -9,7 +11,7 @@ def _holds(test: Callable[[Any], bool], value: Any) -> bool:
     """Whether the test holds; it does not for what cannot be compared with numbers."""
     try:
         return bool(test(value))
-    except TypeError:
+    except (TypeError, OverflowError):
         return False
 
 
@@ -23,7 +25,7 @@ def positive(**values: Any) -> None:
 def finite(**values: Any) -> None:
     """Raises ValueError for the first keyword whose value is infinite or not a number."""
     for name, value in values.items():
-        if not math.isfinite(value):
+        if not _holds(math.isfinite, value):
             raise ValueError(f'{name}={value!r}: expected a finite number')
 
 
@@ -47,3 +49,73 @@ def one_of(name: str, value: Any, choices: Iterable[Any]) -> None:
     if value not in choices:
         listed = ', '.join(str(choice) for choice in choices)
         raise ValueError(f'{name}={value!r}: expected one of {listed}')
+
+
+def within(interval: str, **values: Any) -> None:
+    """Raises ValueError for the first keyword whose value is no number in the interval.
+
+    >>> within('(0, 1e6]', rate=0.1)
+    >>> within('[0, 1)', momentum=1.0)
+    Traceback (most recent call last):
+    ValueError: momentum=1.0: expected a number of at least 0 and below 1
+
+    Args:
+        interval: as mathematics writes it, square brackets for ends that belong to it.
+        **values: by name.
+    """
+    holds, words = _interval(interval)
+    for name, value in values.items():
+        if not is_number(value) or not holds(value):
+            raise ValueError(f'{name}={value!r}: expected a number {words}')
+
+
+def whole(interval: str = '(-inf, inf)', **values: Any) -> None:
+    """Raises ValueError for the first keyword that is no whole number in the interval."""
+    holds, words = _interval(interval)
+    for name, value in values.items():
+        if not is_number(value) or not holds(value) or value % 1:
+            raise ValueError(f'{name}={value!r}: expected a whole number {words}'.rstrip())
+
+
+def text(**values: Any) -> None:
+    """Raises ValueError for the first keyword that is no text, is empty or has odd characters.
+
+    Odd are control characters, a line's end among them, and what is no valid Unicode: in
+    names of files and options they are accidents, and most that read them go wrong.
+    """
+    for name, value in values.items():
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f'{name}={value!r}: expected a text that is not empty')
+        if any(ord(char) < 32 or 127 <= ord(char) < 160 or _is_half(char) for char in value):
+            raise ValueError(
+                f'{name}={value!r}: expected a text without line breaks, control characters'
+                ' and broken Unicode'
+            )
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a real number, of Python or NumPy, and no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_half(char: str) -> bool:
+    """Whether a character is half a pair of UTF-16, as in names that are not UTF-8."""
+    return 0xD800 <= ord(char) < 0xE000
+
+
+@functools.cache
+def _interval(interval: str) -> tuple[Callable[[Any], bool], str]:
+    """Returns the test that a number is in an interval, and the interval in words."""
+    least, most = (float(end) for end in interval[1:-1].split(','))
+    open_below, open_above = interval[0] == '(', interval[-1] == ')'
+
+    def holds(value: Any) -> bool:
+        above = value > least if open_below else value >= least
+        return above and (value < most if open_above else value <= most)
+
+    words = []
+    if math.isfinite(least):
+        words.append(f'{"above" if open_below else "of at least"} {least:g}')
+    if math.isfinite(most):
+        words.append(f'{"below" if open_above else "at most"} {most:g}')
+    return holds, ' and '.join(words)

@@ -3,6 +3,7 @@
 import importlib
 
 from dp_fedemb import validate
+from tasks.shared.base import parse_options
 from tasks.shared.base import Task
 from tasks.shared.base import TaskConfig
 
@@ -19,6 +20,16 @@ TASKS = {
     'synthetic': 'tasks.synthetic',
     'tfds': 'tasks.tfds',
 }
+
+
+def check_task(name: str, config: TaskConfig) -> None:
+    """Refuses what is wrong before any data are looked for.
+
+    Raises:
+        ValueError: for an unknown task or option, or a value of the wrong type.
+    """
+    validate.one_of('task', name, TASKS)
+    parse_options(importlib.import_module(TASKS[name]).Options, config, name)
 
 
 def build_task(name: str, config: TaskConfig) -> Task:

@@ -4,19 +4,22 @@ A setting's name, default, choices and help stand in its dataclass (`dp_fedemb.s
 and nowhere else.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
 import re
-import types
 import typing
 from typing import Any, TypeVar
 
 from absl import flags
 
 from dp_fedemb import settings
+from dp_fedemb import validate
 
 FLAGS = flags.FLAGS
 _Settings = TypeVar('_Settings')
+
+# Flag -> the setting that it is of.
+_FIELDS: dict[str, dataclasses.Field] = {}
 
 
 def define(
@@ -41,7 +44,7 @@ def define(
         if about is not None:
             default = None if field.default is dataclasses.MISSING else field.default
             name = prefix + (about.flag or field.name)
-            _define(name, field.type, defaults.get(field.name, default), about)
+            _define(name, field, defaults.get(field.name, default))
         elif dataclasses.is_dataclass(field.type):
             define(field.type, prefix, defaults)
 
@@ -61,10 +64,9 @@ def define_options(choices: Iterable[type]) -> None:
     instead of ignored; see `options`.
     """
     for cls in choices:
-        for name, about in settings.about(cls).items():
-            if name not in FLAGS:
-                kinds = {field.name: field.type for field in dataclasses.fields(cls)}
-                _define(name, kinds[name], None, about)
+        for field in dataclasses.fields(cls):
+            if 'about' in field.metadata and field.name not in FLAGS:
+                _define(field.name, field, None)
 
 
 def build(cls: type[_Settings], prefix: str = '', **given: Any) -> _Settings:
@@ -133,13 +135,76 @@ def with_flag_names(work: Callable[[], Any], cls: type, prefix: str = '') -> Any
         raise ValueError(text) from None
 
 
-def _define(name: str, kind: Any, default: Any, about: settings.About) -> None:
+def check() -> None:
+    """Checks the values of all flags, whether they will be used or not.
+
+    Those of settings as their dataclasses do; of others, that numbers are finite and texts
+    neither empty nor full of control characters.
+
+    Raises:
+        ValueError: for the first flag of a wrong value.
+    """
+    for name, flag in _own_flags():
+        value, field = flag.value, _FIELDS.get(name)
+        if flag.present and value == [] and not isinstance(flag, flags.MultiFlag):
+            raise ValueError(f'{name}: expected at least one value, or leave it out')
+        if value is None or (type(value) is type(flag.default) and value == flag.default):
+            continue
+        if field is None:
+            _check_plain(flag, value)
+        elif field.metadata['about'].parse is not None:
+            validate.text(**{name: value})
+            try:
+                field.metadata['about'].parse(value)
+            except ValueError as error:
+                raise ValueError(f'{name}={value!r}: {error}') from None
+        else:
+            settings.check_value(field, value, name)
+
+
+def need(name: str, other: str) -> None:
+    """Refuses a flag that would do nothing without another one.
+
+    Raises:
+        ValueError: if `name` is given another value than its default, and `other` is not.
+    """
+    flag = FLAGS[name]
+    if flag.value != flag.default and FLAGS[other].value == FLAGS[other].default:
+        raise ValueError(f'{name}={flag.value}: does nothing without {other}; leave it out')
+
+
+def _own_flags() -> Iterator[tuple[str, flags.Flag]]:
+    for module, found in FLAGS.flags_by_module_dict().items():
+        if not module.startswith('absl'):
+            yield from ((flag.name, flag) for flag in found)
+
+
+def _check_plain(flag: flags.Flag, value: Any) -> None:
+    named = {flag.name: value}
+    if isinstance(value, float):
+        validate.finite(**named)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        # What has bounds of its own is in them, and a secret seed may be huge.
+        if getattr(flag.parser, 'upper_bound', None) is None:
+            validate.whole('(-1e18, 1e18)', **named)
+    elif isinstance(value, str):
+        validate.text(**named)
+    elif isinstance(value, list):
+        for item in value:
+            _check_plain(flag, item)
+
+
+def _define(name: str, field: dataclasses.Field, default: Any) -> None:
+    _FIELDS[name] = field
+    about, kind = field.metadata['about'], field.type
     help_text = about.help
+    if about.within is not None:
+        help_text += f' In {about.within}.'
     if about.choices is not None:
         help_text += f' One of {", ".join(about.choices)}.'
     if about.parse is not None:
         kind = str
-    kind = _without_none(kind)
+    kind = settings.plain_kind(kind)
     if kind is bool:
         flags.DEFINE_bool(name, default, help_text)
     elif kind is int:
@@ -152,11 +217,3 @@ def _define(name: str, kind: Any, default: Any, about: settings.About) -> None:
         flags.DEFINE_list(name, list(default), help_text)
     else:
         raise TypeError(f'{name}: no flag for values of {kind}; give its setting parse=')
-
-
-def _without_none(kind: Any) -> Any:
-    """X for Optional[X]."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        inner = [part for part in typing.get_args(kind) if part is not type(None)]
-        return inner[0] if len(inner) == 1 else kind
-    return kind

@@ -4,6 +4,7 @@ Modules that need TensorFlow are imported when a group is built, so that `--help
 wrong flags answer at once.
 """
 
+import pathlib
 import typing
 from typing import Any
 
@@ -31,14 +32,22 @@ def define_task() -> None:
 
 def task() -> tasks.Task:
     """Builds the task that the flags describe."""
+    return tasks.build_task(FLAGS.task, _task_config())
+
+
+def check_task() -> None:
+    """Refuses what is wrong with the flags of `task`, before any data are looked for."""
+    tasks.check_task(FLAGS.task, _task_config())
+
+
+def _task_config() -> tasks.TaskConfig:
     options = {}
     for text in FLAGS.task_option:
         name, equals, value = text.partition('=')
         if not equals:
             raise ValueError(f'task_option={text!r}: expected name=value')
         options[name] = value
-    config = from_settings.build(tasks.TaskConfig, options=options)
-    return tasks.build_task(FLAGS.task, config)
+    return from_settings.build(tasks.TaskConfig, options=options)
 
 
 def define_model() -> None:
@@ -55,6 +64,21 @@ def model(of_task: tasks.Task, **instead: str) -> 'models.EmbeddingModel':
     """
     chosen = from_settings.build(settings.ModelSettings, **instead)
     return chosen.build(of_task.train, of_task.default_backbone, of_task.default_embedding_dim)
+
+
+def check_directory(name: str) -> None:
+    """Refuses a flag that names no directory, before TensorFlow is loaded to read it."""
+    value = FLAGS[name].value
+    if value is not None and not pathlib.Path(value).expanduser().is_dir():
+        raise FileNotFoundError(f'{name}={value!r}: no such directory')
+
+
+def check_model() -> None:
+    """Refuses names that no model has, before the data are looked for."""
+    chosen = from_settings.build(settings.ModelSettings)
+    # TensorFlow, where the names are, the names, takes seconds.
+    if chosen != settings.ModelSettings():
+        chosen.check_names()
 
 
 def define_training() -> None:

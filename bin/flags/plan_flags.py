@@ -48,6 +48,8 @@ def define(clip_norm_default: float | None = None) -> None:
         'target_epsilon',
         None,
         'Epsilon of a user after all rounds; finds the smallest noise multiplier for it.',
+        lower_bound=1e-12,
+        upper_bound=1e6,
     )
     flags.DEFINE_string(
         'mechanism',
@@ -91,6 +93,21 @@ def follow(directory: str) -> None:
         FLAGS.grouping = sampling.get('grouping', about.absent)
 
 
+def check() -> None:
+    """Refuses what is wrong whatever the number of users is.
+
+    Raises:
+        ValueError: as `plan`.
+    """
+    given = FLAGS.noise_multiplier
+    if FLAGS.target_epsilon is not None:
+        _check_target()
+        given = _FIRST_NOISE_MULTIPLIER
+        if FLAGS.mechanism == AUTO:
+            return  # Chosen for a number of users.
+    _sampling(_mechanism(given))
+
+
 def plan(num_users: int) -> privacy.PrivacyPlan:
     """Builds the plan that the flags describe.
 
@@ -102,6 +119,14 @@ def plan(num_users: int) -> privacy.PrivacyPlan:
     """
     if FLAGS.target_epsilon is None:
         return uncalibrated_plan(num_users, FLAGS.noise_multiplier)
+    _check_target()
+    if FLAGS.mechanism == AUTO:
+        _choose_automatically(num_users)
+    first = uncalibrated_plan(num_users, _FIRST_NOISE_MULTIPLIER)
+    return privacy.calibrate(first, FLAGS.target_epsilon)
+
+
+def _check_target() -> None:
     if FLAGS.noise_multiplier is not None:
         raise ValueError(
             f'target_epsilon={FLAGS.target_epsilon} with noise_multiplier='
@@ -117,10 +142,6 @@ def plan(num_users: int) -> privacy.PrivacyPlan:
             f'target_epsilon={FLAGS.target_epsilon} with mechanism={FLAGS.mechanism}: it'
             ' adds no noise; choose gaussian or another private mechanism'
         )
-    if FLAGS.mechanism == AUTO:
-        _choose_automatically(num_users)
-    first = uncalibrated_plan(num_users, _FIRST_NOISE_MULTIPLIER)
-    return privacy.calibrate(first, FLAGS.target_epsilon)
 
 
 def candidates(num_users: int) -> list[choice.Candidate]:

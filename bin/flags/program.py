@@ -2,44 +2,91 @@
 
 from collections.abc import Callable
 import os
+import re
 import sys
 
 from absl import app
 from absl import flags
 from absl import logging
 
+from flags import from_settings
+
 # TensorFlow logs GPUs that it does not find as errors; what matters it raises.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # What the library raises for input that a user can mend.
-_USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError)
+_USER_ERRORS = (ValueError, OSError, app.UsageError)
+# A flag whose value no message shows.
+_SECRET = 'seed'
+# The exit code for it.
+_BAD_INPUT = 2
+
+flags.DEFINE_bool('debug', False, 'Show the whole trace of an error.')
 
 
 def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
-    """Runs `main(arguments)` with parsed flags; exits with 1 and one line on bad input.
+    """Runs `main(arguments)` with parsed flags; exits with 2 and one line on bad input.
+
+    All flags are checked before `main` is called, so before it has written anything or
+    imported TensorFlow.
 
     Args:
         main: gets the positional arguments, without the program's name.
         positional: how many of them are allowed.
     """
-
     # Not `app.run`: TensorFlow, imported after it, counts devices at once, before it has
     # turned on TF 2 behaviour, and Keras then builds graphs of TF 1.
-    flags.DEFINE_bool('debug', False, 'Show the whole trace of an error.')
-    _show_in_help('flags.from_settings', 'flags.groups', 'flags.plan_flags')
+    _show_in_help('flags.from_settings', 'flags.groups', 'flags.plan_flags', 'flags.program')
     app.define_help_flags()
-    arguments = app.parse_flags_with_usage(sys.argv)[1:]
-    logging.use_absl_handler()
     try:
-        if arguments[positional:]:
-            raise ValueError(
-                f'unexpected argument {arguments[positional]!r}; flags start with --'
-            )
+        arguments = _parse(sys.argv, positional)
+        logging.use_absl_handler()
         main(arguments)
     except _USER_ERRORS as error:
-        if flags.FLAGS.debug:
+        if flags.FLAGS.is_parsed() and flags.FLAGS.debug:
             raise
-        sys.exit(f'error: {" ".join(str(error).split())}')
+        _end(str(error), _BAD_INPUT)
+
+
+def _end(text: str, code: int) -> None:
+    """Ends the program with one line of standard error."""
+    print(f'error: {" ".join(text.split())}', file=sys.stderr)
+    sys.exit(code)
+
+
+def _parse(line: list[str], positional: int) -> list[str]:
+    """Returns the positional arguments of a command line whose flags are in order.
+
+    Raises:
+        ValueError: for the first that is not.
+    """
+    try:
+        arguments = flags.FLAGS(line)[1:]
+    except flags.Error as error:
+        raise ValueError(_in_our_words(str(error))) from None
+    if arguments[positional:]:
+        raise ValueError(f'unexpected argument {arguments[positional]!r}; flags start with --')
+    from_settings.check()
+    return arguments
+
+
+def _in_our_words(text: str) -> str:
+    """What absl says of a value, as this program says it elsewhere."""
+    found = re.match(r'flag --(\w+)=(.*?): ', text, re.DOTALL)
+    if found is None or found[1] not in flags.FLAGS:
+        return text
+    name, value = found.groups()
+    if value == 'None':
+        return f'{name} is not given: set --{name}'
+    flag = flags.FLAGS[name]
+    if flag.boolean:
+        expected = 'true or false'
+    elif isinstance(flag.parser, flags.EnumParser):
+        expected = f'one of {", ".join(flag.parser.enum_values)}'
+    else:
+        expected = flag.parser.syntactic_help
+    shown = name if name == _SECRET else f'{name}={value!r}'
+    return f'{shown}: expected {expected}' if expected else text
 
 
 def _show_in_help(*modules: str) -> None:

@@ -54,9 +54,10 @@ class Style:
     clutter: float = 0.3
 
     def __post_init__(self) -> None:
-        validate.non_negative(**dataclasses.asdict(self))
-        validate.positive(thin=self.thin)
-        validate.probability(scale=self.scale)
+        strengths = dataclasses.asdict(self)
+        validate.within('(0, 14]', thin=strengths.pop('thin'), thick=strengths.pop('thick'))
+        validate.probability(scale=strengths.pop('scale'))
+        validate.within('[0, 10]', **strengths)
         if self.thick < self.thin:
             raise ValueError(f'thick={self.thick}: expected at least thin={self.thin}')
         if self.clutter > _CLUTTER_STROKES:
@@ -104,15 +105,14 @@ class Part:
     style: Style = STYLES['handwriting']
 
     def __post_init__(self) -> None:
-        validate.positive(
-            num_users=self.num_users,
+        validate.whole('[1, 1e9]', num_users=self.num_users)
+        validate.whole(
+            '[1, 1e6]',
             identities_per_user=self.identities_per_user,
             images_per_identity=self.images_per_identity,
         )
-        if self.strokes < 2:
-            raise ValueError(f'strokes={self.strokes}: expected at least 2')
-        if self.image_size < 8:
-            raise ValueError(f'image_size={self.image_size}: expected at least 8 pixels')
+        validate.whole('[2, 100]', strokes=self.strokes)
+        validate.whole('[8, 4096]', image_size=self.image_size)
 
     @property
     def images_per_user(self) -> int:

@@ -37,12 +37,9 @@ class Augmentation:
     def __post_init__(self) -> None:
         validate.one_of('fill', self.fill, FILLS)
         validate.probability(flip=self.flip)
-        strengths = dataclasses.asdict(self)
-        del strengths['fill']
-        validate.non_negative(**strengths)
-        for name in ('scale', 'contrast'):
-            if strengths[name] >= 1:
-                raise ValueError(f'{name}={strengths[name]}: expected a number in [0, 1)')
+        validate.within('[0, 10]', rotation=self.rotation, shear=self.shear)
+        validate.within('[0, 1]', shift=self.shift, brightness=self.brightness)
+        validate.within('[0, 1)', scale=self.scale, contrast=self.contrast)
 
     @property
     def moves(self) -> bool:

@@ -4,7 +4,6 @@ import dataclasses
 from typing import Optional
 
 from dp_fedemb import settings
-from dp_fedemb import validate
 from dp_fedemb.learning import augmentation_config
 
 # Names of `schedules.SCHEDULES`, here without TensorFlow, which they need.
@@ -34,15 +33,24 @@ class ClientConfig:
     """
 
     learning_rate: float = settings.setting(
-        0.1, "The backbone's learning rate in local steps.", flag='client_lr'
+        0.1,
+        "The backbone's learning rate in local steps.",
+        flag='client_lr',
+        within='(0, 1e3]',
     )
     head_lr_scale: float = settings.setting(
-        1.0, "The head's learning rate over the backbone's."
+        1.0, "The head's learning rate over the backbone's.", within='(0, 1e6]'
     )
-    head_only_steps: int = settings.setting(0, 'First local steps that train the head alone.')
-    local_epochs: int = settings.setting(1, "Passes over a virtual client's examples.")
-    batch_size: int = settings.setting(32, 'Examples of a local step.')
-    momentum: float = settings.setting(0.0, 'Of local steps.', flag='client_momentum')
+    head_only_steps: int = settings.setting(
+        0, 'First local steps that train the head alone.', within='[0, 1e6]'
+    )
+    local_epochs: int = settings.setting(
+        1, "Passes over a virtual client's examples.", within='[1, 1e4]'
+    )
+    batch_size: int = settings.setting(32, 'Examples of a local step.', within='[1, 1e5]')
+    momentum: float = settings.setting(
+        0.0, 'Of local steps.', flag='client_momentum', within='[0, 1)'
+    )
     local_lr_schedule: str = settings.setting(
         'constant',
         "Over a virtual client's local steps, times that over rounds; the same names.",
@@ -55,30 +63,20 @@ class ClientConfig:
         parse=augmentation_config.parse,
     )
     views: int = settings.setting(
-        1, 'How often each example of a batch is in it, each time augmented in its own way.'
+        1,
+        'How often each example of a batch is in it, each time augmented in its own way.',
+        within='[1, 100]',
     )
     images_per_identity: int = settings.setting(
-        0, 'Up to so many examples of an identity side by side in a batch; 0 for any order.'
+        0,
+        'Up to so many examples of an identity side by side in a batch; 0 for any order.',
+        within='[0, 1e5]',
     )
 
     def __post_init__(self) -> None:
-        validate.finite(learning_rate=self.learning_rate, head_lr_scale=self.head_lr_scale)
-        validate.positive(
-            learning_rate=self.learning_rate,
-            head_lr_scale=self.head_lr_scale,
-            local_epochs=self.local_epochs,
-            batch_size=self.batch_size,
-        )
-        validate.positive(views=self.views)
-        validate.non_negative(
-            head_only_steps=self.head_only_steps,
-            images_per_identity=self.images_per_identity,
-        )
+        settings.check(self)
         if self.views > 1 and not self.augmentation:
             raise ValueError(
                 f'views={self.views!r} without augmentation: they would be copies; say how they'
                 ' differ (glyph, photo), or leave views at 1'
             )
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f'momentum={self.momentum!r}: expected a number in [0, 1)')
-        validate.one_of('local_lr_schedule', self.local_lr_schedule, LR_SCHEDULES)

@@ -4,7 +4,6 @@ import dataclasses
 from typing import Optional
 
 from dp_fedemb import settings
-from dp_fedemb import validate
 from dp_fedemb.learning import augmentation_config
 from dp_fedemb.learning import client_config
 
@@ -29,19 +28,21 @@ class TrainingConfig:
         augmentation: changes of the training images; None for the method's default.
     """
 
-    epochs: float = settings.setting(10.0, 'Passes over the images.')
-    batch_size: int = settings.setting(64, 'Images of a step.')
+    epochs: float = settings.setting(10.0, 'Passes over the images.', within='(0, 1e6]')
+    batch_size: int = settings.setting(64, 'Images of a step.', within='[1, 1e5]')
     optimizer: str = settings.setting('sgd', 'Of backbone and head.', choices=OPTIMIZERS)
-    learning_rate: float = settings.setting(0.05, 'Of the backbone, at its highest.')
-    head_lr_scale: float = settings.setting(
-        1.0, "The head's learning rate over the backbone's."
+    learning_rate: float = settings.setting(
+        0.05, 'Of the backbone, at its highest.', within='(0, 1e3]'
     )
-    momentum: float = settings.setting(0.9, 'Of SGD.')
+    head_lr_scale: float = settings.setting(
+        1.0, "The head's learning rate over the backbone's.", within='(0, 1e6]'
+    )
+    momentum: float = settings.setting(0.9, 'Of SGD.', within='[0, 1)')
     schedule: str = settings.setting(
         'cosine', 'Over the steps.', choices=client_config.LR_SCHEDULES
     )
     warmup: float = settings.setting(
-        0.0, 'Fraction of the steps in which the rate rises from 0.'
+        0.0, 'Fraction of the steps in which the rate rises from 0.', within='[0, 1]'
     )
     augmentation: Optional[augmentation_config.Augmentation] = settings.setting(
         None,
@@ -51,22 +52,7 @@ class TrainingConfig:
     )
 
     def __post_init__(self) -> None:
-        validate.finite(
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            head_lr_scale=self.head_lr_scale,
-        )
-        validate.positive(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            head_lr_scale=self.head_lr_scale,
-        )
-        validate.one_of('optimizer', self.optimizer, OPTIMIZERS)
-        validate.one_of('schedule', self.schedule, client_config.LR_SCHEDULES)
-        validate.probability(warmup=self.warmup)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f'momentum={self.momentum!r}: expected a number in [0, 1)')
+        settings.check(self)
 
     def steps(self, num_examples: int) -> int:
         """Returns the number of steps over `num_examples` images."""
@@ -90,13 +76,11 @@ class PretrainingConfig:
         choices=METHODS,
     )
     training: TrainingConfig = TrainingConfig()
-    temperature: float = settings.setting(0.5, "Of SimCLR's loss.")
-    projection_dim: int = settings.setting(64, "Of SimCLR's projection.")
+    temperature: float = settings.setting(0.5, "Of SimCLR's loss.", within='(0, 1e3]')
+    projection_dim: int = settings.setting(64, "Of SimCLR's projection.", within='[1, 1e4]')
 
     def __post_init__(self) -> None:
-        validate.one_of('method', self.method, METHODS)
-        validate.finite(temperature=self.temperature)
-        validate.positive(temperature=self.temperature, projection_dim=self.projection_dim)
+        settings.check(self)
 
     def resolved(self, channels: int) -> 'PretrainingConfig':
         """Returns it with the augmentation that images of so many channels get."""

@@ -22,7 +22,6 @@ virtual client's update into another. What neighbours are is in `relations`.
 
 import dataclasses
 import math
-import numbers
 from typing import Any, Optional
 
 from dp_fedemb import settings
@@ -64,33 +63,28 @@ class PrivacyPlan:
             the deployment, and this run has none.
     """
 
-    num_users: int = settings.setting(help='N: users in the population.')
+    num_users: int = settings.setting(help='N: users in the population.', within='[1, 1e12]')
     virtual_clients_per_round: int = settings.setting(
-        help='m: expected virtual clients, and the divisor.'
+        help='m: expected virtual clients, and the divisor.', within='[1, 1e9]'
     )
     users_per_virtual_client: int = settings.setting(
-        help='k: expected users merged into a virtual client.'
+        help='k: expected users merged into a virtual client.', within='[1, 1e9]'
     )
-    rounds: int = settings.setting(help='Rounds to train.')
+    rounds: int = settings.setting(help='Rounds to train.', within='[1, 1e8]')
     mechanism: mechanisms.Mechanism  # type: ignore[misc]  # Those above have no default.
     sampling: sampling_lib.Sampling = sampling_lib.Poisson()
     delta: Optional[float] = settings.setting(
-        None, 'Of the guarantee; num_users**-1.1 by default.'
+        None, 'Of the guarantee; num_users**-1.1 by default.', within='(0, 1)'
     )
     noise_cohort_size: Optional[int] = settings.setting(
         None,
         'M: trains with the noise of a deployment of M virtual clients a round. The'
         ' epsilon is then of that deployment, not of this run.',
+        within='[1, 1e12]',
     )
 
     def __post_init__(self) -> None:
-        for name in (
-            'num_users',
-            'virtual_clients_per_round',
-            'users_per_virtual_client',
-            'rounds',
-        ):
-            self._require_count(name)
+        settings.check(self)
         m, k = self.virtual_clients_per_round, self.users_per_virtual_client
         if self.sampling_probability > 1:
             raise ValueError(
@@ -99,7 +93,6 @@ class PrivacyPlan:
                 ' of the first two'
             )
         if self.noise_cohort_size is not None:
-            self._require_count('noise_cohort_size')
             if self.noise_cohort_size < m:
                 raise ValueError(
                     f'noise_cohort_size={self.noise_cohort_size}: expected at least'
@@ -126,14 +119,6 @@ class PrivacyPlan:
         if schedule is not None:
             resolved = self.mechanism.for_schedule(schedule(guarantee), self.rounds)
             object.__setattr__(self, 'mechanism', resolved)
-
-    def _require_count(self, name: str) -> None:
-        """Makes a field an int of at least 1; refuses fractions, infinity and NaN."""
-        value: Any = getattr(self, name)
-        if not isinstance(value, numbers.Real) or not math.isfinite(value) or value % 1:
-            raise ValueError(f'{name}={value!r}: expected a whole number')
-        validate.positive(**{name: value})
-        object.__setattr__(self, name, int(getattr(self, name)))
 
     @property
     def population(self) -> sampling_lib.Population:

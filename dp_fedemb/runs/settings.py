@@ -35,7 +35,7 @@ class ModelSettings:
 
     backbone: Optional[str] = settings.setting(None, "Backbone; the task's by default.")
     embedding_dim: Optional[int] = settings.setting(
-        None, "Size of the embedding; the task's by default."
+        None, "Size of the embedding; the task's by default.", within='[1, 1e4]'
     )
     head: str = settings.setting(
         'linear',
@@ -43,15 +43,27 @@ class ModelSettings:
         ' pairs of a batch, without weights: supcon or prototype.',
     )
     head_scale: Optional[float] = settings.setting(
-        None, "Factor of the cosines; the head's by default."
+        None, "Factor of the cosines; the head's by default.", within='(0, 1e6]'
     )
     head_margin: Optional[float] = settings.setting(
-        None, "Margin of cosface and arcface; the head's by default."
+        None, "Margin of cosface and arcface; the head's by default.", within='[0, 2]'
     )
     freeze: str = settings.setting(
         '', 'Layers that are not trained: "conv", or patterns of layer names.'
     )
     precision: str = settings.setting('float32', 'Of local steps: float32 or bfloat16.')
+
+    def __post_init__(self) -> None:
+        settings.check(self)
+
+    def check_names(self) -> None:
+        """Raises ValueError for names that no model has; needs no data, as `build` does."""
+        from dp_fedemb import models
+
+        if self.backbone is not None:
+            validate.one_of('backbone', self.backbone, models.BACKBONES)
+        validate.one_of('precision', self.precision, models.PRECISIONS)
+        models.build_head(self.head, self.head_scale, self.head_margin)
 
     def build(
         self, store: 'data.UserStore', backbone: str = 'lenet', embedding_dim: int = 128
@@ -85,15 +97,21 @@ class TrainingSchedule:
 
     rounds: int
     rounds_per_eval: int = settings.setting(
-        10, 'Rounds between evaluations; 0 for before and after only.', decides=False
+        10,
+        'Rounds between evaluations; 0 for before and after only.',
+        decides=False,
+        within='[0, 1e8]',
     )
     rounds_per_checkpoint: int = settings.setting(
-        10, 'Rounds between checkpoints, with a model each.', decides=False
+        10,
+        'Rounds between checkpoints, with a model each.',
+        decides=False,
+        within='[1, 1e8]',
     )
 
     def __post_init__(self) -> None:
-        validate.positive(rounds=self.rounds, rounds_per_checkpoint=self.rounds_per_checkpoint)
-        validate.non_negative(rounds_per_eval=self.rounds_per_eval)
+        validate.whole('[1, 1e8]', rounds=self.rounds)
+        settings.check(self)
 
     def evaluates_after(self, round_num: int) -> bool:
         """Whether the model is evaluated after that many rounds."""
@@ -149,15 +167,15 @@ class Settings:
     client_lr_schedule: str = settings.setting(
         'constant', 'Over rounds.', choices=client_config.LR_SCHEDULES
     )
-    server_lr: float = settings.setting(1.0, "Of the server's optimizer.")
-    server_momentum: float = settings.setting(0.0, "Of the server's SGD.")
+    server_lr: float = settings.setting(1.0, "Of the server's optimizer.", within='(0, 1e6]')
+    server_momentum: float = settings.setting(0.0, "Of the server's SGD.", within='[0, 1)')
     server_optimizer: str = settings.setting(
         'sgd',
         "Of the server. adam: the noise's variance is taken out of its second moment.",
         choices=SERVER_OPTIMIZERS,
     )
     server_adam_floor: float = settings.setting(
-        1e-3, "Least root of the second moment of the server's Adam."
+        1e-3, "Least root of the second moment of the server's Adam.", within='(0, 1e6]'
     )
     server_lr_schedule: str = settings.setting(
         'constant', "Of the server's rate, over rounds.", choices=client_config.LR_SCHEDULES
@@ -167,6 +185,7 @@ class Settings:
         'Decay, below 1, of a moving average of the models of the rounds. It is evaluated'
         " too, and the better on the task's validation part is released; the average where"
         ' there is no such part. 0 for none.',
+        within='[0, 1)',
     )
     algorithm: str = settings.setting(
         'fedemb',
@@ -178,6 +197,7 @@ class Settings:
         None,
         "Public number of labels of fedavg's head; required for an epsilon. Identities are"
         ' divided among them by a hash of their names.',
+        within='[1, 1e7]',
     )
     engine: Optional[str] = settings.setting(
         None,
@@ -192,52 +212,35 @@ class Settings:
         decides=False,
     )
     worker_timeout_s: float = settings.setting(
-        60.0, 'How long a worker may be silent.', decides=False
+        60.0, 'How long a worker may be silent.', decides=False, within='(0, 1e6]'
     )
     client_parallelism: Optional[int] = settings.setting(
-        None, 'Virtual clients trained at once; the cores by default.', decides=False
+        None,
+        'Virtual clients trained at once; the cores by default.',
+        decides=False,
+        within='[1, 1024]',
     )
-    intra_op_threads: int = settings.setting(1, 'Threads inside one operation.', decides=False)
+    intra_op_threads: int = settings.setting(
+        1, 'Threads inside one operation.', decides=False, within='[1, 1024]'
+    )
     raw_metrics: bool = settings.setting(
         False, 'Write training loss and update norms WITHOUT noise, outside the guarantee.'
     )
 
     def __post_init__(self) -> None:
-        validate.finite(server_lr=self.server_lr, worker_timeout_s=self.worker_timeout_s)
-        validate.positive(server_lr=self.server_lr, worker_timeout_s=self.worker_timeout_s)
-        for name in ('client_parallelism', 'intra_op_threads'):
-            if getattr(self, name) is not None:
-                validate.positive(**{name: getattr(self, name)})
-        validate.one_of(
-            'client_lr_schedule', self.client_lr_schedule, client_config.LR_SCHEDULES
-        )
-        validate.one_of(
-            'server_lr_schedule', self.server_lr_schedule, client_config.LR_SCHEDULES
-        )
-        validate.one_of('server_optimizer', self.server_optimizer, SERVER_OPTIMIZERS)
-        validate.finite(server_adam_floor=self.server_adam_floor)
-        validate.positive(server_adam_floor=self.server_adam_floor)
+        settings.check(self)
         if self.server_optimizer == 'adam' and self.server_momentum:
             raise ValueError(
                 f'server_momentum={self.server_momentum} with server_optimizer=adam, which has'
                 ' moments of its own; leave it at 0'
             )
-        if not 0 <= self.ema < 1:
-            raise ValueError(f'ema={self.ema}: expected a decay within [0, 1)')
-        validate.one_of('algorithm', self.algorithm, ALGORITHMS)
-        if self.label_buckets is not None:
-            validate.positive(label_buckets=self.label_buckets)
-            if self.algorithm != 'fedavg':
-                raise ValueError(
-                    f'label_buckets={self.label_buckets} with algorithm={self.algorithm}: only'
-                    ' fedavg has a head that all share; leave it out'
-                )
-        if self.engine is not None:
-            validate.one_of('engine', self.engine, ENGINES)
+        if self.label_buckets is not None and self.algorithm != 'fedavg':
+            raise ValueError(
+                f'label_buckets={self.label_buckets} with algorithm={self.algorithm}: only'
+                ' fedavg has a head that all share; leave it out'
+            )
         if self.workers and self.engine == 'in_process':
             raise ValueError(
                 f'engine=in_process with workers={",".join(self.workers)}: those run TFF;'
                 ' leave one of the two out'
             )
-        if not 0 <= self.server_momentum < 1:
-            raise ValueError(f'server_momentum={self.server_momentum}: expected within [0, 1)')

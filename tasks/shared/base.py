@@ -35,19 +35,18 @@ class TaskConfig:
         'data_cache', 'Where converted data are kept.', decides=False
     )
     seed: int = settings.setting(
-        0, 'Of drawing, splitting, subsampling; not secret.', flag='data_seed'
+        0,
+        'Of drawing, splitting, subsampling; not secret.',
+        flag='data_seed',
+        within='[0, 1e18)',
     )
     max_examples_per_user: Optional[int] = settings.setting(
-        None, 'Training users with more images keep this many.'
+        None, 'Training users with more images keep this many.', within='[1, 1e9]'
     )
     options: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        limit = self.max_examples_per_user
-        if limit is not None and limit < 1:
-            raise ValueError(
-                f'max_examples_per_user={limit}: expected at least 1, or none at all'
-            )
+        settings.check(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,11 +236,15 @@ def _parse(name, text, kind):
         return text
     words = {'true': True, '1': True, 'false': False, '0': False}
     try:
-        return words[str(text).lower()] if kind is bool else kind(text)
+        value = words[str(text).lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):
         raise ValueError(
             f'option {name}={text!r}: expected a value of type {kind.__name__}'
         ) from None
+    if kind in (int, float):
+        # No count, size or fraction is below zero; most have bounds of their own.
+        validate.within('[0, 1e12]', **{f'option {name}': value})
+    return value
 
 
 def check_facts(task: str, facts: Iterable[Fact], partial: bool) -> None:

@@ -121,7 +121,7 @@ def run(*arguments, **environment):
 
 def test_unknown_groups_are_one_line():
     result = run('--only=nope')
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.strip() == (
         'error: only=nope: expected some of throughput, pfl, memory, startup, evaluation,'
         ' workers, resnet50'

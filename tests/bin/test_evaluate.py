@@ -220,7 +220,7 @@ def test_bad_input(workspace, programs, arguments, words):
 
 def test_error_is_one_line_and_exit_code_is_not_zero(workspace):
     done = run('evaluate', *TASK, f'--model={workspace}/nowhere')
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith('error: model=')
     assert 'Traceback' not in done.stderr
 

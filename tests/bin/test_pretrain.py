@@ -103,7 +103,7 @@ def test_baseline_from_a_start_says_loudly_that_it_is_not_private(workspace, sta
 def test_bad_input_is_one_line_and_leaves_nothing(workspace, start, arguments, words):
     del start
     run = pretrain(workspace, '--epochs=8', *arguments)
-    assert run.returncode == 1
+    assert run.returncode == 2
     error = [line for line in run.stderr.splitlines() if line.startswith('error: ')]
     assert len(error) == 1 and words in error[0], run.stderr
     assert 'Traceback' not in run.stderr and not (workspace / 'new').exists()

@@ -12,7 +12,7 @@ from dp_fedemb import privacy
 
 def one_line_error(result):
     """The error of a failed program, which must be a single line."""
-    assert result.returncode == 1, result.stdout[-2000:] + result.stderr[-2000:]
+    assert result.returncode == 2, result.stdout[-2000:] + result.stderr[-2000:]
     lines = [line for line in result.stderr.splitlines() if line.startswith('error: ')]
     assert len(lines) == 1 and 'Traceback' not in result.stderr, result.stderr[-2000:]
     return lines[0]
@@ -146,8 +146,8 @@ def test_a_pretrained_start_with_other_shapes_is_refused(tiny_run, run_binary, t
         (['--task=nope'], "task='nope': expected one of"),
         (['--backbone=nope'], "backbone='nope': expected one of"),
         (['--head=nope'], "head='nope': expected one of"),
-        (['--clip_norm=-1'], 'clip_norm=-1.0: expected a number above 0'),
-        (['--rounds=0'], 'rounds=0: expected a number above 0'),
+        (['--clip_norm=-1'], 'clip_norm=-1.0: expected a number of at least'),
+        (['--rounds=0'], 'rounds=0: expected a whole number of at least 1'),
         (['--virtual_clients_per_round=500'], 'lower one of the first two'),
         (['--delta=0.5'], 'delta=0.5'),
         (['--client_lr=0'], 'client_lr=0.0'),

@@ -146,5 +146,5 @@ def test_worker_program_ends_with_its_worker(process_checks):
 def test_worker_program_refuses_a_taken_port(worker):
     command = [*_WORKER, f'--port={worker.port}']
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1 and f'port={worker.port}: Address already in use' in done.stderr
+    assert done.returncode == 2 and f'port={worker.port}: Address already in use' in done.stderr
     assert 'Traceback' not in done.stderr

@@ -78,7 +78,10 @@ def test_scaling_multiplies_all_noise(make_plan, name):
 @pytest.mark.parametrize(
     'build, message',
     [
-        (lambda: privacy.Gaussian(-1.0, 1.0), 'clip_norm=-1.0: expected a number above 0'),
+        (
+            lambda: privacy.Gaussian(-1.0, 1.0),
+            'clip_norm=-1.0: expected a number of at least 1e-09',
+        ),
         (lambda: privacy.Gaussian(math.nan, 1.0), 'clip_norm=nan'),
         (lambda: privacy.Gaussian(1.0, -1.0), 'noise_multiplier=-1.0'),
         (lambda: privacy.Gaussian(1.0, math.nan), 'noise_multiplier=nan'),
@@ -100,7 +103,7 @@ def test_scaling_multiplies_all_noise(make_plan, name):
         ),
         (
             lambda: privacy.AdaptiveGaussian(1.0, 1.0, target_unclipped_quantile=1.5),
-            'target_unclipped_quantile=1.5: expected a probability',
+            'target_unclipped_quantile=1.5: expected a number of at least 0 and at most 1',
         ),
         (
             lambda: privacy.AdaptiveGaussian(1.0, 1.0, adaptive_clip_learning_rate=0.0),

@@ -62,7 +62,7 @@ def test_every_mechanism_has_an_analysis_with_a_schedule(make_plan, name):
     'changes, message',
     [
         ({'num_users': 15}, r'16 users a round, but num_users=15 \(q > 1\)'),
-        ({'num_users': 0}, 'num_users=0: expected a number above 0'),
+        ({'num_users': 0}, 'num_users=0: expected a whole number of at least 1'),
         ({'rounds': 2.5}, 'rounds=2.5: expected a whole number'),
         ({'rounds': math.inf}, 'rounds=inf: expected a whole number'),
         ({'rounds': math.nan}, 'rounds=nan: expected a whole number'),
@@ -70,7 +70,7 @@ def test_every_mechanism_has_an_analysis_with_a_schedule(make_plan, name):
         ({'virtual_clients_per_round': -8}, 'virtual_clients_per_round=-8'),
         ({'delta': 1e-3}, 'below 1/num_users = 0.001'),
         ({'delta': 0.0}, 'delta=0.0: expected a number above 0'),
-        ({'delta': math.nan}, 'delta=nan: expected a number above 0'),
+        ({'delta': math.nan}, 'delta=nan: expected a finite number'),
         ({'noise_cohort_size': 7}, 'noise_cohort_size=7: expected at least'),
         ({'noise_cohort_size': 80, 'delta': 2e-4}, 'below 1/num_users = 0.0001'),
         (

@@ -42,7 +42,7 @@ def test_wrong_input_is_one_line(tmp_path):
         (['--task=lfw'], 'data_dir=None: task lfw needs lfw.tgz from http'),
     ]:
         result = prepare(*flags, f'--cache_dir={tmp_path / "cache"}')
-        assert result.returncode == 1 and not result.stdout
+        assert result.returncode == 2 and not result.stdout
         lines = [line for line in result.stderr.splitlines() if line.startswith('error: ')]
         assert len(lines) == 1 and words in lines[0]
     assert not (tmp_path / 'cache').exists()

@@ -80,7 +80,8 @@ class Preprocessing:
     max_pixels: int = decoding.MAX_PIXELS
 
     def __post_init__(self) -> None:
-        validate.positive(image_size=self.image_size, max_pixels=self.max_pixels)
+        validate.whole('[1, 16384]', image_size=self.image_size)
+        validate.whole('[1, 1e12]', max_pixels=self.max_pixels)
         validate.one_of('channels', self.channels, (1, 3))
         validate.one_of('fit', self.fit, FITS)
         validate.one_of('resampling', self.resampling, RESAMPLING)

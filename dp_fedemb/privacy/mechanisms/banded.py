@@ -5,7 +5,6 @@ import functools
 import math
 from typing import Optional
 
-from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity
 from dp_fedemb.privacy.factorization import banded
@@ -34,12 +33,8 @@ class Banded(correlated.Correlated):
         None,
         'mechanism=banded: rounds whose noise a round takes into account, itself included;'
         ' by default, and at most, the minimum separation.',
+        within='[1, 20000]',
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.bands is not None:
-            validate.positive(bands=self.bands)
 
     @property
     def spread(self) -> float:

@@ -11,7 +11,6 @@ from typing import ClassVar, Optional
 import numpy as np
 
 from dp_fedemb import settings
-from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity
 from dp_fedemb.privacy.factorization import workload as workload_lib
@@ -35,17 +34,14 @@ class Mechanism:
     released: ClassVar[tuple[str, ...]] = ()
 
     clip_norm: float = settings.setting(
-        math.inf, "C: L2 bound of a virtual client's backbone update."
+        math.inf, "C: L2 bound of a virtual client's backbone update.", within='[1e-9, 1e9]'
     )
     noise_multiplier: float = settings.setting(
-        0.0, 'z: standard deviation of the noise on the sum over C.'
+        0.0, 'z: standard deviation of the noise on the sum over C.', within='[0, 1e6]'
     )
 
     def __post_init__(self) -> None:
-        validate.positive(clip_norm=self.clip_norm)
-        validate.non_negative(noise_multiplier=self.noise_multiplier)
-        if math.isinf(self.noise_multiplier):
-            raise ValueError('noise_multiplier=inf: expected a finite number')
+        settings.check(self)
         if self.noise_multiplier > 0 and math.isinf(self.clip_norm):
             raise ValueError(
                 f'noise_multiplier={self.noise_multiplier} without clip_norm: noise bounds'

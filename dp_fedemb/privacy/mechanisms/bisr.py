@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 
-from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy.factorization import banded_inverse
 from dp_fedemb.privacy.factorization import strategy
@@ -25,14 +24,12 @@ class Bisr(correlated.Correlated):
 
     name = 'bisr'
 
-    draws: int = setting(8, "mechanism=bisr: draws of which a round's noise is made.")
+    draws: int = setting(
+        8, "mechanism=bisr: draws of which a round's noise is made.", within='[1, 20000]'
+    )
     optimised: bool = setting(
         True, 'mechanism=bisr: weights of least error instead of the closed form.'
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        validate.positive(draws=self.draws)
 
     def _optimal(
         self,

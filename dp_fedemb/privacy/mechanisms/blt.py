@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 
-from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy.factorization import blt
 from dp_fedemb.privacy.factorization import strategy
@@ -23,12 +22,10 @@ class Blt(correlated.Correlated):
     name = 'blt'
 
     buffers: int = setting(
-        2, 'mechanism=blt: buffers, each as large as the model; 2 are nearly the best.'
+        2,
+        'mechanism=blt: buffers, each as large as the model; 2 are nearly the best.',
+        within='[1, 100]',
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        validate.positive(buffers=self.buffers)
 
     def _optimal(
         self,

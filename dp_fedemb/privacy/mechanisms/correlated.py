@@ -6,7 +6,6 @@ from typing import Optional, TypeVar
 
 import numpy as np
 
-from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity as sensitivity_lib
 from dp_fedemb.privacy.factorization import sensitivity
@@ -46,7 +45,9 @@ class Correlated(base.Mechanism):
     independent_rounds = False
 
     strategy_momentum: Optional[float] = setting(
-        None, "Correlated noise: momentum that it is made for; the server's by default."
+        None,
+        "Correlated noise: momentum that it is made for; the server's by default.",
+        within='[0, 1)',
     )
     strategy_lr_schedule: Optional[str] = setting(
         None,
@@ -60,25 +61,18 @@ class Correlated(base.Mechanism):
         'Correlated noise: decay of the average of models that it is made for; by default it is'
         ' made for the models themselves.',
         absent=0.0,
+        within='[0, 1)',
     )
     strategy_rounds: Optional[int] = setting(
-        None, 'Correlated noise: rounds that it is made for; those planned by default.'
+        None,
+        'Correlated noise: rounds that it is made for; those planned by default.',
+        within='[1, 20000]',
     )
     strategy: Optional[strategy_lib.Strategy] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         base.require_noise_and_clip(self)
-        if self.strategy_rounds is not None:
-            validate.positive(strategy_rounds=self.strategy_rounds)
-        for name in ('strategy_momentum', 'strategy_averaging'):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f'{name}={value}: expected within [0, 1)')
-        if self.strategy_lr_schedule is not None:
-            validate.one_of(
-                'strategy_lr_schedule', self.strategy_lr_schedule, server.LR_SCHEDULES
-            )
 
     def for_schedule(
         self: _Self, participation: participation_lib.ParticipationSchedule, rounds: int

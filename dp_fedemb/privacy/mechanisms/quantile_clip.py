@@ -4,7 +4,6 @@ import dataclasses
 from typing import Optional
 
 from dp_fedemb import settings
-from dp_fedemb import validate
 from dp_fedemb.privacy.mechanisms import base
 
 
@@ -22,20 +21,22 @@ class QuantileClip(base.Mechanism):
     """
 
     target_unclipped_quantile: float = settings.setting(
-        0.5, 'Adaptive clip: fraction of updates that the clip norm leaves alone.'
+        0.5,
+        'Adaptive clip: fraction of updates that the clip norm leaves alone.',
+        within='[0, 1]',
     )
-    adaptive_clip_learning_rate: float = settings.setting(0.2, 'Adaptive clip: rate of log C.')
+    adaptive_clip_learning_rate: float = settings.setting(
+        0.2, 'Adaptive clip: rate of log C.', within='(0, 10]'
+    )
     clipped_count_stddev: Optional[float] = settings.setting(
-        None, 'Adaptive clip: noise on the count of unclipped updates; m/20 by default.'
+        None,
+        'Adaptive clip: noise on the count of unclipped updates; m/20 by default.',
+        within='(0, 1e9]',
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         base.require_noise_and_clip(self)
-        validate.probability(target_unclipped_quantile=self.target_unclipped_quantile)
-        validate.positive(adaptive_clip_learning_rate=self.adaptive_clip_learning_rate)
-        if self.clipped_count_stddev is not None:
-            validate.positive(clipped_count_stddev=self.clipped_count_stddev)
 
     def relative_noise(self, rounds: int) -> None:
         """None: the noise follows the clip norm."""

@@ -6,7 +6,6 @@ from typing import Optional
 import numpy as np
 
 from dp_fedemb import settings
-from dp_fedemb import validate
 from dp_fedemb.privacy import participation as participation_lib
 from dp_fedemb.privacy import sensitivity
 from dp_fedemb.privacy.factorization import workload as workload_lib
@@ -40,7 +39,7 @@ class Tree(base.Mechanism):
     independent_rounds = False
 
     restart_rounds: Optional[int] = settings.setting(
-        None, 'Trees: rounds of one tree; by default a single tree.'
+        None, 'Trees: rounds of one tree; by default a single tree.', within='[1, 1e8]'
     )
     tree_completion: bool = settings.setting(
         False, 'Trees: fill a tree up to a power of two before a restart.'
@@ -52,9 +51,7 @@ class Tree(base.Mechanism):
     def __post_init__(self) -> None:
         super().__post_init__()
         base.require_noise_and_clip(self)
-        if self.restart_rounds is not None:
-            validate.positive(restart_rounds=self.restart_rounds)
-        elif self.tree_completion:
+        if self.restart_rounds is None and self.tree_completion:
             raise ValueError(
                 'tree_completion=True without restart_rounds: a tree is completed before a'
                 ' restart, and there is none; set restart_rounds'

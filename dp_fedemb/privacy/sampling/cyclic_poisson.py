@@ -8,7 +8,6 @@ import numpy as np
 
 from dp_fedemb import randomness
 from dp_fedemb import settings
-from dp_fedemb import validate
 from dp_fedemb.privacy import analysis as analysis_lib
 from dp_fedemb.privacy import mechanisms
 from dp_fedemb.privacy import participation as participation_lib
@@ -49,11 +48,11 @@ class CyclicPoisson(base.Sampling):
         None,
         'sampling=cyclic_poisson: parts of the roster, each sampled in one round of a cycle;'
         ' the greatest number of bands.',
+        within='[1, 1e8]',
     )
 
     def __post_init__(self) -> None:
-        if self.cycle_rounds is not None:
-            validate.positive(cycle_rounds=self.cycle_rounds)
+        settings.check(self)
 
     def relation(self, unit: str = 'user') -> relations.Relation:
         return relations.REPLACED if unit == 'user' else relations.VOID

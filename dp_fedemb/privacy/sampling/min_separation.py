@@ -8,7 +8,6 @@ import numpy as np
 
 from dp_fedemb import randomness
 from dp_fedemb import settings
-from dp_fedemb import validate
 from dp_fedemb.privacy import analysis as analysis_lib
 from dp_fedemb.privacy import mechanisms
 from dp_fedemb.privacy import participation as participation_lib
@@ -52,21 +51,19 @@ class MinSeparation(base.Sampling):
     name = 'min_separation'
 
     min_separation: Optional[int] = settings.setting(
-        None, 'Schedules: least distance of two rounds of a user; by default the greatest.'
+        None,
+        'Schedules: least distance of two rounds of a user; by default the greatest.',
+        within='[1, 1e8]',
     )
     max_participations: Optional[int] = settings.setting(
-        None, 'Schedules: most rounds of a user; by default any number.'
+        None, 'Schedules: most rounds of a user; by default any number.', within='[1, 1e8]'
     )
     grouping: str = settings.setting(
         groups.GROUPS, groups.HELP, choices=groups.GROUPINGS, absent=groups.SLOTS
     )
 
     def __post_init__(self) -> None:
-        validate.one_of('grouping', self.grouping, groups.GROUPINGS)
-        if self.min_separation is not None:
-            validate.positive(min_separation=self.min_separation)
-        if self.max_participations is not None:
-            validate.positive(max_participations=self.max_participations)
+        settings.check(self)
 
     def relation(self, unit: str = 'user') -> relations.Relation:
         if self.grouping == groups.GROUPS:

@@ -6,7 +6,6 @@ import numpy as np
 
 from dp_fedemb import randomness
 from dp_fedemb import settings
-from dp_fedemb import validate
 from dp_fedemb.privacy import analysis as analysis_lib
 from dp_fedemb.privacy import mechanisms
 from dp_fedemb.privacy import relations
@@ -51,7 +50,7 @@ class Poisson(base.Sampling):
     )
 
     def __post_init__(self) -> None:
-        validate.one_of('grouping', self.grouping, groups.GROUPINGS)
+        settings.check(self)
 
     def relation(self, unit: str = 'user') -> relations.Relation:
         if self.grouping == groups.GROUPS:

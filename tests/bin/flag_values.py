@@ -1,0 +1,76 @@
+"""Wrong values for every flag, made from the flags' definitions."""
+
+from absl import flags
+
+# What is no number, or none that any flag means.
+NO_NUMBERS = ('', ' ', 'abc', 'nan', '-inf', '1e400', '1,2', '½', 'é', '0x', '1\n2', '1\x002')
+ABSURD = ('1' + 80 * '0', '-1' + 30 * '0', '-1')
+NO_FLOATS = (*NO_NUMBERS, *ABSURD, 'inf', '1e308')
+NO_INTEGERS = (*NO_NUMBERS, *ABSURD, '2.5', '1e3', 'inf')
+NO_TRUTH = ('', 'maybe', '2', 'é', 'nan', 'true\n')
+NO_TEXT = ('', ' ', 'a\nb', 'a\x00b', 'a\x1b[31mb', 'a\udcffb', '\u0085')
+
+# Numbers that may be zero.
+ZERO = {
+    'adaptive_clip_learning_rate',
+    'client_momentum',
+    'ema',
+    'strategy_averaging',
+    'data_seed',
+    'head_margin',
+    'head_only_steps',
+    'max_broken',
+    'noise_multiplier',
+    'pretrain_momentum',
+    'pretrain_warmup',
+    'momentum',
+    'warmup',
+    'rounds_per_eval',
+    'search_seed',
+    'seed',
+    'server_momentum',
+    'strategy_momentum',
+    'images_per_identity',
+    'target_unclipped_quantile',
+    'threshold',
+}
+# Numbers that may be -1.
+NEGATIVE = {'threshold'}
+# Texts that may be empty.
+EMPTY = {'freeze'}
+
+
+def lines(values):
+    """Returns (flag, argument) to be refused, for all flags but those of absl."""
+    found = []
+    for name, flag in sorted(_own(values).items()):
+        found += [(name, f'--{name}={value}') for value in wrong(name, flag)]
+        misspelt = name[:-1] + ('y' if name[-1] == 'x' else 'x')
+        found.append((misspelt, f'--{misspelt}=1'))
+        if not flag.boolean:
+            found.append((name, f'--{name}'))
+    return found
+
+
+def wrong(name, flag):
+    """Returns texts that a flag must refuse, whatever it is for."""
+    parser = flag.parser
+    if flag.boolean:
+        return NO_TRUTH
+    if isinstance(parser, flags.EnumParser):
+        return (*NO_TEXT, 'nope', parser.enum_values[0].upper())
+    if isinstance(parser, (flags.IntegerParser, flags.FloatParser)):
+        texts = NO_FLOATS if isinstance(parser, flags.FloatParser) else NO_INTEGERS
+        texts = texts if name in ZERO else (*texts, '0')
+        return [text for text in texts if text != '-1' or name not in NEGATIVE]
+    return [text for text in NO_TEXT if text.strip() or name not in EMPTY]
+
+
+def _own(values):
+    modules = values.flags_by_module_dict()
+    return {
+        flag.name: flag
+        for module, found in modules.items()
+        for flag in found
+        if not module.startswith('absl')
+    }
