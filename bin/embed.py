@@ -89,10 +89,27 @@ flags.DEFINE_integer(
     lower_bound=1,
     upper_bound=10**12,
 )
-# These should be what the model was trained with.
-flags.DEFINE_enum('fit', 'crop', list(preprocessing_lib.FITS), 'How pictures become square.')
-flags.DEFINE_enum('resampling', 'bilinear', list(preprocessing_lib.RESAMPLING), 'Of pictures.')
-flags.DEFINE_bool('invert', False, 'Turn dark into bright, for ink on paper.')
+# The model says these itself, unless it was trained on stores that do not say them.
+flags.DEFINE_enum(
+    'fit',
+    None,
+    list(preprocessing_lib.FITS),
+    'How pictures become square, where the model does not say; else crop.',
+)
+flags.DEFINE_enum(
+    'resampling',
+    None,
+    list(preprocessing_lib.RESAMPLING),
+    'Of pictures, where the model does not say; else bilinear.',
+)
+flags.DEFINE_bool(
+    'invert', None, 'Dark becomes bright, for ink on paper, where the model does not say.'
+)
+flags.DEFINE_bool(
+    'other_preprocessing',
+    False,
+    'Take a task whose images were prepared in another way than those of the training.',
+)
 
 
 def main(arguments):
@@ -251,21 +268,16 @@ def _indexed(model, folder, index_path):
 
 
 def _preprocessing(model):
-    shape = model.example_spec.shape
-    if not model.example_spec.is_image or shape[0] != shape[1]:
-        raise ValueError(
-            f'model={str(model.path)!r} takes examples of {model.example_spec}: expected square'
-            ' images of one size'
-        )
-    size, _, channels = shape
-    return preprocessing_lib.Preprocessing(
-        size,
-        channels,
-        FLAGS.fit,
-        FLAGS.resampling,
-        FLAGS.invert,
-        max_pixels=FLAGS.max_pixels,
-    )
+    import dataclasses
+
+    from dp_fedemb.models import saved_model
+
+    asked = {name: FLAGS[name].value for name in ('fit', 'resampling', 'invert')}
+    found = saved_model.preprocessing_of(model.path, model.example_spec.shape, asked)
+    if saved_model.read_preprocessing(model.path) is None:
+        said = ', '.join(f'{name}={getattr(found, name)}' for name in asked)
+        _say_skipped([f'the model does not say how its pictures were prepared; {said}'], [])
+    return dataclasses.replace(found, max_pixels=FLAGS.max_pixels)
 
 
 def _say_skipped(notes, broken):
@@ -303,12 +315,19 @@ def _of_task(model):
 
     from dp_fedemb import evaluation
     from dp_fedemb import progress
+    from dp_fedemb.models import saved_model
 
     task = groups.task()
     if FLAGS.part not in task.stores:
         raise ValueError(f'part={FLAGS.part!r}: task {task.name} has {", ".join(task.stores)}')
     store = task.stores[FLAGS.part]
     model.check_examples(store.example_spec)
+    if not FLAGS.other_preprocessing:
+        saved_model.check_preprocessing(
+            model.path,
+            store.preprocessing,
+            'choose the options of the task, or allow it with --other_preprocessing',
+        )
     with progress.bar(store.num_examples, 'embedding', 'image') as bar:
         embeddings = evaluation.embed(model, store.examples, FLAGS.eval_batch_size, bar.update)
     return {

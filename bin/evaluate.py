@@ -35,6 +35,11 @@ flags.DEFINE_list(
 )
 flags.DEFINE_list('fars', ['1e-3', '1e-2'], 'False accept rates to state the recall at.')
 flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', 1, 10**6)
+flags.DEFINE_bool(
+    'other_preprocessing',
+    False,
+    'Evaluate images that were prepared in another way than those of the training.',
+)
 flags.DEFINE_string('output_dir', None, 'For evaluation.json, pictures and the report.')
 flags.DEFINE_bool('plots', False, 'Draw pictures and write html_report.html.')
 flags.DEFINE_bool(
@@ -49,6 +54,7 @@ def main(_):
     from dp_fedemb import evaluation
     from dp_fedemb.evaluation import collection
     from dp_fedemb.evaluation import verification
+    from dp_fedemb.models import saved_model
 
     fars = [_number(text) for text in FLAGS.fars]
     verification.check_fars(fars)
@@ -61,6 +67,12 @@ def main(_):
     store = _part(task)
     model = evaluation.load_model(FLAGS.model)
     model.check_examples(store.example_spec)
+    if not FLAGS.other_preprocessing:
+        saved_model.check_preprocessing(
+            model.path,
+            store.preprocessing,
+            'choose the options of the task, or allow it with --other_preprocessing',
+        )
     pairs = task.pairs if FLAGS.part == 'test' else None
     metrics = FLAGS.metrics
     if metrics is None:

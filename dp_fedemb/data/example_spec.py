@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 
@@ -71,6 +71,26 @@ class ExampleSpec:
                 f'{what}: {examples.dtype}{list(examples.shape)}, expected'
                 f' {self.dtype}[{sizes}]'
             )
+
+    def taken(self, examples: Any) -> np.ndarray:
+        """Returns examples [n, *shape] in the spec's type.
+
+        Of uint8 examples, floats within 0..1 are levels as a share of 255, as most programs
+        hold pictures.
+
+        Raises:
+            ValueError: for examples whose meaning is not certain.
+        """
+        examples = np.asarray(examples)
+        if self.dtype == 'uint8' and examples.dtype.kind == 'f':
+            if not np.all((examples >= 0) & (examples <= 1)):
+                raise ValueError(
+                    f'examples of {examples.dtype} beyond 0..1: expected uint8 in 0..255, or'
+                    ' floats in 0..1'
+                )
+            examples = np.rint(examples * 255).astype(np.uint8)
+        self.check(examples)
+        return examples
 
     def __str__(self) -> str:
         sizes = 'x'.join(map(str, self.shape)) or 'scalar'

@@ -26,6 +26,7 @@ import numpy as np
 from dp_fedemb.data import example_spec as spec_lib
 from dp_fedemb.data import fingerprint as fingerprint_lib
 from dp_fedemb.data import store_format
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 
 class UserStore:
@@ -118,6 +119,11 @@ class UserStore:
     def example_spec(self) -> spec_lib.ExampleSpec:
         """Shape and type of an example."""
         return store_format.spec(self.meta)
+
+    @property
+    def preprocessing(self) -> Optional[preprocessing_lib.Preprocessing]:
+        """How pictures became the examples; None if the store does not say."""
+        return preprocessing_lib.of_source(self.meta.get('source') or {})
 
     @property
     def num_examples(self) -> int:

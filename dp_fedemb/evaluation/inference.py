@@ -94,10 +94,19 @@ class SavedEmbeddingModel:
         return saved_model.fingerprint(self.path)
 
     def __call__(self, examples: np.ndarray) -> dict[str, Any]:
-        """Maps [n, *shape] to {'embeddings': float32 [n, D]}."""
+        """Maps [n, *shape] to {'embeddings': float32 [n, D]}; of images also floats in 0..1.
+
+        Raises:
+            ValueError: for examples of another shape, or of a type whose meaning is not
+                certain.
+        """
         import tensorflow as tf
 
-        return self._signature(**{self._input: tf.constant(examples)})
+        batch = self.example_spec.taken(examples)
+        if not len(batch):
+            dim = self._signature.structured_outputs[_OUTPUT].shape[-1]
+            return {_OUTPUT: tf.zeros([0, dim])}
+        return self._signature(**{self._input: tf.constant(batch)})
 
     def check_examples(self, example_spec: data.example_spec.SpecLike) -> None:
         """Raises ValueError unless the model takes examples of this shape and type."""

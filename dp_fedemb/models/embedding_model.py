@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from dp_fedemb import data
 from dp_fedemb import validate
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.models import heads
 from dp_fedemb.models import initial_weights
+from dp_fedemb.models import saved_model
 from dp_fedemb.models import validator
 from dp_fedemb.models import weight_counts
 
@@ -174,25 +176,62 @@ class ServingModel:
         self.example_spec = spec = data.ExampleSpec.of(example_spec)
         self._preprocess = preprocess
         name = 'images' if spec.is_image else 'examples'
-        batch = tf.TensorSpec([None, *spec.shape], spec.dtype, name=name)
-        traced = tf.function(self._embed, input_signature=[batch]).get_concrete_function()
+        self._batch = tf.TensorSpec([None, *spec.shape], spec.dtype, name=name)
+        traced = tf.function(self._embed, input_signature=[self._batch]).get_concrete_function()
+        self._dim = traced.structured_outputs['embeddings'].shape[-1]
         # Saving traces again; what it then meets is a graph and not the Keras model.
-        self._function = tf.function(lambda batch: traced(batch), input_signature=[batch])
+        self._function = tf.function(lambda batch: traced(batch), input_signature=[self._batch])
 
     def __call__(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Maps examples [n, *shape] to {'embeddings': float32 [n, D]}."""
-        return self._function(examples)
+        """Maps examples [n, *shape] to {'embeddings': float32 [n, D]}.
+
+        Raises:
+            ValueError: for examples of another shape, or of a type whose meaning is not
+                certain; of images, floats within 0..1 are taken as well.
+        """
+        if tf.is_symbolic_tensor(examples):
+            return self._function(examples)
+        batch = self.example_spec.taken(examples)
+        if not len(batch):
+            return {'embeddings': tf.zeros([0, self._dim])}
+        return self._function(batch)
 
     def _embed(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         embeddings = self.backbone(self._preprocess(examples), training=False)
         embeddings = tf.cast(embeddings, tf.float32)
         return {'embeddings': tf.math.l2_normalize(embeddings, axis=-1)}
 
-    def save(self, directory: str) -> None:
-        """Writes a SavedModel: `images` (or `examples`) -> `embeddings`."""
+    def _embed_either(self, batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Also takes floats, for whoever calls the loaded model: else TF cuts them to 0."""
+        if batch.dtype != tf.uint8:
+            message = 'expected images of uint8 in 0..255, or of float32 in 0..1'
+            within = [
+                tf.debugging.assert_greater_equal(batch, 0.0, message),
+                tf.debugging.assert_less_equal(batch, 1.0, message),
+            ]
+            with tf.control_dependencies(within):
+                batch = tf.cast(tf.round(batch * 255.0), tf.uint8)
+        return self._function(batch)
+
+    def save(
+        self, directory: str, preprocessing: Optional[preprocessing_lib.Preprocessing] = None
+    ) -> None:
+        """Writes a SavedModel: `images` (or `examples`) -> `embeddings`.
+
+        Args:
+            directory: where.
+            preprocessing: from pictures to the images, kept beside the graph; None if that
+                is not known.
+        """
         # Weights and graph, without the Keras layers: it loads where neither Keras nor
         # this package is, and saves faster.
         exported = tf.Module(name='embedding_model')
         exported.weights = self.backbone.variables
         exported.__call__ = self._function
+        if self.example_spec.dtype == 'uint8':
+            exported.__call__ = tf.function(self._embed_either, autograph=False)
+            for dtype in (tf.uint8, tf.float32):
+                batch = tf.TensorSpec(self._batch.shape, dtype, self._batch.name)
+                exported.__call__.get_concrete_function(batch)
         tf.saved_model.save(exported, directory, signatures={'serving_default': self._function})
+        saved_model.write_preprocessing(directory, preprocessing)

@@ -1,12 +1,19 @@
-"""Where the released model is, and which one it is."""
+"""Where the released model is, which one it is, and how its pictures are prepared."""
 
+from collections.abc import Mapping
 import hashlib
+import json
 import os
 import pathlib
-from typing import Union
+from typing import Any, Optional, Union
+
+from dp_fedemb import files
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 # Of the directory in that of a run.
 NAME = 'saved_model'
+# From pictures to the model's images; in the SavedModel's directory.
+PREPROCESSING = 'preprocessing.json'
 # TensorFlow's own, which is another one each time that the same model is saved.
 _NO_PART = 'fingerprint.pb'
 
@@ -50,3 +57,101 @@ def fingerprint(path: pathlib.Path) -> str:
             of_part = hashlib.file_digest(stream, 'blake2b').digest()
         digest.update(hashlib.blake2b(str(part.relative_to(path)).encode()).digest() + of_part)
     return digest.hexdigest()
+
+
+def write_preprocessing(
+    directory: Union[str, os.PathLike],
+    preprocessing: Optional[preprocessing_lib.Preprocessing],
+) -> None:
+    """Writes beside a SavedModel how its pictures are prepared, if that is known."""
+    if preprocessing is not None:
+        text = json.dumps(preprocessing.record(), indent=2) + '\n'
+        files.write_text(pathlib.Path(directory) / PREPROCESSING, text)
+
+
+def read_preprocessing(
+    directory: Union[str, os.PathLike],
+) -> Optional[preprocessing_lib.Preprocessing]:
+    """Returns how the pictures of a model are prepared; None if it does not say.
+
+    Args:
+        directory: that of a SavedModel, or of a run.
+
+    Raises:
+        FileNotFoundError: if there is no SavedModel.
+        ValueError: for a damaged record.
+    """
+    path = find(directory, 'model') / PREPROCESSING
+    if not path.exists():
+        return None
+    try:
+        return preprocessing_lib.Preprocessing.of_record(json.loads(path.read_text('utf-8')))
+    except (ValueError, TypeError, OSError) as error:
+        reason = ' '.join(str(error).split())
+        raise ValueError(f'{path}: damaged ({reason}); save the model again') from None
+
+
+def preprocessing_of(
+    directory: Union[str, os.PathLike],
+    image_shape: tuple[int, ...],
+    asked: Optional[Mapping[str, Any]] = None,
+) -> preprocessing_lib.Preprocessing:
+    """Returns how pictures become what a model takes.
+
+    Args:
+        directory: that of a SavedModel, or of a run.
+        image_shape: that it takes, (H, W, C).
+        asked: fields of `Preprocessing` that somebody wants to have a value, None for none.
+            They decide where the model does not say it itself.
+
+    Raises:
+        FileNotFoundError: if there is no SavedModel.
+        ValueError: if the model was trained with something else than is asked for, or does
+            not take square images.
+    """
+    if len(image_shape) != 3 or image_shape[0] != image_shape[1]:
+        raise ValueError(
+            f'model={str(directory)!r} takes examples of {"x".join(map(str, image_shape))}:'
+            ' expected square images of one size'
+        )
+    wanted = {name: value for name, value in (asked or {}).items() if value is not None}
+    own = read_preprocessing(directory)
+    if own is None:
+        return preprocessing_lib.Preprocessing(image_shape[0], image_shape[2], **wanted)
+    if own.image_shape != tuple(image_shape):
+        raise ValueError(
+            f'model={str(directory)!r}: takes images of {list(image_shape)}, its'
+            f' {PREPROCESSING} speaks of {list(own.image_shape)}; save the model again'
+        )
+    for name, value in wanted.items():
+        if getattr(own, name) != value:
+            raise ValueError(
+                f'{name}={value!r}: model={str(directory)!r} was trained with'
+                f' {name}={getattr(own, name)!r}; leave {name} out'
+            )
+    return own
+
+
+def check_preprocessing(
+    directory: Union[str, os.PathLike],
+    of_data: Optional[preprocessing_lib.Preprocessing],
+    remedy: str,
+) -> None:
+    """Raises ValueError if examples were prepared in another way than a model's.
+
+    Args:
+        directory: that of a SavedModel, or of a run.
+        of_data: how the examples were prepared; None if that is not known.
+        remedy: what to do about it.
+    """
+    own = read_preprocessing(directory)
+    if own is None or of_data is None:
+        return
+    theirs, ours = of_data.record(), own.record()
+    different = [name for name in ours if ours[name] != theirs[name]]
+    if different:
+        words = ', '.join(f'{name}={theirs[name]!r}, not {ours[name]!r}' for name in different)
+        raise ValueError(
+            f'model={str(directory)!r}: the data were prepared with {words}, which it was'
+            f' trained with; {remedy}'
+        )

@@ -25,6 +25,7 @@ import numpy as np
 from dp_fedemb import configured_directory
 from dp_fedemb import data
 from dp_fedemb import files
+from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import pretrained
 from dp_fedemb.models import saved_model
@@ -134,7 +135,7 @@ def pretrain_once(
     # Made before training, so that a path that cannot be written costs no time.
     with files.appearing_directory(result.path) as draft:
         weights, history = pretrain(model, store, config, seed, initial)
-        _save_model(model, weights, draft / saved_model.NAME)
+        _save_model(model, weights, draft / saved_model.NAME, store.preprocessing)
         with open(draft / 'metrics.csv', 'w', newline='') as file:
             writer = csv.DictWriter(file, list(history[0]))
             writer.writeheader()
@@ -157,10 +158,12 @@ def _save_model(
     model: embedding_model.EmbeddingModel,
     weights: weight_values.WeightValues,
     path: pathlib.Path,
+    preprocessing: Optional[preprocessing_lib.Preprocessing],
 ) -> None:
     backbone = model.build_backbone()
     weight_values.assign(backbone, *weights)
-    embedding_model.ServingModel(backbone, model.example_spec, model.preprocess).save(str(path))
+    serving = embedding_model.ServingModel(backbone, model.example_spec, model.preprocess)
+    serving.save(str(path), preprocessing)
 
 
 def describe(model: embedding_model.EmbeddingModel) -> dict[str, Any]:

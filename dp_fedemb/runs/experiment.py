@@ -306,7 +306,7 @@ class Experiment:
 
         def export(models: candidates_lib.Models, path: str) -> None:
             evaluate.set_weights(*trained.released(candidates.choose(models)))
-            evaluate.serving_model.save(path)
+            evaluate.serving_model.save(path, self.train.preprocessing)
 
         query = aggregation.build_query(run, trained.record_specs())
         with self._engine(trained, query) as engine:

@@ -1,8 +1,9 @@
 """From images of any size and mode to the fixed uint8 shape of a store."""
 
+from collections.abc import Mapping
 import dataclasses
 import os
-from typing import Union
+from typing import Any, Optional, Union
 
 import numpy as np
 from PIL import Image
@@ -53,6 +54,10 @@ def _crop(
 FITS = {'stretch': _stretch, 'pad': _pad, 'crop': _crop}
 
 
+# By channels: as levels are stored, without the profile of a device.
+_COLOURS = {1: 'grey by ITU-R 601', 3: 'RGB'}
+
+
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
     """What happens to every image before it is stored.
@@ -93,6 +98,31 @@ class Preprocessing:
         """(H, W, C) of the result."""
         return (self.image_size, self.image_size, self.channels)
 
+    def record(self) -> dict[str, Any]:
+        """Returns what decides the result, as JSON values; see `of_record`."""
+        values = dataclasses.asdict(self)
+        del values['max_pixels']
+        return {**values, 'colour': _COLOURS[self.channels]}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> 'Preprocessing':
+        """Returns the preprocessing that a record speaks of.
+
+        Raises:
+            ValueError: for values that it cannot have, or names unknown here: what they
+                ask for could not be done.
+        """
+        values = dict(record)
+        colour = values.pop('colour', None)
+        known = {field.name for field in dataclasses.fields(cls)}
+        if set(values) - known:
+            names = ', '.join(sorted(set(values) - known))
+            raise ValueError(f'{names}: unknown here; use the release that wrote it')
+        made = cls(**values)
+        if colour not in (None, _COLOURS[made.channels]):
+            raise ValueError(f'colour={colour!r}: expected {_COLOURS[made.channels]!r}')
+        return made
+
     def __call__(self, image: Union[np.ndarray, bytes, os.PathLike]) -> np.ndarray:
         """Returns uint8 [image_size, image_size, channels].
 
@@ -116,6 +146,22 @@ class Preprocessing:
             fit, resampling = FITS[self.fit], RESAMPLING[self.resampling]
             picture = fit(picture, self.image_size, resampling, background)
         return np.asarray(picture, np.uint8).reshape(self.image_shape)
+
+
+def of_source(source: Mapping[str, Any]) -> Optional[Preprocessing]:
+    """Returns how the images of a store were made from pictures; None if it does not say.
+
+    Args:
+        source: what the store was made from, its `meta['source']`.
+    """
+    record = source.get('preprocessing')
+    if not isinstance(record, Mapping):
+        return None
+    try:
+        return Preprocessing.of_record(record)
+    # Somebody's own store may use the word for something else.
+    except (ValueError, TypeError):
+        return None
 
 
 def _central(image: Image.Image, fraction: float) -> Image.Image:
