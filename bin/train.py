@@ -126,6 +126,7 @@ def main(_):
         in_ledger=not FLAGS.trial_of_selection,
         tuning=FLAGS.tuning,
         validation=task.validation,
+        public=task.public,
     )
     directory.check(run.config(), run.absent())
     if run.is_finished(directory):

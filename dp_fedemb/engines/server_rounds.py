@@ -7,13 +7,14 @@ shards run, on TFF's worker, in threads or on other machines, is the subclass's 
 
 import abc
 import collections
-from collections.abc import Sequence
-from typing import Any, Optional
+from collections.abc import Callable, Sequence
+from typing import Any, Optional, Union
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from dp_fedemb.aggregation import centred
 from dp_fedemb.aggregation import sum_query
 from dp_fedemb.engines import engine
 from dp_fedemb.learning import client_config
@@ -29,23 +30,27 @@ class ServerRounds(abc.ABC):
         model: embedding_model.EmbeddingModel,
         config: client_config.ClientConfig,
         *,
-        query: sum_query.MeanQuery,
+        query: Union[sum_query.MeanQuery, centred.CentredQuery],
         server_optimizer: tff.learning.optimizers.Optimizer,
         num_shards: int,
         learning_rate_schedule: schedules.Schedule = schedules.constant,
         raw_metrics: bool = False,
+        centre: Optional[Callable[[Any, tf.Tensor, int], Any]] = None,
     ):
         """Keeps what a round needs.
 
         Args:
             model: as in `build_dp_fedemb`.
             config: as in `build_dp_fedemb`.
-            query: of `aggregation.build_query`.
+            query: of `aggregation.build_query`, or around it a `CentredQuery`.
             server_optimizer: as in `build_dp_fedemb`.
             num_shards: shards per round.
             learning_rate_schedule: as in `build_dp_fedemb`.
             raw_metrics: as in `build_dp_fedemb`.
+            centre: weights, rate and round -> the public update that a
+                `centred.CentredQuery` clips around.
         """
+        self._centre = centre
         self.num_shards = num_shards
         self._model = model
         self._config = config
@@ -115,10 +120,13 @@ class ServerRounds(abc.ABC):
             [tf.convert_to_tensor(w) for w in state.global_model_weights.trainable],
             [tf.convert_to_tensor(w) for w in state.global_model_weights.non_trainable],
         )
-        params = self._query.derive_sample_params(state.aggregator)
         rate = self._rate_at(state.client_work)
-        total, measurements = self._sum(weights, params, rate, shards)
         query_state = state.aggregator
+        if self._centre is not None:
+            centre = self._centre(weights, rate, int(state.client_work))
+            query_state = self._query.with_centre(query_state, centre)
+        params = self._query.derive_sample_params(query_state)
+        total, measurements = self._sum(weights, params, rate, shards)
         if commit is not None:
             attempt = commit([np.asarray(leaf) for leaf in tf.nest.flatten(total)])
             query_state = self._query.with_attempt(query_state, attempt)

@@ -14,6 +14,7 @@ from dp_fedemb import aggregation
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb import settings as settings_of
+from dp_fedemb.aggregation import centred
 from dp_fedemb.aggregation import noise as noise_lib
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
@@ -23,6 +24,7 @@ from dp_fedemb.engines import remote_engine
 from dp_fedemb.engines import runtime as runtime_lib
 from dp_fedemb.engines import tff_engine
 from dp_fedemb.learning import local_fine_tuning
+from dp_fedemb.learning import public_centre
 from dp_fedemb.learning import schedules
 from dp_fedemb.learning import server_optimizers
 from dp_fedemb.models import embedding_model
@@ -63,6 +65,7 @@ class Experiment:
         tuning: how the settings were chosen, for the statement; see `privacy.statement`.
         validation: identities that neither `train` nor `test` holds, to choose with whether
             the last model or the average is released; None for the average.
+        public: public users, for `settings.centre_clients`.
 
     Raises:
         ValueError: where the plan's epsilon would not hold: a start that has seen users
@@ -81,6 +84,7 @@ class Experiment:
     in_ledger: bool = True
     tuning: Optional[str] = None
     validation: Optional[store_lib.UserStore] = None
+    public: Optional[store_lib.UserStore] = None
 
     def __post_init__(self) -> None:
         local_fine_tuning.check(self.trained_model, self.settings.client)
@@ -89,6 +93,11 @@ class Experiment:
                 f'server_optimizer=adam with mechanism={self.plan.mechanism.name}: the variance'
                 " of its rounds' noise, which Adam takes out, is not known before the run;"
                 ' choose sgd, or another mechanism'
+            )
+        if self.settings.centre_clients and self.public is None:
+            raise ValueError(
+                f'centre_clients={self.settings.centre_clients}: expected public users to clip'
+                ' around, and this task has no public part; leave it at 0'
             )
         if self.plan.private and not self.trained_model.public_labels:
             raise ValueError(
@@ -309,7 +318,9 @@ class Experiment:
             evaluate.serving_model.save(path, self.train.preprocessing)
 
         query = aggregation.build_query(run, trained.record_specs())
-        with self._engine(trained, query) as engine:
+        if self.settings.centre_clients:
+            query = centred.CentredQuery(query, trained.record_specs())
+        with self._engine(trained, query, self._centre(run)) as engine:
             program = program_lib.TrainingProgram(
                 engine,
                 run,
@@ -386,6 +397,20 @@ class Experiment:
                 f' ({error.strerror}); make the directory writable, or copy the store'
             ) from None
 
+    def _centre(self, run: privacy.PrivateRun) -> Optional[public_centre.PublicCentre]:
+        if not self.settings.centre_clients or self.public is None:
+            return None
+        return public_centre.PublicCentre(
+            self.trained_model,
+            self.settings.client,
+            self.public,
+            clients=self.settings.centre_clients,
+            users_per_virtual_client=self.plan.users_per_virtual_client,
+            rounds=self.settings.schedule.rounds,
+            # Another stream of the run's: what is public here must not tell of its seed.
+            seed=int.from_bytes(randomness.key(run.secret_seed, 'public centre'), 'little'),
+        )
+
     def _server_optimizer(self) -> tff.learning.optimizers.Optimizer:
         settings = self.settings
         schedule = None
@@ -411,11 +436,15 @@ class Experiment:
 
     @contextlib.contextmanager
     def _engine(
-        self, model: embedding_model.EmbeddingModel, query: Any
+        self,
+        model: embedding_model.EmbeddingModel,
+        query: Any,
+        centre: Optional[public_centre.PublicCentre] = None,
     ) -> Iterator[engine_lib.Engine]:
         settings = self.settings
         options = {
             'query': query,
+            'centre': centre,
             'server_optimizer': self._server_optimizer(),
             'learning_rate_schedule': schedules.build(
                 settings.client_lr_schedule, settings.schedule.rounds

@@ -146,6 +146,8 @@ class Settings:
         server_adam_floor: of Adam.
         server_lr_schedule: one of `client_config.LR_SCHEDULES`, over the rounds.
         ema: decay of the average of the iterates; 0 for none.
+        centre_clients: public virtual clients whose mean update is clipped around; 0 for
+            clipping around zero.
         algorithm: 'fedemb' (local heads, backbone aggregated) or 'fedavg' (one head
             over all identities, aggregated and noised with the backbone).
         label_buckets: public number of labels of fedavg's head, among which identities
@@ -186,6 +188,12 @@ class Settings:
         " too, and the better on the task's validation part is released; the average where"
         ' there is no such part. 0 for none.',
         within='[0, 1)',
+    )
+    centre_clients: int = settings.setting(
+        0,
+        'Public virtual clients of a round, of the public part of the task; their mean update'
+        " is taken off a virtual client's before the clip, and added back once. 0 for none.",
+        within='[0, inf)',
     )
     algorithm: str = settings.setting(
         'fedemb',
@@ -233,6 +241,11 @@ class Settings:
             raise ValueError(
                 f'server_momentum={self.server_momentum} with server_optimizer=adam, which has'
                 ' moments of its own; leave it at 0'
+            )
+        if self.centre_clients and self.algorithm == 'fedavg':
+            raise ValueError(
+                f'centre_clients={self.centre_clients} with algorithm=fedavg: public users have'
+                ' no labels in the head that all share; leave it at 0'
             )
         if self.label_buckets is not None and self.algorithm != 'fedavg':
             raise ValueError(

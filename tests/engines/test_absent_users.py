@@ -17,6 +17,7 @@ from dp_fedemb import aggregation
 from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb import privacy
+from dp_fedemb.aggregation import centred
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import in_process
 from dp_fedemb.learning import client_config
@@ -64,9 +65,15 @@ def cohort(round_num, whole_groups=True, without_group=False):
     return types.SimpleNamespace(users=tuple(users), whole_groups=whole_groups)
 
 
-@pytest.fixture(scope='module')
-def sums(stores):
+@pytest.fixture(scope='module', params=['around zero', 'centred'])
+def sums(stores, request):
     """Function from a store's name and a round's cohort to (sum, number of records)."""
+    centre = None
+    if request.param == 'centred':
+        # Longer than the clip norm, so that a void group's share of it would show.
+        centre = lambda weights, rate, round_num: [
+            0.02 * tf.ones_like(weight) for weight in weights.trainable
+        ]
     plan = privacy.PrivacyPlan(
         num_users=USERS,
         virtual_clients_per_round=GROUPS,
@@ -75,11 +82,17 @@ def sums(stores):
         mechanism=privacy.ClipOnly(CLIP_NORM),
     )
     run = privacy.PrivateRun(plan, 2**100)
+
+    def build_query():
+        query = aggregation.build_query(run, model().record_specs())
+        return query if centre is None else centred.CentredQuery(query, model().record_specs())
+
     engines = {
         name: in_process.InProcessEngine(
             model(),
             client_config.ClientConfig(learning_rate=0.1, batch_size=4),
-            query=aggregation.build_query(run, model().record_specs()),
+            query=build_query(),
+            centre=centre,
             server_optimizer=tff.learning.optimizers.build_sgdm(1.0),
             reader=virtual_clients.build_reader(store),
             num_shards=2,
