@@ -21,7 +21,8 @@ from typing import Any, Optional
 
 import tensorflow as tf
 
-_MARGIN = 1.0 - 2.0**-21
+# Of a record's norm in grid units, see above; the unit of what is released has it too.
+MARGIN = 1.0 - 2.0**-21
 _NOISE_BITS = 10
 _MOST_BITS = 44
 # Without a clip: units of 2^-32 and records of a norm up to 2^14, so that 131,072 of
@@ -62,7 +63,7 @@ class Grid:
         else:
             usable = tf.math.is_finite(norm)
             largest = tf.maximum(norm, tf.cast(clip_norm, tf.float64))
-            scale = tf.cast(self.units * _MARGIN / largest, tf.float32)
+            scale = tf.cast(self.units * MARGIN / largest, tf.float32)
         scale = tf.where(usable, scale, 0.0)
         # Not `leaf * scale`, since NaN * 0 is NaN; this gives 0 wherever the scale is 0.
         # The cast rounds towards zero.
@@ -78,7 +79,7 @@ class Grid:
         if self.units is None:
             unit = tf.constant(_OPEN_UNIT, tf.float64)
         else:
-            unit = tf.cast(clip_norm, tf.float64) / (self.units * _MARGIN)
+            unit = tf.cast(clip_norm, tf.float64) / (self.units * MARGIN)
         return tf.nest.map_structure(
             lambda leaf: tf.cast(tf.cast(leaf, tf.float64) * unit, tf.float32), total
         )

@@ -74,7 +74,7 @@ def test_a_large_record_keeps_the_bound_too():
 
 
 def test_mutation_a_scale_that_is_rounded_up_breaks_the_bound(monkeypatch):
-    monkeypatch.setattr(fixed_point, '_MARGIN', 1.0 + 2.0**-18)
+    monkeypatch.setattr(fixed_point, 'MARGIN', 1.0 + 2.0**-18)
     record = [tf.constant([3.0, 4.0])]
     # What rounding towards zero takes off 5 B / 5 is less than that adds.
     clipped, _ = clip(record, 1.0, fixed_point.Grid(2**22))

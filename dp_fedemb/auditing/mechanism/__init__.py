@@ -1,0 +1,1 @@
+"""The mechanism alone, attacked as a black box: sums go in, releases come out."""
