@@ -1,6 +1,7 @@
 # make demo     train DP-FedEmb on the built-in data, print privacy and recall
 # make test     run every test
 # make soak     run the tests that take minutes each
+# make reproduce-smoke  run one tiny cell of every table of docs/results.md, in minutes
 # make check    format, lint, types and doctests, as continuous integration does
 # make doctor   say what is wrong with this environment
 # make lock     resolve the dependencies anew (maintainers; needs uv)
@@ -12,8 +13,9 @@ RUN := $(VENV)/bin/python
 # TensorFlow logs GPUs that it does not find as errors.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 DEMO_DIR ?= runs/demo
+SMOKE_DIR ?= runs/smoke
 
-.PHONY: demo test soak check doctor lock venv clean
+.PHONY: demo test soak reproduce-smoke check doctor lock venv clean
 
 demo: $(READY)
 	$(RUN) bin/train.py --flagfile=tasks/configs/demo.flags --output_dir=$(DEMO_DIR)
@@ -23,6 +25,9 @@ test: $(READY)
 
 soak: $(READY)
 	$(RUN) -m pytest -m soak -s $(TESTARGS)
+
+reproduce-smoke: $(READY)
+	$(RUN) bin/reproduce.py --table=all --task=synthetic --scale=smoke --output_dir=$(SMOKE_DIR)
 
 check: $(READY)
 	$(RUN) -m ruff format --check --quiet .

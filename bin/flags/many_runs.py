@@ -26,7 +26,8 @@ def ask(request: dict[str, Any]) -> dict[str, Any]:
     """Asks in another process.
 
     Args:
-        request: `program`; `runs`, each a list of arguments; and for accounted trials
+        request: `program`; `runs`, each a list of arguments; `without_data` to look for
+            none; and for accounted trials
             `trials` with `mode` (composed or selection), `mean_trials`, `distribution` and
             `total_epsilon` (None: the noise that the flags say).
 
@@ -71,6 +72,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     from absl import flags
     from absl.testing import flagsaver
 
+    from flags import from_settings
+
     program = request['program']
     sys.argv = [f'{program}.py']
     runpy.run_path(str(flags_package.ROOT / 'bin' / f'{program}.py'), run_name=program)
@@ -80,7 +83,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     tasks: dict[str, Any] = {}
     facts, plans, store = [], [], None
     for number, arguments in enumerate(request['runs'], start=1):
-        flagsaver.restore_flag_values(begin)
+        # Copies: a flag takes what it is restored from as its own, and changes it.
+        flagsaver.restore_flag_values({name: dict(flag) for name, flag in begin.items()})
         given = [*sys.argv, *arguments]
         if 'output_dir' in flags.FLAGS:
             given.append('--output_dir=unused')
@@ -88,7 +92,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             rest = flags.FLAGS(given)[1:]
             if program != 'privacy' and rest:
                 raise ValueError(f'unexpected argument {rest[0]!r}; flags start with --')
-            found, plan, task = _facts(program, tasks, planned)
+            from_settings.check()
+            found, plan, task = _facts(request, tasks, planned)
         except flags.Error as error:
             raise ValueError(f'{_named(request, number)}: {error}') from None
         except (ValueError, FileNotFoundError) as error:
@@ -108,7 +113,7 @@ def _named(request: dict[str, Any], number: int) -> str:
 
 
 def _facts(
-    program: str, tasks: dict[str, Any], planned: bool
+    request: dict[str, Any], tasks: dict[str, Any], planned: bool
 ) -> tuple[dict[str, Any], Any, Any]:
     """What is known of a run before it runs; its plan and task, where it has them."""
     from absl import flags
@@ -116,11 +121,14 @@ def _facts(
     from flags import groups
     from flags import plan_flags
 
+    program = request['program']
     if program == 'privacy':
         return {}, None, None
     values = flags.FLAGS
     described = [values.task, values.task_option, values.data_dir, values.data_seed]
     key = repr([*described, values.max_examples_per_user, values.cache_dir])
+    if request.get('without_data'):
+        return _without_data(program), None, None
     if key not in tasks:
         tasks[key] = groups.task()
     task = tasks[key]
@@ -157,6 +165,31 @@ def _facts(
         'plan': plan.to_json(),
     }
     return facts, plan, task
+
+
+def _without_data(program: str) -> dict[str, Any]:
+    """What flags alone say of a run, to estimate it by."""
+    from absl import flags
+
+    from flags import groups
+
+    values = flags.FLAGS
+    found = {
+        'backbone': values.backbone or 'lenet',
+        'embedding_dim': values.embedding_dim or 128,
+        'head': values.head,
+        'max_examples_per_user': values.max_examples_per_user,
+    }
+    if program == 'train':
+        settings = groups.training(values.rounds)
+        found |= {
+            'rounds': values.rounds,
+            'virtual_clients_per_round': values.virtual_clients_per_round,
+            'users_per_virtual_client': values.users_per_virtual_client,
+            'local_epochs': settings.client.local_epochs,
+            'batch_size': settings.client.batch_size,
+        }
+    return found
 
 
 def _accounted(plans: list[Any], trials: dict[str, Any]) -> dict[str, Any]:

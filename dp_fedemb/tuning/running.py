@@ -54,11 +54,12 @@ class Programs:
         words += self.added.get(cell.program, ())
         if cell.program in self.has_output_dir:
             words.append(f'--output_dir={run}')
-        return words
+        # What another cell left, for instance a start.
+        return [word.replace('WORK/', f'{run.parent.parent}/') for word in words]
 
     def published_line(self, cell: cells_lib.Cell) -> str:
         """Returns the command of a cell with words in place of directories."""
-        words = self.line(cell, pathlib.Path('OUT'))
+        words = self.line(cell, pathlib.Path('WORK', cell.name, 'run'))
         words[0] = f'bin/{cell.program}.py'
         return ' '.join(_quoted(word) for word in cells_lib.without_paths(words, self.places))
 

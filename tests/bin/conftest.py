@@ -1,5 +1,6 @@
 """What tests of bin/privacy.py share."""
 
+import importlib.util
 import json
 import pathlib
 import subprocess
@@ -71,3 +72,19 @@ def privacy_process(tmp_path_factory):
     yield call
     process.stdin.close()
     process.wait(timeout=60)
+
+
+@pytest.fixture(scope='session')
+def official_files(tmp_path_factory):
+    """Function from a task's name to a directory with its tiny official files."""
+    path = ROOT / 'tests' / 'tasks' / 'official_files.py'
+    spec = importlib.util.spec_from_file_location('official_files', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def make(task):
+        directory = tmp_path_factory.mktemp(task)
+        getattr(module, task)(directory)
+        return directory
+
+    return make

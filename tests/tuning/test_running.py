@@ -68,7 +68,10 @@ def test_it_goes_on_and_survives_a_failure(programs, tmp_path, capfd):
     assert list(found) == ['one', 'three']
     record = found['one']
     assert str(tmp_path) not in json.dumps(record)
-    assert record['command_line'] == 'bin/train.py --score=0.5 --data_dir=DATA --output_dir=OUT'
+    assert (
+        record['command_line']
+        == 'bin/train.py --score=0.5 --data_dir=DATA --output_dir=WORK/one/run'
+    )
     assert record['config'] == {'where': 'OUT', 'data': 'DATA'}
     assert record['wall_seconds'] > 0
 

@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""Fills a table of the paper: runs its cells, and writes table, figure and records.
+
+    bin/reproduce.py --table=privacy_utility --task=omniglot --scale=small --data_dir=DATA \\
+        --output_dir=runs/privacy_utility
+    bin/reproduce.py --table=virtual_clients --task=emnist --scale=paper --dry_run
+    bin/reproduce.py --table=all --task=synthetic --scale=smoke --output_dir=runs/smoke
+
+Tables are files in tasks/tables/. Scales: smoke is the first cell on a handful of users,
+small is for an afternoon, paper is what the paper trained (tasks/configs/paper/). The same
+command again goes on where it was, cell by cell. Flags after `--` are set over those of
+every cell.
+"""
+
+import os
+import pathlib
+import sys
+import tomllib
+
+from absl import flags
+
+from flags import many_runs
+from flags import program
+from flags import ROOT
+
+from dp_fedemb import configured_directory
+from dp_fedemb import files
+from dp_fedemb import tables
+from dp_fedemb import validate
+from dp_fedemb.runs import signals
+from dp_fedemb.tuning import figures
+from dp_fedemb.tuning import results
+from dp_fedemb.tuning import running
+from dp_fedemb.tuning import step_time
+from dp_fedemb.tuning import table as table_lib
+
+FLAGS = flags.FLAGS
+_TABLES = ROOT / 'tasks' / 'tables'
+_CONFIGS = ROOT / 'tasks' / 'configs'
+NAMES = sorted(path.stem for path in _TABLES.glob('*.toml'))
+
+flags.DEFINE_string('table', None, f'One of {", ".join(NAMES)}, or all.')
+flags.DEFINE_string('task', 'omniglot', 'Task, see tasks/.')
+flags.DEFINE_enum('scale', 'small', list(table_lib.SCALES), 'How large, see above.')
+flags.DEFINE_string('data_dir', None, "Directory of the task's official files.")
+flags.DEFINE_string('cache_dir', 'data_cache', 'Where converted data are kept.')
+flags.DEFINE_string('output_dir', None, 'Of the table; of all tables, with one in each.')
+flags.DEFINE_string(
+    'grid', None, 'A table of your own in place of --table, as a TOML file like theirs.'
+)
+flags.DEFINE_bool(
+    'dry_run', False, 'Print every command, with hours and memory by a step measured here.'
+)
+flags.DEFINE_integer('jobs', os.cpu_count(), 'Cells side by side.', lower_bound=1)
+
+_ENGINE = ('--engine=in_process', '--client_parallelism=1')
+_OWN = ('output_dir', 'data_dir', 'cache_dir', 'engine', 'client_parallelism', 'task')
+
+
+def main(last):
+    last = _last(last)
+    names = NAMES if FLAGS.table == 'all' else [FLAGS.table]
+    if FLAGS.grid is None:
+        validate.one_of('table', FLAGS.table, [*NAMES, 'all'])
+    paths = [_TABLES / f'{name}.toml' for name in names]
+    if FLAGS.grid is not None:
+        paths = [pathlib.Path(FLAGS.grid)]
+        if not paths[0].is_file():
+            raise FileNotFoundError(f'grid={FLAGS.grid!r}: no such file')
+    configuration = _configuration()
+    jobs = []
+    for path in paths:
+        table = table_lib.read(path)
+        cells = table_lib.cells(table, FLAGS.scale, configuration, last)
+        directory = None
+        if not FLAGS.dry_run:
+            directory = _directory(table.name if len(paths) > 1 else '')
+            directory.check(_config(table, cells))
+        jobs.append((table, cells, directory))
+    every = [cell for _, cells, _ in jobs for cell in cells]
+    facts = _check(every)
+    if FLAGS.dry_run:
+        _dry_run(every, facts)
+        return
+    failed = 0
+    with signals.end_cleanly():
+        for table, cells, directory in jobs:
+            failed += _fill(table, cells, directory)
+    if failed:
+        sys.exit(1)
+
+
+def _last(words):
+    found = {}
+    for word in words:
+        name, equals, value = word.removeprefix('--').partition('=')
+        if not word.startswith('--') or not equals:
+            raise ValueError(f'argument {word!r}: expected --NAME=VALUE')
+        if name in _OWN:
+            raise ValueError(f'{word} after "--": set --{name} before it')
+        table_lib.merge(found, {name: [value] if name == 'task_option' else value})
+    return found
+
+
+def _configuration():
+    """Flags of the task at the scale."""
+    folder = _CONFIGS / 'paper' if FLAGS.scale == 'paper' else _CONFIGS
+    path = folder / f'{FLAGS.task}.flags'
+    # The one task that has no configuration of its own name.
+    if FLAGS.task == 'synthetic' and FLAGS.scale != 'paper':
+        path = folder / 'demo.flags'
+    known = sorted(each.stem for each in folder.glob('*.flags'))
+    if not path.is_file():
+        raise ValueError(
+            f'task={FLAGS.task!r} at scale {FLAGS.scale}: expected one of {", ".join(known)}'
+        )
+    found = table_lib.read_flags(path)
+    for absent in ('data_dir', 'rounds_per_checkpoint', 'pretrained'):
+        found.pop(absent, None)
+    found = {name: value for name, value in found.items() if not name.startswith('pretrain_')}
+    sizes = _TABLES / FLAGS.scale / f'{FLAGS.task}.flags'
+    if sizes.is_file():
+        table_lib.merge(found, table_lib.read_flags(sizes))
+    elif FLAGS.scale == 'smoke':
+        raise ValueError(f'task={FLAGS.task!r} has no smoke scale: expected one of {_smoke()}')
+    return found
+
+
+def _smoke():
+    return ', '.join(sorted(path.stem for path in (_TABLES / 'smoke').glob('*.flags')))
+
+
+def _directory(name):
+    if FLAGS.output_dir is None:
+        raise ValueError('output_dir is not given: set --output_dir')
+    path = pathlib.Path(FLAGS.output_dir)
+    return configured_directory.ConfiguredDirectory(path / name if name else path, 'table')
+
+
+def _config(table, cells):
+    return {
+        'table': table.name,
+        'task': FLAGS.task,
+        'scale': FLAGS.scale,
+        'cells': {cell.name: cell.to_json() for cell in cells},
+    }
+
+
+def _data():
+    given = [f'--cache_dir={pathlib.Path(FLAGS.cache_dir).absolute()}']
+    if FLAGS.data_dir is not None:
+        given.append(f'--data_dir={pathlib.Path(FLAGS.data_dir).absolute()}')
+    return given
+
+
+def _check(cells):
+    """Refuses what a program would refuse; returns facts by cell."""
+    facts = {}
+    for name in many_runs.PROGRAMS:
+        mine = [cell for cell in cells if cell.program == name]
+        if not mine:
+            continue
+        added = [] if name == 'privacy' else _data()
+        answer = many_runs.ask(
+            {
+                'program': name,
+                'runs': [[*cell.arguments(), *added] for cell in mine],
+                'names': [cell.name for cell in mine],
+                'without_data': FLAGS.dry_run,
+            }
+        )
+        facts |= {id(cell): found for cell, found in zip(mine, answer['runs'])}
+    return facts
+
+
+def _programs(work):
+    places = {'CODE': ROOT, 'CACHE': pathlib.Path(FLAGS.cache_dir).absolute(), 'WORK': work}
+    if FLAGS.data_dir is not None:
+        places['DATA'] = pathlib.Path(FLAGS.data_dir).absolute()
+    added = {'train': [*_data(), *_ENGINE], 'pretrain': _data()}
+    return running.Programs(ROOT / 'bin', added, places)
+
+
+def _fill(table, cells, directory):
+    """Runs the cells of a table that are missing and writes it; returns how many failed."""
+    with directory.locked():
+        directory.begin(_config(table, cells))
+        work = directory.path / 'work'
+        records = directory.path / 'cells'
+        starts = [cell for cell in cells if not cell.shown]
+        rest = [cell for cell in cells if cell.shown]
+        failures = {}
+        for part, what in ((starts, f'{table.name}, starts'), (rest, table.name)):
+            if part:
+                failures |= running.run(part, _programs(work), work, records, FLAGS.jobs, what)
+        _write(table, rest, directory, records)
+    for name, why in failures.items():
+        print(f'cell {name} failed: {why} (work/{name}/{running.LOG})', file=sys.stderr)
+    print(f'outputs: {directory.path}: table.md, table.csv, figure.png, cells/', flush=True)
+    return len(failures)
+
+
+def _write(table, cells, directory, records):
+    found = running.read_records(cells, records)
+    rows = [row for record in found.values() for row in _rows(record)]
+    metrics = [name for name in results.headings(rows) if name.startswith('recall')]
+    merged = results.over_seeds(rows, metrics)
+    title = f'# {table.title}\n\n{table.question}\n\n'
+    told = f'{len(found)} of {len(cells)} cells, task {FLAGS.task}, scale {FLAGS.scale}.\n\n'
+    directory.write_text('table.md', title + told + results.to_markdown(merged))
+    directory.write_text('table.csv', results.to_csv(rows))
+    picture = figures.lines(
+        merged, table.x, table.y, table.by, log_x=table.log_x, log_y=table.log_y
+    )
+    if picture is not None:
+        with files.appearing_file(directory.path / 'figure.png') as draft:
+            picture.savefig(draft, format='png')
+    print(results.to_markdown(merged), flush=True)
+
+
+def _rows(record):
+    """Rows of a cell: one, or one for each point of a plan."""
+    if 'printed' not in record:
+        return [results.row(record)]
+    points = record['printed']['points']
+    of_plan = ('num_users', 'virtual_clients_per_round', 'noise_multiplier')
+    rows = []
+    for point in points:
+        epsilons = {name: point[field] for name, field in results.EPSILONS.items()}
+        each = {**record['shown'], **{name: point[name] for name in of_plan}, **epsilons}
+        rows.append({**each, 'seconds': record['wall_seconds'] / len(points)})
+    needed = record['printed']['users_needed'] or []
+    target = record['printed']['target_epsilon']
+    for each in needed:
+        rows.append(
+            {
+                **record['shown'],
+                'virtual_clients_per_round': each['virtual_clients_per_round'],
+                f'fewest users for epsilon {target:g}': each['num_users'],
+                'seconds': 0.0,
+            }
+        )
+    return rows
+
+
+def _dry_run(cells, facts):
+    sizes = tomllib.loads((_CONFIGS / 'paper' / 'sizes.toml').read_text())
+    programs = _programs(pathlib.Path('WORK'))
+    measured = {}
+    total, most = 0.0, 0
+    for cell in cells:
+        print(programs.published_line(cell))
+        found = facts[id(cell)]
+        size = sizes.get(FLAGS.task)
+        if 'rounds' not in found or size is None:
+            print('  no estimate: ' + ('not trained in rounds' if size else 'sizes unknown'))
+            continue
+        shape = (size['side'], size['side'], size['channels'])
+        workload = step_time.Workload(
+            found['backbone'], found['embedding_dim'], shape, found['batch_size'], found['head']
+        )
+        if workload not in measured:
+            measured[workload] = step_time.measure(workload)
+        step = measured[workload]
+        examples = size['examples_per_user']
+        hours = step_time.hours(
+            step,
+            rounds=found['rounds'],
+            users_per_round=found['virtual_clients_per_round']
+            * found['users_per_virtual_client'],
+            examples_per_user=min(examples, found['max_examples_per_user'] or examples),
+            local_epochs=found['local_epochs'],
+            batch_size=found['batch_size'],
+            users_per_virtual_client=found['users_per_virtual_client'],
+        )
+        total += hours
+        most = max(most, step.memory_bytes)
+        rows = [
+            ('a local step', f'{1000 * step.step_seconds:.4g} ms, measured'),
+            ('local steps of the run', f'{hours:.3g} hours on one core'),
+            ('memory', f'{step.memory_bytes / 2**30:.2f} GB, measured'),
+        ]
+        print(tables.text(rows, indent=2), flush=True)
+    print(
+        f'{len(cells)} cells: {total:.3g} core hours of local steps, {total / FLAGS.jobs:.3g}'
+        f' hours on {FLAGS.jobs} cores; {FLAGS.jobs * most / 2**30:.2f} GB for {FLAGS.jobs}'
+        ' cells at once. Evaluation and conversion come on top.'
+    )
+
+
+if __name__ == '__main__':
+    program.run(main, positional=sys.maxsize)
