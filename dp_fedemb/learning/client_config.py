@@ -36,7 +36,7 @@ class ClientConfig:
         0.1,
         "The backbone's learning rate in local steps.",
         flag='client_lr',
-        within='(0, 1e3]',
+        within='(0, 1e6]',
     )
     head_lr_scale: float = settings.setting(
         1.0, "The head's learning rate over the backbone's.", within='(0, 1e6]'

@@ -32,7 +32,7 @@ class TrainingConfig:
     batch_size: int = settings.setting(64, 'Images of a step.', within='[1, 1e5]')
     optimizer: str = settings.setting('sgd', 'Of backbone and head.', choices=OPTIMIZERS)
     learning_rate: float = settings.setting(
-        0.05, 'Of the backbone, at its highest.', within='(0, 1e3]'
+        0.05, 'Of the backbone, at its highest.', within='(0, 1e6]'
     )
     head_lr_scale: float = settings.setting(
         1.0, "The head's learning rate over the backbone's.", within='(0, 1e6]'
@@ -76,7 +76,7 @@ class PretrainingConfig:
         choices=METHODS,
     )
     training: TrainingConfig = TrainingConfig()
-    temperature: float = settings.setting(0.5, "Of SimCLR's loss.", within='(0, 1e3]')
+    temperature: float = settings.setting(0.5, "Of SimCLR's loss.", within='(0, 1e6]')
     projection_dim: int = settings.setting(64, "Of SimCLR's projection.", within='[1, 1e4]')
 
     def __post_init__(self) -> None:

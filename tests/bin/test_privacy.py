@@ -429,7 +429,7 @@ def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
         ),
         (
             ['plan', '--num_users=900', '--target_epsilon=2', '--strategy_momentum=1'],
-            'strategy_momentum=1.0: expected within [0, 1)',
+            'strategy_momentum=1.0: expected a number of at least 0 and below 1',
         ),
         (
             ['epsilon', '--num_users=900', '--noise_multiplier=2', '--mechanism=auto'],

@@ -203,7 +203,10 @@ def test_strategy_follows_the_servers_schedule_and_averaging(make_plan):
             {'strategy_lr_schedule': 'exponential'},
             "strategy_lr_schedule='exponential': expected",
         ),
-        ({'strategy_averaging': 1.0}, 'strategy_averaging=1.0: expected within'),
+        (
+            {'strategy_averaging': 1.0},
+            'strategy_averaging=1.0: expected a number of at least 0 and below 1',
+        ),
     ],
 )
 def test_servers_steps_that_do_not_exist_are_refused(options, match):
