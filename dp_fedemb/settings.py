@@ -99,7 +99,7 @@ def check(instance: Any) -> None:
     ...     __post_init__ = check
     >>> Client(float('nan'))
     Traceback (most recent call last):
-    ValueError: rate=nan: expected a number above 0 and at most 1000
+    ValueError: rate=nan: expected a finite number
 
     Raises:
         ValueError: in one line, for a value of another type than the field's, outside the
