@@ -137,7 +137,7 @@ def test_bad_grids_are_refused_in_one_line(tmp_path, change, words):
 def test_flags_of_one_run_are_not_those_of_the_next(tmp_path):
     grid = tmp_path / 'grid.toml'
     named = "without = ['mechanism', 'target_epsilon'"
-    private = f"{named}]\nflags = {{noise_multiplier = 1, clip_norm = 1}}\n"
+    private = f'{named}]\nflags = {{noise_multiplier = 1, clip_norm = 1}}\n'
     grid.write_text(
         GRID.replace("only = ['small', 'smoke']\n", private)
         + f"[[rows]]\nshown = {{method = 'none'}}\n{named}, 'clip_norm']\n"
