@@ -154,17 +154,18 @@ def cells(
     of_scale = table.scales.get(scale, {})
     starts: list[cells_lib.Cell] = []
     found: list[cells_lib.Cell] = []
-    for row in table.rows:
-        if scale not in row.get('only', SCALES):
-            continue
-        for case in _cases(row, scale):
-            for seed in of_scale.get('seeds', [None]):
-                cell, start = _cell(table, of_scale, row, case, seed, configuration, last)
-                if start is not None and start not in starts:
-                    starts.append(start)
+    rows = [row for row in table.rows if scale in row.get('only', SCALES)]
+    # Seed by seed, so that a table that is half run has whole seeds.
+    for seed in of_scale.get('seeds', [None]):
+        for row, case in ((row, case) for row in rows for case in _cases(row, scale)):
+            cell, start = _cell(table, of_scale, row, case, seed, configuration, last)
+            if start is not None and start not in starts:
+                starts.append(start)
+            # What has no seed is there once.
+            if cell not in found:
                 found.append(cell)
-                if scale == 'smoke':
-                    return [*starts, *found]
+            if scale == 'smoke':
+                return [*starts, *found]
     cells_lib.check_different([*starts, *found])
     return [*starts, *found]
 
