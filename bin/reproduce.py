@@ -28,7 +28,6 @@ from dp_fedemb import files
 from dp_fedemb import tables
 from dp_fedemb import validate
 from dp_fedemb.runs import signals
-from dp_fedemb.tuning import figures
 from dp_fedemb.tuning import results
 from dp_fedemb.tuning import running
 from dp_fedemb.tuning import step_time
@@ -201,6 +200,8 @@ def _fill(table, cells, directory):
 
 
 def _write(table, cells, directory, records):
+    from dp_fedemb.tuning import figures  # Matplotlib takes a second.
+
     found = running.read_records(cells, records)
     rows = [row for record in found.values() for row in _rows(record)]
     metrics = [name for name in results.headings(rows) if name.startswith('recall')]

@@ -36,7 +36,6 @@ from dp_fedemb.privacy import ledger
 from dp_fedemb.privacy.reporting import tuned
 from dp_fedemb.runs import signals
 from dp_fedemb.tuning import cells as cells_lib
-from dp_fedemb.tuning import figures
 from dp_fedemb.tuning import results
 from dp_fedemb.tuning import running
 from dp_fedemb.tuning import search
@@ -247,6 +246,8 @@ def _search(directory, cells, answer, settings):
     _check_metric(rows)
     rows.sort(key=lambda row: -row[FLAGS.metric])
     if rows:
+        from dp_fedemb.tuning import figures  # Matplotlib takes a second.
+
         directory.write_text('table.csv', results.to_csv(rows))
         directory.write_text('table.md', results.to_markdown(rows))
         picture = figures.parallel_coordinates(rows, settings, FLAGS.metric)

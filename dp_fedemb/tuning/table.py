@@ -157,7 +157,7 @@ def cells(
     rows = [row for row in table.rows if scale in row.get('only', SCALES)]
     # Seed by seed, so that a table that is half run has whole seeds.
     for seed in of_scale.get('seeds', [None]):
-        for row, case in ((row, case) for row in rows for case in _cases(row, scale)):
+        for row, case in [(each, case) for each in rows for case in _cases(each, scale)]:
             cell, start = _cell(table, of_scale, row, case, seed, configuration, last)
             if start is not None and start not in starts:
                 starts.append(start)

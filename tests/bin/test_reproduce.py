@@ -15,6 +15,9 @@ sys.path.append(str(ROOT / 'bin'))
 
 from flags import many_runs  # noqa: E402
 
+RUN = (
+    f'import runpy; runpy.run_path({str(ROOT / "bin" / "reproduce.py")!r}, run_name="__main__")'
+)
 TABLES = sorted(path.stem for path in (ROOT / 'tasks' / 'tables').glob('*.toml'))
 NAMED = {
     'privacy_utility',
@@ -153,15 +156,25 @@ def test_flags_of_one_run_are_not_those_of_the_next(tmp_path):
     assert [facts['private'] for facts in answer['runs']] == [True, False, True, False]
 
 
-def test_missing_data_and_unknown_names(tmp_path):
-    for arguments, words in (
-        (['--table=loss', '--task=omniglot', '--scale=smoke'], 'data_dir=None'),
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
         (['--table=losses'], "table='losses'"),
         (['--table=loss', '--task=lfw', '--scale=smoke'], 'smoke scale'),
-    ):
-        result = reproduce(tmp_path, *arguments)
-        assert result.returncode != 0 and words in result.stderr, result.stderr
-        assert not (tmp_path / 'out').exists()
+        (['--table=loss', '--', '--seed'], "argument '--seed'"),
+        (['--table=loss', '--grid=nothing.toml'], 'no such file'),
+        (['--table=loss', '--task=synthetic'], 'output_dir is not given'),
+    ],
+)
+def test_refusals(privacy_process, arguments, words):
+    code, _, error, _ = privacy_process(*arguments, script=RUN)
+    assert code != 0 and len(error.strip().splitlines()) == 1 and words in error, error
+
+
+def test_missing_data(tmp_path):
+    result = reproduce(tmp_path, '--table=loss', '--task=omniglot', '--scale=smoke')
+    assert result.returncode != 0 and 'data_dir=None' in result.stderr.splitlines()[-1]
+    assert not (tmp_path / 'out').exists()
 
 
 def test_a_cell_from_the_command_to_the_table(tmp_path):
