@@ -12,6 +12,7 @@ The parts, in the order of the arrows between them (later ones import earlier on
     pretraining  centralised training, supervised or not
     engines      rounds on TFF's runtime, in this process, on other machines
     gallery      a trained model at work: index, search, verify, cluster
+    export       a trained model in other formats, with its card
     runs         experiment, training program, run directory
 
 The names below are loaded when they are first used, so that `import dp_fedemb.privacy`
@@ -46,6 +47,7 @@ _PACKAGES = (
     'data',
     'engines',
     'evaluation',
+    'export',
     'gallery',
     'learning',
     'models',

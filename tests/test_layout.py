@@ -33,6 +33,7 @@ ROOMS = (
     ('pretraining',),
     ('engines',),
     ('gallery',),
+    ('export',),
     ('runs',),
     ('auditing', 'tuning'),
 )
@@ -153,8 +154,10 @@ def test_what_is_imported_is_declared():
         IMPORTED_AS.get(name, name)
         for name in (re.match(r'[\w-]+', line)[0] for line in project['dependencies'])
     }
+    optional = [line for lines in project['optional-dependencies'].values() for line in lines]
     known = (
         declared
+        | {re.match(r'[\w-]+', line)[0] for line in optional}
         | set(sys.stdlib_module_names)
         | {'dp_fedemb', 'tasks', 'flags', 'privacy_commands'}
     )

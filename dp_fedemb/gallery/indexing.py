@@ -6,7 +6,7 @@ import hashlib
 import os
 import pathlib
 import time
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.data.images import reading
 from dp_fedemb.evaluation import inference
 from dp_fedemb.gallery import index_file
+from dp_fedemb.models import saved_model
 
 PathLike = Union[str, 'os.PathLike[str]']
 _Row = tuple[index_file.Picture, np.ndarray]
@@ -56,7 +57,7 @@ def index(
     model: inference.SavedEmbeddingModel,
     folder: Union[PathLike, listing_lib.Listing],
     path: Optional[PathLike],
-    preprocessing: preprocessing_lib.Preprocessing,
+    preprocessing: Optional[preprocessing_lib.Preprocessing] = None,
     batch_size: int = 256,
     max_broken: int = 0,
     save_seconds: float = 30.0,
@@ -71,7 +72,7 @@ def index(
         model: of `evaluation.load_model`.
         folder: or its listing, where that is known already.
         path: of the index, made or brought up to date; None keeps it in memory.
-        preprocessing: to the model's image shape.
+        preprocessing: to the model's image shape; that which the model says by default.
         batch_size: pictures in memory at once.
         max_broken: pictures that cannot be read are skipped and noted in the index; one
             more than this many stops the work.
@@ -86,6 +87,7 @@ def index(
     """
     if not isinstance(folder, listing_lib.Listing):
         folder = listing_lib.pictures(pathlib.Path(folder).expanduser(), 'folder')
+    preprocessing = preprocessing or preprocessing_of(model)
     work = _Work(model.fingerprint, folder, path, preprocessing, save_seconds)
     todo = work.todo(on_pictures)
     broken = reading.Broken(max_broken)
@@ -229,7 +231,7 @@ class _Work:
         result = index_file.Index(
             self._folder,
             self._model,
-            _deciding(self._preprocessing),
+            self._preprocessing.record(),
             {name: self._rows[name][0] for name in names},
             np.stack(rows) if rows else np.empty((0, 0), np.float32),
             self.broken,
@@ -244,13 +246,18 @@ class _Work:
         return result
 
 
+def preprocessing_of(model: inference.SavedEmbeddingModel) -> preprocessing_lib.Preprocessing:
+    """Returns how the model's pictures are prepared; the default where it does not say."""
+    return saved_model.preprocessing_of(model.path, model.example_spec.shape)
+
+
 def check_preprocessing(
     of_index: index_file.Index,
     preprocessing: preprocessing_lib.Preprocessing,
     path: PathLike,
 ) -> None:
     """Raises ValueError unless the pictures of an index were prepared in this way."""
-    asked = _deciding(preprocessing)
+    asked = preprocessing.record()
     for name in sorted({*asked, *of_index.preprocessing}):
         old, new = of_index.preprocessing.get(name), asked.get(name)
         if old != new:
@@ -283,12 +290,6 @@ def embed_pictures(
                 )
             pixels.append(image)
     return evaluation.embed(model, np.stack(pixels))
-
-
-def _deciding(preprocessing: preprocessing_lib.Preprocessing) -> dict[str, Any]:
-    """What changes the pixels of a picture that is read."""
-    values = dataclasses.asdict(preprocessing)
-    return {name: value for name, value in values.items() if name != 'max_pixels'}
 
 
 def state_of(path: pathlib.Path) -> Optional[tuple[int, int, int]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import os
 import pathlib
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def search(
     model: inference.SavedEmbeddingModel,
     index: index_file.Index,
     pictures: Sequence[indexing.PathLike],
-    preprocessing: preprocessing_lib.Preprocessing,
+    preprocessing: Optional[preprocessing_lib.Preprocessing] = None,
     k: int = 10,
 ) -> list[Found]:
     """Finds the nearest neighbours of pictures; every similarity is computed.
@@ -67,15 +67,18 @@ def search(
         model: that the index was made with.
         index: of `index_file.read` or `indexing.index`.
         pictures: paths. One that is in the index is not compared with itself.
-        preprocessing: that the index was made with.
+        preprocessing: that the index was made with; what the model says by default.
         k: neighbours of each; fewer where there are fewer.
 
     Raises:
         FileNotFoundError: if there is no such picture.
-        ValueError: for a picture that cannot be read, or an index of another model.
+        ValueError: for a picture that cannot be read, or an index of another model or
+            preprocessing.
     """
     validate.positive(k=k)
     index.check_model(model.fingerprint, index.folder)
+    preprocessing = preprocessing or indexing.preprocessing_of(model)
+    indexing.check_preprocessing(index, preprocessing, index.folder)
     queries = indexing.embed_pictures(model, pictures, preprocessing)
     own = _rows_by_file(index)
     found = []

@@ -1,7 +1,7 @@
 """Do two pictures show the same identity?"""
 
 import dataclasses
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def verify(
     second: indexing.PathLike,
     far: float,
     thresholds: thresholds_lib.Thresholds,
-    preprocessing: preprocessing_lib.Preprocessing,
+    preprocessing: Optional[preprocessing_lib.Preprocessing] = None,
 ) -> Verdict:
     """Compares two pictures.
 
@@ -73,7 +73,7 @@ def verify(
         second: path of another.
         far: how often two identities may be taken for one, in (0, 1).
         thresholds: of `thresholds.find`.
-        preprocessing: to the model's image shape.
+        preprocessing: to the model's image shape; what the model says by default.
 
     Raises:
         FileNotFoundError: if there is no such picture.
@@ -81,6 +81,7 @@ def verify(
             support.
     """
     point = thresholds.at(far)
+    preprocessing = preprocessing or indexing.preprocessing_of(model)
     embeddings = indexing.embed_pictures(model, [first, second], preprocessing)
     a, b = embeddings.astype(np.float64)
     score = min(1.0, max(-1.0, float(a @ b)))

@@ -14,8 +14,8 @@ from dp_fedemb.data.images import preprocessing as preprocessing_lib
 NAME = 'saved_model'
 # From pictures to the model's images; in the SavedModel's directory.
 PREPROCESSING = 'preprocessing.json'
-# TensorFlow's own, which is another one each time that the same model is saved.
-_NO_PART = 'fingerprint.pb'
+# What a SavedModel consists of. TensorFlow's own fingerprint.pb tells nothing more.
+PARTS = ('saved_model.pb', 'variables', 'assets', PREPROCESSING)
 
 
 def find(directory: Union[str, os.PathLike], argument: str) -> pathlib.Path:
@@ -51,8 +51,8 @@ def fingerprint(path: pathlib.Path) -> str:
         path: what `find` returned.
     """
     digest = hashlib.blake2b(digest_size=16)
-    parts = (part for part in path.rglob('*') if part.is_file() and part.name != _NO_PART)
-    for part in sorted(parts):
+    parts = [part for name in PARTS for part in (path / name, *(path / name).rglob('*'))]
+    for part in sorted(filter(pathlib.Path.is_file, parts)):
         with part.open('rb') as stream:
             of_part = hashlib.file_digest(stream, 'blake2b').digest()
         digest.update(hashlib.blake2b(str(part.relative_to(path)).encode()).digest() + of_part)

@@ -1,4 +1,4 @@
-"""What tests of bin/privacy.py share."""
+"""What tests of programs share: command lines of many in one process."""
 
 import importlib.util
 import json
@@ -47,6 +47,58 @@ for line in sys.stdin:
         print(json.dumps(json.loads(pipe.read())), flush=True)
     os.waitpid(pid, 0)
 """
+
+# Runs each command line of a program in one process, because loading TensorFlow takes
+# seconds: exit code, output, errors.
+IN_TURN = """
+import contextlib, importlib, io, json, sys
+sys.path.insert(0, {bin!r})
+main_module = importlib.import_module({name!r})
+from flags import program
+
+program.app.define_help_flags = lambda: None
+values = main_module.FLAGS
+for line in sys.stdin:
+    sys.argv = [{name!r} + '.py', *json.loads(line)]
+    values.unparse_flags()
+    for flag in values:
+        values[flag].unparse()
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            program.run(main_module.main, positional=sys.maxsize)
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+
+@pytest.fixture(scope='module')
+def start_program():
+    """Function from a program's name and a directory to a function that calls it there."""
+    started = []
+
+    def start(name, directory):
+        process = subprocess.Popen(
+            [sys.executable, '-c', IN_TURN.format(bin=str(ROOT / 'bin'), name=name)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=directory,
+        )
+        started.append(process)
+
+        def call(*arguments):
+            process.stdin.write(json.dumps(arguments) + '\n')
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        return call
+
+    yield start
+    for process in started:
+        process.stdin.close()
+        process.wait(timeout=60)
 
 
 @pytest.fixture(scope='session')

@@ -2,9 +2,6 @@
 
 import csv
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 from PIL import Image
@@ -15,35 +12,7 @@ from dp_fedemb import models
 from dp_fedemb.data import synthetic
 from dp_fedemb.evaluation import collection
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPE = (16, 16, 1)
-# Runs each command line in one process, because loading TensorFlow takes seconds: exit
-# code, output, errors.
-DRIVER = """
-import contextlib, io, json, sys
-sys.path.insert(0, {bin!r})
-import embed
-from flags import program
-
-program.app.define_help_flags = lambda: None
-for line in sys.stdin:
-    sys.argv = ['embed.py', *json.loads(line)]
-    embed.FLAGS.unparse_flags()
-    for name in embed.FLAGS:
-        embed.FLAGS[name].unparse()
-    if 'debug' in embed.FLAGS:
-        delattr(embed.FLAGS, 'debug')
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            program.run(embed.main, positional=sys.maxsize)
-        except SystemExit as end:
-            code = end.code
-    if isinstance(code, str):
-        code, message = 1, code
-        err.write(message)
-    print(json.dumps([code or 0, out.getvalue(), err.getvalue()]), flush=True)
-"""
 
 
 @pytest.fixture(scope='module')
@@ -70,24 +39,10 @@ def workspace(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def embed(workspace):
+def embed(workspace, start_program):
     """Function from arguments to exit code, output and errors."""
-    process = subprocess.Popen(
-        [sys.executable, '-c', DRIVER.format(bin=str(ROOT / 'bin'))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=workspace,
-    )
-
-    def call(*arguments):
-        process.stdin.write(json.dumps(['--model=run', *arguments]) + '\n')
-        process.stdin.flush()
-        return json.loads(process.stdout.readline())
-
-    yield call
-    process.stdin.close()
-    process.wait(timeout=60)
+    call = start_program('embed', workspace)
+    return lambda *arguments: call('--model=run', *arguments)
 
 
 def test_index_and_search(embed, workspace):
@@ -162,6 +117,6 @@ def test_cluster(embed, workspace):
 def test_bad_input_is_one_line(embed, workspace, arguments, words):
     before = sorted(workspace.rglob('*'))
     code, output, errors = embed(*arguments)
-    assert code != 0 and not output
+    assert code == 2 and not output
     assert words in errors.strip().splitlines()[-1] and 'Traceback' not in errors
     assert sorted(workspace.rglob('*')) == before

@@ -1,5 +1,6 @@
 """Nearest neighbours against all similarities, and the page that shows them."""
 
+import dataclasses
 import os
 import re
 
@@ -73,6 +74,9 @@ def test_bad_input(model, index, folder, preprocessing, tmp_path):
     (tmp_path / 'bad.png').write_bytes(b'nothing')
     with pytest.raises(ValueError, match=r"picture '.*bad.png': cannot be read"):
         gallery.search(model, index, [folder / '02/3.png', tmp_path / 'bad.png'], preprocessing)
+    with pytest.raises(ValueError, match="was made with fit='crop', not 'pad'"):
+        other = dataclasses.replace(preprocessing, fit='pad')
+        gallery.search(model, index, [folder / '02/3.png'], other)
     with pytest.raises(ValueError, match='k=0: expected a number above 0'):
         gallery.search(model, index, [folder / '02/3.png'], preprocessing, k=0)
 

@@ -1,0 +1,249 @@
+"""A folder that can be given away: the model in every format, its card, its statement."""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from dp_fedemb import configured_directory
+from dp_fedemb import evaluation as evaluation_lib
+from dp_fedemb import files
+from dp_fedemb.evaluation import inference
+from dp_fedemb.export import checking
+from dp_fedemb.export import formats as formats_lib
+from dp_fedemb.export import glyphs
+from dp_fedemb.export import model_card
+from dp_fedemb.gallery import thresholds
+from dp_fedemb.models import pretrained
+from dp_fedemb.models import saved_model
+
+CARD = 'model_card.md'
+_CHECKS = 'formats.json'
+_EVALUATION = 'evaluation.json'
+_STATEMENT_TEXT = 'privacy.txt'
+# Of an evaluation.json, what names nobody and no place.
+_RELEASED = (
+    'model_fingerprint',
+    'task',
+    'part',
+    'num_users',
+    'num_images',
+    'num_identities',
+    'lone_images',
+    'genuine_pairs',
+    'impostor_pairs',
+    'image_shape',
+    'embedding_dim',
+    'points',
+    'roc',
+    'metrics',
+)
+_GLYPHS = 'drawn glyphs, which are public'
+PathLike = Union[str, 'os.PathLike[str]']
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Examples on which ranges of 8-bit integers are measured; these are in the file then.
+
+    Attributes:
+        examples: [n, *shape], public ones.
+        about: what they are, for people.
+    """
+
+    examples: np.ndarray
+    about: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: the folder.
+        sizes: bytes by format.
+        checks: by format.
+        note: why the card has no evaluation; empty if it has one.
+    """
+
+    path: pathlib.Path
+    sizes: Mapping[str, int]
+    checks: Mapping[str, checking.Check]
+    note: str = ''
+
+
+def export(
+    model: inference.SavedEmbeddingModel,
+    output_dir: PathLike,
+    formats: Sequence[str] = tuple(formats_lib.FORMATS),
+    checked_on: Optional[checking.CheckSet] = None,
+    calibration: Optional[Calibration] = None,
+    evaluation: Optional[PathLike] = None,
+    intended_use: Optional[str] = None,
+    on_format: Optional[Callable[[str], None]] = None,
+) -> Exported:
+    """Writes the folder; it appears whole, and replaces an earlier export.
+
+    Args:
+        model: of `evaluation.load_model`.
+        output_dir: new, or of an earlier export.
+        formats: keys of `formats.FORMATS`.
+        checked_on: labelled examples to compare the formats on, no training users'; drawn
+            glyphs by default.
+        calibration: of 'tflite_int8'; drawn glyphs by default.
+        evaluation: the evaluation.json for the card; that beside the model by default.
+        intended_use: for the card.
+        on_format: called with the name of each format that is written and compared.
+
+    Raises:
+        FileExistsError: if something else is at `output_dir`.
+        ValueError: for an unknown format, one that does not give the model's embeddings, or
+            an evaluation of another model.
+    """
+    formats_lib.check(formats)
+    path = _output(output_dir)
+    run = model.path.parent
+    preprocessing = saved_model.read_preprocessing(model.path)
+    values, note = _evaluation(model, evaluation)
+    checked_on = checked_on or checking.CheckSet(*glyphs.for_check(model.example_spec), _GLYPHS)
+    quantised = 'tflite_int8' in formats
+    if quantised and calibration is None:
+        calibration = Calibration(glyphs.for_calibration(model.example_spec), _GLYPHS)
+    if calibration is not None:
+        model.example_spec.check(calibration.examples, 'calibration')
+    model.example_spec.check(checked_on.examples)
+    right = evaluation_lib.embed(model, checked_on.examples)
+    sizes, checks = {}, {}
+    with files.appearing_directory(path, replace=True) as draft:
+        for name in dict.fromkeys(formats):
+            made = _write(
+                name, model.path, draft, calibration.examples if calibration else right[:0]
+            )
+            checks[name] = _compare(name, made, right, checked_on)
+            parts = [made, *made.rglob('*')]
+            sizes[name] = sum(part.stat().st_size for part in parts if part.is_file())
+            if on_format is not None:
+                on_format(name)
+        facts = model_card.Facts(
+            fingerprint=model.fingerprint,
+            example_spec=str(model.example_spec),
+            embedding_dim=right.shape[1],
+            config=_json(run / configured_directory.CONFIG),
+            statement=_json(run / pretrained.STATEMENT),
+            statement_text=_text(run / _STATEMENT_TEXT),
+            scores=_scores(run),
+            evaluation=values,
+            preprocessing=None if preprocessing is None else preprocessing.record(),
+            formats=formats_lib.FORMATS,
+            sizes=sizes,
+            checks=checks,
+            checked_on=checked_on.about,
+            calibration=calibration.about if quantised and calibration else None,
+            intended_use=intended_use,
+        )
+        (draft / CARD).write_text(model_card.text(facts))
+        _write_json(draft / _CHECKS, _checks_json(facts))
+        if values is not None:
+            _write_json(draft / _EVALUATION, values)
+        if facts.statement is not None:
+            _write_json(draft / pretrained.STATEMENT, facts.statement)
+        if facts.statement_text is not None:
+            (draft / _STATEMENT_TEXT).write_text(facts.statement_text)
+    return Exported(path, sizes, checks, note)
+
+
+def _output(output_dir: PathLike) -> pathlib.Path:
+    path = pathlib.Path(output_dir).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f'output_dir={str(path)!r}: is a file; choose another directory')
+    if path.is_dir() and any(path.iterdir()) and not (path / _CHECKS).exists():
+        raise FileExistsError(
+            f'output_dir={str(path)!r}: is not empty and holds no export; choose another'
+            ' directory'
+        )
+    return path
+
+
+def _evaluation(
+    model: inference.SavedEmbeddingModel, evaluation: Optional[PathLike]
+) -> tuple[Optional[dict[str, Any]], str]:
+    """The figures of the model that may be released; or None and why there are none."""
+    try:
+        found = thresholds.find(model.path, model.fingerprint, evaluation)
+    except (FileNotFoundError, ValueError) as error:
+        # Beside the model there may be none, or that of an earlier one; what somebody names
+        # must be the right one.
+        if evaluation is not None:
+            raise
+        return None, str(error)
+    values = json.loads(found.path.read_text())
+    return {name: values[name] for name in _RELEASED if name in values}, ''
+
+
+def _write(
+    name: str, model: pathlib.Path, draft: pathlib.Path, calibration: np.ndarray
+) -> pathlib.Path:
+    of_format = formats_lib.FORMATS[name]
+    of_format.write(model, draft / of_format.file, calibration)
+    return draft / of_format.file
+
+
+def _compare(
+    name: str, path: pathlib.Path, right: np.ndarray, checked_on: checking.CheckSet
+) -> checking.Check:
+    of_format = formats_lib.FORMATS[name]
+    found = checking.embeddings_of(of_format.load(path), checked_on.examples)
+    try:
+        check = checking.compare(found, right, checked_on)
+    except ValueError as error:
+        raise ValueError(f'format {name}: {error}; leave it out of the formats') from None
+    if of_format.exact and check.largest_difference > checking.TOLERANCE:
+        raise ValueError(
+            f'format {name}: embeddings differ from those of the model by'
+            f' {check.largest_difference:.2g}, expected at most {checking.TOLERANCE:g}; leave'
+            ' it out of the formats'
+        )
+    return check
+
+
+def _checks_json(facts: model_card.Facts) -> dict[str, Any]:
+    return {
+        'model_fingerprint': facts.fingerprint,
+        'checked_on': facts.checked_on,
+        'calibration': facts.calibration,
+        'formats': {
+            name: {
+                'file': facts.formats[name].file,
+                'bytes': facts.sizes[name],
+                **check.to_json(),
+            }
+            for name, check in facts.checks.items()
+        },
+    }
+
+
+def _scores(run: pathlib.Path) -> Optional[Mapping[str, Mapping[str, float]]]:
+    values = _json(run / _EVALUATION)
+    return values if values is not None and 'trained' in values else None
+
+
+def _json(path: pathlib.Path) -> Optional[dict[str, Any]]:
+    content = _text(path)
+    if content is None:
+        return None
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise ValueError(f'{path}: not JSON ({error}); restore it') from None
+
+
+def _text(path: pathlib.Path) -> Optional[str]:
+    return path.read_text() if path.is_file() else None
+
+
+def _write_json(path: pathlib.Path, values: Any) -> None:
+    path.write_text(json.dumps(values, indent=2) + '\n')
