@@ -1,32 +1,20 @@
 """One run from data and settings to a private model in a directory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import os
 from typing import Any, Optional, Union
 
-import numpy as np
-import tensorflow as tf
 import tensorflow_federated as tff
 
-from dp_fedemb import aggregation
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb import settings as settings_of
-from dp_fedemb.aggregation import centred
 from dp_fedemb.aggregation import noise as noise_lib
 from dp_fedemb.data import store as store_lib
-from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import engine as engine_lib
-from dp_fedemb.engines import in_process
-from dp_fedemb.engines import remote_engine
-from dp_fedemb.engines import runtime as runtime_lib
-from dp_fedemb.engines import tff_engine
 from dp_fedemb.learning import local_fine_tuning
-from dp_fedemb.learning import public_centre
-from dp_fedemb.learning import schedules
-from dp_fedemb.learning import server_optimizers
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import full_model
 from dp_fedemb.models import label_spaces
@@ -36,6 +24,7 @@ from dp_fedemb.privacy import ledger
 from dp_fedemb.runs import candidates as candidates_lib
 from dp_fedemb.runs import checkpoints
 from dp_fedemb.runs import directory as run_directory_lib
+from dp_fedemb.runs import engine_choice
 from dp_fedemb.runs import evaluator as evaluator_lib
 from dp_fedemb.runs import program as program_lib
 from dp_fedemb.runs import settings as settings_lib
@@ -88,7 +77,9 @@ class Experiment:
 
     def __post_init__(self) -> None:
         local_fine_tuning.check(self.trained_model, self.settings.client)
-        if self.settings.server_optimizer == 'adam' and self._mean_noise is None:
+        if self.settings.server_optimizer == 'adam' and (
+            self.plan.mean_noise_stddevs(self.settings.schedule.rounds) is None
+        ):
             raise ValueError(
                 f'server_optimizer=adam with mechanism={self.plan.mechanism.name}: the variance'
                 " of its rounds' noise, which Adam takes out, is not known before the run;"
@@ -124,10 +115,6 @@ class Experiment:
                 ' stated; choose another start, say that it is public, or leave'
                 ' require_private out'
             )
-
-    @property
-    def _mean_noise(self) -> Optional[list[float]]:
-        return self.plan.mean_noise_stddevs(self.settings.schedule.rounds)
 
     @property
     def _ancestors(self) -> tuple[privacy.Ancestor, ...]:
@@ -276,7 +263,7 @@ class Experiment:
         """
         key = randomness.key(run.secret_seed, 'fingerprint of the store')
         of_store = self.train.fingerprint(key)
-        engine = ' '.join([self._engine_name(), *self.settings.workers])
+        engine = ' '.join([engine_choice.name(self.settings), *self.settings.workers])
         before: Mapping[str, Any] = {} if saved is None else saved.record
         if before.get('store', of_store) != of_store:
             raise ValueError(
@@ -317,10 +304,8 @@ class Experiment:
             evaluate.set_weights(*trained.released(candidates.choose(models)))
             evaluate.serving_model.save(path, self.train.preprocessing)
 
-        query = aggregation.build_query(run, trained.record_specs())
-        if self.settings.centre_clients:
-            query = centred.CentredQuery(query, trained.record_specs())
-        with self._engine(trained, query, self._centre(run)) as engine:
+        query = engine_choice.query(self.settings, run, trained.record_specs())
+        with self._engine(trained, query) as engine:
             program = program_lib.TrainingProgram(
                 engine,
                 run,
@@ -397,87 +382,12 @@ class Experiment:
                 f' ({error.strerror}); make the directory writable, or copy the store'
             ) from None
 
-    def _centre(self, run: privacy.PrivateRun) -> Optional[public_centre.PublicCentre]:
-        if not self.settings.centre_clients or self.public is None:
-            return None
-        return public_centre.PublicCentre(
-            self.trained_model,
-            self.settings.client,
-            self.public,
-            clients=self.settings.centre_clients,
-            users_per_virtual_client=self.plan.users_per_virtual_client,
-            rounds=self.settings.schedule.rounds,
-            # Another stream of the run's: what is public here must not tell of its seed.
-            seed=int.from_bytes(randomness.key(run.secret_seed, 'public centre'), 'little'),
-        )
-
-    def _server_optimizer(self) -> tff.learning.optimizers.Optimizer:
-        settings = self.settings
-        schedule = None
-        if settings.server_lr_schedule != 'constant':
-            schedule = schedules.build(settings.server_lr_schedule, settings.schedule.rounds)
-        noise = self._mean_noise
-        return server_optimizers.build(
-            settings.server_optimizer,
-            settings.server_lr,
-            settings.server_momentum,
-            schedule=schedule,
-            noise_stddevs=None if noise is None else np.array(noise),
-            adam_floor=settings.server_adam_floor,
-            ema=settings.ema,
-        )
-
-    def _engine_name(self) -> str:
-        if self.settings.workers:
-            return 'workers'
-        if self.settings.engine is not None:
-            return self.settings.engine
-        return 'in_process' if tf.config.list_physical_devices('GPU') else 'tff'
-
-    @contextlib.contextmanager
     def _engine(
-        self,
-        model: embedding_model.EmbeddingModel,
-        query: Any,
-        centre: Optional[public_centre.PublicCentre] = None,
-    ) -> Iterator[engine_lib.Engine]:
-        settings = self.settings
-        options = {
-            'query': query,
-            'centre': centre,
-            'server_optimizer': self._server_optimizer(),
-            'learning_rate_schedule': schedules.build(
-                settings.client_lr_schedule, settings.schedule.rounds
-            ),
-            'raw_metrics': settings.raw_metrics,
-        }
-        parallelism = settings.client_parallelism or runtime_lib.default_parallelism()
-        reader = virtual_clients.build_reader(self.train)
-        name = self._engine_name()
-        if name == 'workers':
-            remote = remote_engine.RemoteRuntime(settings.workers, settings.worker_timeout_s)
-            with remote:
-                yield remote_engine.RemoteEngine(
-                    remote,
-                    model,
-                    settings.client,
-                    self.train,
-                    num_shards=settings.client_parallelism or remote.client_parallelism,
-                    **options,
-                )
-        elif name == 'in_process':
-            yield in_process.InProcessEngine(
-                model,
-                settings.client,
-                reader=reader,
-                num_shards=parallelism,
-                **options,
-            )
-        else:
-            with runtime_lib.LocalRuntime(parallelism, settings.intra_op_threads) as local:
-                yield tff_engine.TffEngine(
-                    local, model, settings.client, reader=reader, **options
-                )
+        self, model: embedding_model.EmbeddingModel, query: Any
+    ) -> contextlib.AbstractContextManager[engine_lib.Engine]:
+        return engine_choice.engine(
+            self.settings, self.plan, model, query, self.train, self.public
+        )
 
 
 def _ledger_name(run: privacy.PrivateRun) -> str:

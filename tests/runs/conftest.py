@@ -52,7 +52,7 @@ class FakeEvaluator:
     def set_weights(self, trainable, non_trainable):
         self._weights = np.asarray(trainable[0])
 
-    def save(self, path):
+    def save(self, path, preprocessing=None):
         (pathlib.Path(path) / 'variables').mkdir()
         (pathlib.Path(path) / 'variables' / 'data').write_bytes(self._weights.tobytes())
         (pathlib.Path(path) / 'saved_model.pb').write_bytes(b'graph')
@@ -148,7 +148,7 @@ def make_experiment(users, monkeypatch):
     """Function from changes to a `FakeExperiment`."""
     monkeypatch.setattr(experiment_lib.evaluator_lib, 'Evaluator', FakeEvaluator)
     monkeypatch.setattr(
-        experiment_lib.aggregation,
+        experiment_lib.engine_choice.aggregation,
         'build_query',
         lambda run, specs: types.SimpleNamespace(
             run=run,

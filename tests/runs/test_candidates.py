@@ -129,7 +129,7 @@ def test_the_worse_on_validation_is_not_released(monkeypatch):
 
 def test_adam_knows_the_noise_of_the_plan(make_experiment):
     run = make_experiment(server_optimizer='adam', validation=None)
-    np.testing.assert_allclose(run._mean_noise, [0.5 * 1.0 / 2] * ROUNDS)
+    np.testing.assert_allclose(run.plan.mean_noise_stddevs(ROUNDS), [0.5 * 1.0 / 2] * ROUNDS)
     banded = dataclasses.replace(
         run.plan,
         mechanism=privacy.Banded(0.5, 1.0, strategy_momentum=0.9, bands=2),
