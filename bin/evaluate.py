@@ -10,8 +10,6 @@ evaluation.json; with `--plots`, pictures and a self-contained html_report.html,
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 
 from absl import flags
 
@@ -144,20 +142,13 @@ def _embed(model, store):
 
 def _write(output, values, images, store):
     """Makes all files elsewhere and moves them when all are complete."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f'{output.name}.partial-'
-    draft = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=output.parent))
-    try:
+    from dp_fedemb import files
+
+    with files.appearing_files(output) as draft:
         if FLAGS.plots:
             _write_report(draft, values, images, store)
         (draft / 'evaluation.json').write_text(json.dumps(values, indent=2) + '\n')
-        output.mkdir(exist_ok=True)
-        names = sorted(path.name for path in draft.iterdir())
-        for name in names:
-            os.replace(draft / name, output / name)
-        return names
-    finally:
-        shutil.rmtree(draft)
+        return sorted(path.name for path in draft.iterdir())
 
 
 def _write_report(draft, values, images, store):

@@ -74,7 +74,7 @@ class ConfiguredDirectory:
             NotADirectoryError, FileExistsError, ValueError: see `check`.
         """
         self.check(config, absent)
-        self.path.mkdir(parents=True, exist_ok=True)
+        files.make_directory(self.path)
         files.remove_drafts(self.path)
         if self.read_json(CONFIG) is None:
             self.write_json(CONFIG, config)
@@ -86,7 +86,7 @@ class ConfiguredDirectory:
         Raises:
             ValueError: if another process is at work here.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        files.make_directory(self.path)
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,7 @@ writing by a lock that the system drops with its process, in whichever container
 process number would name somebody else there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import ctypes
 import fcntl
@@ -18,8 +18,6 @@ from typing import Union
 
 PathLike = Union[str, 'os.PathLike[str]']
 _MARK = '.partial-'
-# Of a directory that does not carry its lock yet.
-_UNNAMED = '.new-draft'
 # renameat2(2).
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _HERE, _EXCHANGE = -100, 2
@@ -48,11 +46,11 @@ def appearing_file(path: PathLike, mode: int = 0o644) -> Iterator[pathlib.Path]:
 
     The draft exists, empty and with its permissions, so that a secret is never readable
     by others, not even while it is written. On an error the draft is removed and what
-    stood at `path` is untouched.
+    stood at `path` is untouched. What a killed writer of `path` left is removed.
     """
     path = pathlib.Path(path).absolute()
-    draft = path.with_name(f'.{path.name}{_MARK}{secrets.token_hex(4)}')
-    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+    remove_abandoned(path)
+    draft, lock = _locked_draft(path, lambda draft: _make_file(draft, mode))
     try:
         yield draft
         os.chmod(draft, mode)
@@ -61,6 +59,7 @@ def appearing_file(path: PathLike, mode: int = 0o644) -> Iterator[pathlib.Path]:
         sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+        os.close(lock)
 
 
 @contextlib.contextmanager
@@ -81,10 +80,8 @@ def appearing_directory(
     path = pathlib.Path(path).absolute()
     if not replace and path.exists():
         raise FileExistsError(f'{path}: exists already; delete it to make it again')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(path)
-    draft, lock = _locked_draft(path, mode)
-    try:
+    make_directory(path.parent)
+    with _directory_draft(path, mode) as draft:
         yield draft
         sync_tree(draft)
         if replace:
@@ -92,9 +89,65 @@ def appearing_directory(
         else:
             _rename_new(draft, path)
         sync(path.parent)
+
+
+@contextlib.contextmanager
+def appearing_files(folder: PathLike) -> Iterator[pathlib.Path]:
+    """Gives an empty draft directory whose files move into `folder` when the block ends well.
+
+    Each replaces its namesake in one step, in the order of their names; the other files of
+    the folder stay. A kill in between leaves whole files, some of them old.
+    """
+    folder = pathlib.Path(folder).absolute()
+    make_directory(folder.parent)
+    with _directory_draft(folder, 0o755) as draft:
+        yield draft
+        sync_tree(draft)
+        make_directory(folder)
+        for name in sorted(os.listdir(draft)):
+            os.replace(draft / name, folder / name)
+        sync(folder)
+
+
+@contextlib.contextmanager
+def lock(path: PathLike, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Waits until no other process holds the lock of this path, and keeps it for the block.
+
+    The system drops it with the process, and processes in other containers respect it.
+
+    Args:
+        path: what is locked; need not exist.
+        on_wait: called where the lock is not free at once.
+    """
+    path = pathlib.Path(path).absolute()
+    make_directory(path.parent)
+    name = path.with_name(f'.{path.name}{_MARK}lock')
+    while True:
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _is_at(descriptor, name):
+            break
+        # Whoever had it has removed it meanwhile.
+        os.close(descriptor)
+    try:
+        yield
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        os.close(lock)
+        name.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def make_directory(path: PathLike, mode: int = 0o755) -> None:
+    """Makes a directory and what is missing above it, unless it is there; all durable."""
+    path = pathlib.Path(path).absolute()
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(mode, exist_ok=True)
+    sync(path.parent)
 
 
 def check_place(**directories: PathLike) -> None:
@@ -109,7 +162,7 @@ def check_place(**directories: PathLike) -> None:
         try:
             while not _exists(place):
                 place = place.parent
-            trial = place / f'.{secrets.token_hex(4)}{_UNNAMED}'
+            trial = place / f'.{_MARK}{secrets.token_hex(4)}'
             trial.mkdir()
             trial.rmdir()
         except OSError as error:
@@ -132,29 +185,39 @@ def remove_abandoned(path: PathLike) -> list[str]:
     """Removes drafts of `path` whose writer is gone; returns their names."""
     path = pathlib.Path(path).absolute()
     removed = []
-    for draft in path.parent.glob(f'.{path.name}{_MARK}*'):
-        if draft.is_dir() and not _is_being_written(draft):
-            shutil.rmtree(draft, ignore_errors=True)
-            removed.append(draft.name)
+    with os.scandir(path.parent) as entries:
+        names = [e.name for e in entries if e.name.startswith(f'.{path.name}{_MARK}')]
+    for name in names:
+        draft = path.with_name(name)
+        try:
+            descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            # Its writer holds this lock, and looks whether the draft is there once it does.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(draft)
+            removed.append(name)
+        except OSError:
+            # A living writer's, or in a directory that is not ours to write to.
+            pass
+        finally:
+            os.close(descriptor)
     return removed
 
 
 def is_draft(path: PathLike) -> bool:
     """Whether a name is that of a draft, of a file or of a directory."""
     name = os.path.basename(path)
-    return name.startswith('.') and (_MARK in name or name.endswith(_UNNAMED))
+    return name.startswith('.') and _MARK in name
 
 
 def remove_drafts(folder: PathLike) -> None:
     """Removes all drafts in a folder that only the caller writes to."""
     folder = pathlib.Path(folder)
     for path in folder.iterdir() if folder.is_dir() else ():
-        if not is_draft(path):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        if is_draft(path):
+            _remove(path)
 
 
 def sync(path: PathLike) -> None:
@@ -174,30 +237,49 @@ def sync_tree(root: PathLike) -> None:
         sync(folder)
 
 
-def _locked_draft(path: pathlib.Path, mode: int) -> tuple[pathlib.Path, int]:
-    """Makes a draft that carries a lock for as long as it has its name."""
-    token = secrets.token_hex(4)
-    unnamed = path.with_name(f'.{token}{_UNNAMED}')
-    unnamed.mkdir(mode)
-    lock = os.open(unnamed, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    draft = path.with_name(f'.{path.name}{_MARK}{token}')
-    unnamed.rename(draft)
-    return draft, lock
-
-
-def _is_being_written(draft: pathlib.Path) -> bool:
+@contextlib.contextmanager
+def _directory_draft(path: pathlib.Path, mode: int) -> Iterator[pathlib.Path]:
+    remove_abandoned(path)
+    draft, lock = _locked_draft(path, lambda draft: draft.mkdir(mode))
     try:
-        descriptor = os.open(draft, os.O_RDONLY)
+        yield draft
+    finally:
+        _remove(draft)
+        os.close(lock)
+
+
+def _locked_draft(
+    path: pathlib.Path, make: Callable[[pathlib.Path], None]
+) -> tuple[pathlib.Path, int]:
+    """Makes a draft and locks it."""
+    while True:
+        draft = path.with_name(f'.{path.name}{_MARK}{secrets.token_hex(4)}')
+        make(draft)
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(draft, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_at(descriptor, draft):
+                return draft, descriptor
+            # Before it was locked, somebody took it for abandoned.
+            os.close(descriptor)
+
+
+def _make_file(path: pathlib.Path, mode: int) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+
+
+def _is_at(descriptor: int, path: pathlib.Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _rename_new(draft: pathlib.Path, path: pathlib.Path) -> None:
@@ -215,10 +297,10 @@ def _exchange(draft: pathlib.Path, path: pathlib.Path) -> None:
     if not path.exists():
         os.rename(draft, path)
     elif _LIBC.renameat2(_HERE, bytes(draft), _HERE, bytes(path), _EXCHANGE) == 0:
-        shutil.rmtree(draft, ignore_errors=True)
+        _remove(draft)
     else:
         # A file system without it: for a moment there is nothing at `path`.
-        old = path.with_name(f'.{path.name}.old-{secrets.token_hex(4)}')
+        old = path.with_name(f'.{path.name}{_MARK}old-{secrets.token_hex(4)}')
         os.rename(path, old)
         os.rename(draft, path)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)

@@ -1,6 +1,7 @@
 """What tests of several packages share."""
 
 import importlib.util
+import os
 import pathlib
 import signal
 
@@ -72,3 +73,52 @@ def process_checks():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def durable_renames(monkeypatch):
+    """Function that runs `work` and returns how many renames there were.
+
+    Raises AssertionError for one whose source was not flushed whole, or after which the
+    directory was not flushed before the next.
+    """
+
+    def run(work):
+        flushed, waiting, count = {}, [], [0]
+        fsync, replace, rename = os.fsync, os.replace, os.rename
+
+        def flush(descriptor):
+            path = os.readlink(f'/proc/self/fd/{descriptor}')
+            fsync(descriptor)
+            status = os.stat(path)
+            flushed[path] = (status.st_size, status.st_mtime_ns)
+            if path in waiting:
+                waiting.remove(path)
+
+        def check(source):
+            paths = [source]
+            if os.path.isdir(source):
+                paths += [os.path.join(f, n) for f, d, ns in os.walk(source) for n in (*d, *ns)]
+            for path in map(str, paths):
+                status = os.stat(path)
+                assert flushed.get(path) == (status.st_size, status.st_mtime_ns), path
+
+        def moved(call):
+            def move(source, target):
+                assert not waiting, f'{waiting} was not flushed'
+                check(str(source))
+                call(source, target)
+                waiting.append(os.path.dirname(target))
+                count[0] += 1
+
+            return move
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, 'fsync', flush)
+            patched.setattr(os, 'replace', moved(replace))
+            patched.setattr(os, 'rename', moved(rename))
+            work()
+        assert not waiting, f'{waiting} was not flushed'
+        return count[0]
+
+    return run

@@ -92,3 +92,76 @@ def test_drafts_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     while not (removed := files.remove_abandoned(path)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(removed) == 1 and os.listdir(tmp_path) == []
+
+
+def test_files_appear_in_a_folder_beside_others(tmp_path):
+    (tmp_path / 'd').mkdir()
+    files.write_text(tmp_path / 'd' / 'kept', 'kept')
+    files.write_text(tmp_path / 'd' / 'a', 'old')
+    with pytest.raises(KeyError), files.appearing_files(tmp_path / 'd') as draft:
+        (draft / 'a').write_text('half')
+        raise KeyError
+    assert (tmp_path / 'd' / 'a').read_text() == 'old'
+    with files.appearing_files(tmp_path / 'd') as draft:
+        (draft / 'a').write_text('new')
+        (draft / 'b').write_text('b')
+    found = {path.name: path.read_text() for path in (tmp_path / 'd').iterdir()}
+    assert found == {'kept': 'kept', 'a': 'new', 'b': 'b'}
+    assert os.listdir(tmp_path) == ['d']
+
+
+def test_a_killed_writers_file_goes_with_the_next_write(tmp_path):
+    pid = os.fork()
+    if pid == 0:
+        with files.appearing_file(tmp_path / 'secret', 0o600) as draft:
+            draft.write_text('seed')
+            os._exit(0)
+    os.waitpid(pid, 0)
+    (left,) = os.listdir(tmp_path)
+    assert files.is_draft(left)
+    # Of another name: nobody knows whether that one's writer will come back.
+    files.write_text(tmp_path / 'other', 'other')
+    assert left in os.listdir(tmp_path)
+    with files.appearing_file(tmp_path / 'secret', 0o600) as draft:
+        # That of the living stays.
+        files.write_text(tmp_path / 'secret', 'from another writer')
+        draft.write_text('new')
+    assert sorted(os.listdir(tmp_path)) == ['other', 'secret']
+    assert (tmp_path / 'secret').read_text() == 'new'
+
+
+def test_a_lock_waits_and_leaves_nothing(tmp_path):
+    got, release = tmp_path / 'got', tmp_path / 'release'
+    pid = os.fork()
+    if pid == 0:
+        with files.lock(tmp_path / 'd'):
+            got.touch()
+            while not release.exists():
+                time.sleep(0.01)
+        os._exit(0)
+    while not got.exists():
+        time.sleep(0.01)
+    waits = []
+    with files.lock(tmp_path / 'd', lambda: waits.append(release.touch())):
+        assert len(waits) == 1
+    os.waitpid(pid, 0)
+    assert sorted(os.listdir(tmp_path)) == ['got', 'release']
+
+
+def writes(tmp_path):
+    files.write_text(tmp_path / 'a', 'text')
+    for _ in range(2):
+        with files.appearing_directory(tmp_path / 'x' / 'd', replace=True) as draft:
+            (draft / 'below').mkdir(exist_ok=True)
+            (draft / 'below' / 'file').write_text('file')
+
+
+def test_what_is_renamed_is_on_the_disk(durable_renames, tmp_path):
+    assert durable_renames(lambda: writes(tmp_path)) >= 2
+
+
+@pytest.mark.parametrize('fault', ['sync', 'sync_tree'])
+def test_a_rename_before_its_time_is_noticed(durable_renames, tmp_path, monkeypatch, fault):
+    monkeypatch.setattr(files, fault, lambda path: None)
+    with pytest.raises(AssertionError):
+        durable_renames(lambda: writes(tmp_path))

@@ -1,12 +1,13 @@
 """Stores made once and found again by a hash of everything they were made from."""
 
 from collections.abc import Callable, Iterable
-import contextlib
 import hashlib
 import json
 import os
 import pathlib
 from typing import Any, Optional, Union
+
+from absl import logging
 
 from dp_fedemb import files
 from dp_fedemb import progress
@@ -44,8 +45,16 @@ def cached_stores(
     text = json.dumps(source, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = pathlib.Path(cache_dir).absolute() / name / key
+    files.make_directory(folder.parent)
     if not folder.exists():
-        _build(folder, text, build)
+        # A second conversion of the same waits for the first and takes its result.
+        waiting = f'{folder}: another process is converting the same; waiting for its result'
+        with files.lock(folder, lambda: logging.warning(waiting)):
+            if not folder.exists():
+                with files.appearing_directory(folder) as draft:
+                    build(draft)
+                    (draft / 'source.json').write_text(text)
+    files.remove_abandoned(folder)
     record = folder / 'source.json'
     if not record.exists() or record.read_text() != text:
         raise ValueError(
@@ -53,14 +62,6 @@ def cached_stores(
         )
     parts = sorted(path.name for path in folder.iterdir() if path.is_dir())
     return {part: store_lib.UserStore.open(folder / part) for part in parts}
-
-
-def _build(folder: pathlib.Path, text: str, build: Callable[[pathlib.Path], None]) -> None:
-    # Another process may be faster; the same source made the same stores.
-    with contextlib.suppress(FileExistsError):
-        with files.appearing_directory(folder) as draft:
-            build(draft)
-            (draft / 'source.json').write_text(text)
 
 
 def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
@@ -85,7 +86,7 @@ def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
             for block in read:
                 digest.update(block)
         known[stamp] = digest.hexdigest()
-        memory.parent.mkdir(parents=True, exist_ok=True)
+        files.make_directory(memory.parent)
         files.write_text(memory, json.dumps(known, indent=2) + '\n')
     return known[stamp]
 

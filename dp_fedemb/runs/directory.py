@@ -55,7 +55,7 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         Args:
             key: of the run, see `journal.Journal`.
         """
-        self.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.make_directory(self.secrets, 0o700)
         return journal.Journal(self.secrets / 'sums.journal', key)
 
     def write_statement(self, statement: dict[str, Any]) -> None:

@@ -182,8 +182,9 @@ def test_interrupted_conversion_is_repeated(tmp_path, how):
     stores = cache.cached_stores(tmp_path, 'thing', {}, build)
     assert stores['train'].num_examples == 30
     # What the killed process left is gone.
-    left = (tmp_path / 'thing' / 'others').read_text().split('\n')
-    assert len(left) == 1 and '.partial-' in left[0]
+    draft, lock = sorted((tmp_path / 'thing' / 'others').read_text().split('\n'))
+    assert '.partial-' in draft and lock.endswith('.partial-lock')
+    assert len(os.listdir(tmp_path / 'thing')) == 2
 
 
 def test_a_user_of_whom_all_is_broken_is_named(tmp_path):
