@@ -21,7 +21,16 @@ flags.DEFINE_bool('quick', False, 'Fewer repetitions, sizes and groups; under a 
 flags.DEFINE_bool('json', False, 'Print one JSON object instead of a table.')
 flags.DEFINE_list('only', [], 'Groups to run: programs of bin/benchmarks/.')
 
-_GROUPS = ('throughput', 'pfl', 'memory', 'startup', 'evaluation', 'workers', 'resnet50')
+_GROUPS = (
+    'throughput',
+    'pfl',
+    'memory',
+    'startup',
+    'evaluation',
+    'workers',
+    'resnet50',
+    'noise',
+)
 _QUICK_GROUPS = ('throughput', 'evaluation')
 
 # Key -> target: a lower bound, or an upper one after '<'.
@@ -40,6 +49,8 @@ _TARGETS = {
     'eval_pairs_per_s': 0.3,
     'workers2_ratio': 0.9,
     'resnet50': 0.95,
+    'noise_share': '<0.1',
+    'noise_share_resnet50': '<0.1',
 }
 
 

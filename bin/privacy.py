@@ -5,6 +5,7 @@
     bin/privacy.py calibrate --num_users=100000 --target_epsilon=8 --rounds=200
     bin/privacy.py plan --num_users=40000 --target_epsilon=8 --rounds=100
     bin/privacy.py extrapolate --num_users=3400 --noise_multiplier=0.62 --rounds=200
+    bin/privacy.py utility --runs=RUNS --target_epsilon=4
     bin/privacy.py ledger data_cache/emnist/train
 
 `epsilon` accounts a setting. `calibrate` finds the noise multiplier, the rounds or the
@@ -13,19 +14,21 @@ the least noise in the model at a target epsilon, for a server's momentum and ra
 (--strategy_momentum, --strategy_lr_schedule) or for the average of models
 (--strategy_averaging); --mechanism and --sampling leave fewer to choose from. `extrapolate`
 draws epsilon against population and cohort with the noise on the mean kept as it is: how many
-users does it take? `ledger` lists every release that was made from the users of a store, and
-their sum.
+users does it take? `utility` answers that from finished runs at several noises: which noise
+costs a twentieth (--drop) of the recall, and how many users make it private. `ledger` lists
+every release that was made from the users of a store, and their sum.
 """
 
 from absl import app
 from absl import flags
+
+from flags import plan_flags
+from flags import program
 from privacy_commands import accounting
 from privacy_commands import extrapolating
 from privacy_commands import ledgers
 from privacy_commands import planning
-
-from flags import plan_flags
-from flags import program
+from privacy_commands import utility_command
 
 from dp_fedemb import validate
 
@@ -72,6 +75,7 @@ COMMANDS = {
     'calibrate': accounting.calibrate,
     'plan': planning.plan,
     'extrapolate': extrapolating.extrapolate,
+    'utility': utility_command.show,
     'ledger': ledgers.show,
 }
 

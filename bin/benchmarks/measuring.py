@@ -50,7 +50,17 @@ def rate(work) -> float:
     return examples / (time.perf_counter() - start)
 
 
-def interleaved(works: dict, repetitions: int) -> dict[str, list[float]]:
+def per_processor_second(work) -> float:
+    """As `rate`, per second of processor time of this process and those below it.
+
+    For what is as parallel as what it is compared with: other programs change it little.
+    """
+    start = _processor_seconds()
+    examples = work()
+    return examples / max(_processor_seconds() - start, 1 / os.sysconf('SC_CLK_TCK'))
+
+
+def interleaved(works: dict, repetitions: int, rate=rate) -> dict[str, list[float]]:
     """Rates of several works in turn, A B A B ..., after one round that is not counted.
 
     The machines are noisy and drift; neighbouring measurements drift together, so
@@ -99,17 +109,31 @@ class PeakMemory:
 
 def resident() -> float:
     """Resident memory of this process and its descendants, MiB."""
-    parents, pages = {}, {}
+    pages = sum(size for size, _ in _processes().values())
+    return pages * os.sysconf('SC_PAGESIZE') / 2**20
+
+
+def _processor_seconds() -> float:
+    """What this process and its descendants have used."""
+    return sum(ticks for _, ticks in _processes().values()) / os.sysconf('SC_CLK_TCK')
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Pages and clock ticks of this process and its descendants, by number."""
+    parents, used = {}, {}
     for folder in pathlib.Path('/proc').glob('[0-9]*'):
         try:
             status = (folder / 'stat').read_text().rsplit(')', 1)[1].split()
-            pages[int(folder.name)] = int((folder / 'statm').read_text().split()[1])
-            parents[int(folder.name)] = int(status[1])
+            pages = int((folder / 'statm').read_text().split()[1])
         except (FileNotFoundError, ProcessLookupError):
             continue
+        number = int(folder.name)
+        parents[number] = int(status[1])
+        # User and system, fields 14 and 15 of proc(5).
+        used[number] = pages, int(status[11]) + int(status[12])
     ours, grown = {os.getpid()}, True
     while grown:
         below = {pid for pid, parent in parents.items() if parent in ours} - ours
         ours |= below
         grown = bool(below)
-    return sum(pages.get(pid, 0) for pid in ours) * os.sysconf('SC_PAGESIZE') / 2**20
+    return {pid: used[pid] for pid in ours if pid in used}

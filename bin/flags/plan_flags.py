@@ -25,7 +25,7 @@ AUTO = 'auto'
 # Of a mechanism, but not options of it: they have flags of their own.
 _NUMBERS = ('clip_norm', 'noise_multiplier')
 # Options of correlated noise that say what the server makes of any noise.
-_WORKLOAD = ('strategy_momentum', 'strategy_lr_schedule', 'strategy_averaging')
+WORKLOAD = ('strategy_momentum', 'strategy_lr_schedule', 'strategy_averaging')
 # Of the first moment of the server's Adam.
 _ADAM_MOMENTUM = 0.9
 _DEFAULTS = {
@@ -156,7 +156,7 @@ def candidates(num_users: int) -> list[choice.Candidate]:
         ValueError: as `plan`, and for an option of a mechanism that is yet to be chosen.
     """
     names = {name for cls in privacy.MECHANISMS.values() for name in settings.about(cls)}
-    chosen = sorted(names - {*_NUMBERS, *_WORKLOAD})
+    chosen = sorted(names - {*_NUMBERS, *WORKLOAD})
     if FLAGS.sampling is None:
         samplings = privacy.SAMPLINGS.values()
         chosen += sorted({name for cls in samplings for name in settings.about(cls)})
@@ -182,7 +182,7 @@ def candidates(num_users: int) -> list[choice.Candidate]:
     return choice.candidates(
         plan_of_others,
         FLAGS.target_epsilon,
-        _server(),
+        server(),
         only,
         None if FLAGS.sampling is None else _sampling(gaussian),
     )
@@ -249,9 +249,9 @@ def _take(kind: str, known: dict[str, object]) -> None:
             FLAGS[option].value = known.get(option)
 
 
-def _server() -> server_lib.Server:
+def server() -> server_lib.Server:
     """The server's steps: as the strategy_... flags say, or the server's own."""
-    momentum, schedule, averaging = (FLAGS[name].value for name in _WORKLOAD)
+    momentum, schedule, averaging = (FLAGS[name].value for name in WORKLOAD)
     if momentum is None and 'server_momentum' in FLAGS:
         # Adam's first moment is momentum, and what it divides by is not foreseen.
         adam = 'server_optimizer' in FLAGS and FLAGS.server_optimizer == 'adam'
@@ -284,9 +284,9 @@ def _mechanism(noise_multiplier: float | None) -> privacy.Mechanism:
         numbers['noise_multiplier'] = noise_multiplier
     options = from_settings.options(chosen, privacy.MECHANISMS, without=_NUMBERS)
     if issubclass(chosen, privacy.Correlated):
-        server = _server()
-        options['strategy_momentum'] = server.momentum
-        options['strategy_lr_schedule'] = server.lr_schedule
+        steps = server()
+        options['strategy_momentum'] = steps.momentum
+        options['strategy_lr_schedule'] = steps.lr_schedule
     return chosen(**numbers, **options)
 
 

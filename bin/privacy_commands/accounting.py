@@ -5,13 +5,13 @@ import json
 from absl import flags
 
 from flags import plan_flags
+from privacy_commands import arguments
 
 from dp_fedemb import privacy
 from dp_fedemb import tables
 from dp_fedemb import validate
 from dp_fedemb.privacy import rounding
 from dp_fedemb.privacy.reporting import signal_to_noise
-from privacy_commands import arguments
 
 FLAGS = flags.FLAGS
 

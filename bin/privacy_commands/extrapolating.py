@@ -6,9 +6,9 @@ import json
 from absl import flags
 
 from flags import plan_flags
+from privacy_commands import arguments
 
 from dp_fedemb import tables
-from privacy_commands import arguments
 
 FLAGS = flags.FLAGS
 

@@ -5,11 +5,11 @@ import json
 from absl import flags
 
 from flags import plan_flags
+from privacy_commands import arguments
 
 from dp_fedemb import tables
 from dp_fedemb.privacy import choice
 from dp_fedemb.privacy import crossing
-from privacy_commands import arguments
 
 FLAGS = flags.FLAGS
 

@@ -124,7 +124,7 @@ def test_unknown_groups_are_one_line():
     assert result.returncode == 2
     assert result.stderr.strip() == (
         'error: only=nope: expected some of throughput, pfl, memory, startup, evaluation,'
-        ' workers, resnet50'
+        ' workers, resnet50, noise'
     )
 
 

@@ -411,7 +411,7 @@ def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
     [
         (
             ['costs'],
-            "command='costs': expected one of epsilon, calibrate, plan, extrapolate, ledger",
+            "command='costs': expected one of epsilon, calibrate, plan, extrapolate, utility,",
         ),
         (['plan', '--num_users=900'], 'plan without target_epsilon: set it'),
         (['plan', *GOLDEN, '--target_epsilon=2'], 'with plan: use epsilon or extrapolate'),

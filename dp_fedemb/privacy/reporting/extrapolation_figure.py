@@ -54,17 +54,17 @@ def draw(
     """
     figure = figure_lib.Figure(figsize=(11, 4.6), layout='constrained')
     left, right = figure.subplots(1, 2, sharey=True)
-    _curves(left, points, 'num_users', 'virtual_clients_per_round', 'm')
+    curves(left, points, 'num_users', 'virtual_clients_per_round', 'm')
     left.set_xlabel('users in the population (N)')
     left.set_ylabel(f'epsilon of a user, {plan.relation.name.replace("_", " ")}')
     left.legend(title='virtual clients a round', fontsize=8, title_fontsize=8)
-    shown = _spread([p.num_users for p in points], 5)
+    shown = spread([p.num_users for p in points], 5)
     chosen = [p for p in points if p.num_users in shown]
-    _curves(right, chosen, 'virtual_clients_per_round', 'num_users', 'N')
+    curves(right, chosen, 'virtual_clients_per_round', 'num_users', 'N')
     right.set_xlabel('virtual clients a round (m)')
     right.legend(title='users', fontsize=8, title_fontsize=8)
     for axes, along in ((left, 'num_users'), (right, 'virtual_clients_per_round')):
-        _finish(axes, target_epsilon)
+        finish(axes, target_epsilon)
         _mark_setting(axes, points, plan, along)
     cohorts = sorted({p.virtual_clients_per_round for p in points})
     right.xaxis.set_major_locator(ticker.FixedLocator(cohorts))
@@ -84,13 +84,22 @@ def _name_of(plan: plan_lib.PrivacyPlan) -> str:
     return plan.sampling.name if grouping is None else f'{plan.sampling.name} of {grouping}'
 
 
-def _curves(
+def curves(
     axes: axes_lib.Axes,
     points: Sequence[extrapolation.Point],
     along: str,
     by: str,
     symbol: str,
 ) -> None:
+    """Draws epsilon along one size of the points, a curve for each value of another.
+
+    Args:
+        axes: to draw in.
+        points: from `extrapolation.points`.
+        along: field of the points, on the horizontal axis.
+        by: field that the curves differ in.
+        symbol: of that field.
+    """
     groups = sorted({getattr(p, by) for p in points})
     for index, group in enumerate(groups):
         members = sorted(
@@ -127,7 +136,8 @@ def _mark_setting(
             )
 
 
-def _finish(axes: axes_lib.Axes, target_epsilon: Optional[float]) -> None:
+def finish(axes: axes_lib.Axes, target_epsilon: Optional[float]) -> None:
+    """Makes both axes logarithmic and draws the target, if there is one."""
     axes.set_xscale('log')
     axes.set_yscale('log')
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
@@ -156,7 +166,7 @@ def _shade(index: int, count: int) -> 'tuple[float, float, float, float]':
     )
 
 
-def _spread(values: Sequence[int], count: int) -> 'set[int]':
+def spread(values: Sequence[int], count: int) -> 'set[int]':
     """At most `count` of the distinct values, evenly over their order."""
     distinct = sorted(set(values))
     if len(distinct) <= count:
