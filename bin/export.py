@@ -132,11 +132,11 @@ def _calibration(model, formats):
 
 def _table(done, fars):
     from dp_fedemb import tables
-    from dp_fedemb.evaluation import collection
+    from dp_fedemb.export import card_results
 
     rows = [('format', 'MB', 'largest difference', *(f'recall@FAR={far:g}' for far in fars))]
     for name, check in done.checks.items():
-        recalls = [collection.figure(value) for value in check.recall.values()]
+        recalls = [card_results.figure(value) for value in check.recall.values()]
         difference = f'{check.largest_difference:.1e}'
         rows.append((name, f'{done.sizes[name] / 1e6:.2f}', difference, *recalls))
     return '\n' + tables.text(rows, 'lr')

@@ -5,14 +5,13 @@ files; what they do not say is said to be missing. Names of people, paths and se
 that may hold either are left out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 import dataclasses
 from typing import Any, Optional
 
 from dp_fedemb import privacy
 from dp_fedemb import version
-from dp_fedemb.evaluation import collection
-from dp_fedemb.evaluation import verification
+from dp_fedemb.export import card_results
 from dp_fedemb.export import checking
 from dp_fedemb.export import runtime
 
@@ -63,7 +62,7 @@ class Facts:
         statement: its privacy.json.
         statement_text: its privacy.txt.
         scores: recall by stage of the run's own evaluation.json.
-        evaluation: of `collection.collect`, without names.
+        evaluation: of `card_results.released`.
         preprocessing: of pictures, by setting.
         formats: those that were written, by name.
         sizes: bytes of each.
@@ -171,51 +170,15 @@ def _results(facts: Facts) -> list[str]:
     if values is None:
         lines.append(_NO_EVALUATION)
     else:
-        lines += _evaluation(values)
+        lines += card_results.sections(values)
     scores = facts.scores or {}
     stages = [stage for stage in _STAGES if stage in scores]
     if stages:
         names = list(scores[stages[0]])
         rows = [
-            [s, *(collection.figure(scores[s].get(name)) for name in names)] for s in stages
+            [s, *(card_results.figure(scores[s].get(name)) for name in names)] for s in stages
         ]
-        lines += ['What training measured itself:', _table(['stage', *names], rows)]
-    return lines
-
-
-def _evaluation(values: Mapping[str, Any]) -> list[str]:
-    of_task = f', part {values["part"]} of task `{values["task"]}`' if 'task' in values else ''
-    lines = [
-        f'{values["num_images"]:,} images of {values["num_identities"]:,} identities that no'
-        f' training user holds{of_task}: {values["genuine_pairs"]:,} pairs of one identity and'
-        f' {values["impostor_pairs"]:,} of two, all compared. FAR is the fraction of pairs of'
-        ' two identities that are accepted, recall that of pairs of one.'
-    ]
-    rows = []
-    for point in values['points']:
-        name = verification.recall_name(point['target_far'])
-        far = f'{point["target_far"]:g}'
-        if point['reason']:
-            rows.append([far, 'not resolvable', '', '', ''])
-            continue
-        rows.append(
-            [
-                far,
-                f'{point["recall"]:.4f}',
-                collection.interval_text(values, name),
-                f'{point["threshold"]:.5f}',
-                f'{point["accepted_impostors"]:,}',
-            ]
-        )
-    head = ['FAR at most', 'recall', '95% interval', 'threshold', 'accepted impostor pairs']
-    lines.append(_table(head, rows))
-    others = [
-        [name, collection.figure(value)]
-        for name, value in values['metrics'].items()
-        if not verification.is_recall(name)
-    ]
-    if others:
-        lines.append(_table(['figure', 'value'], others))
+        lines += ['What training measured itself:', card_results.table(['stage', *names], rows)]
     return lines
 
 
@@ -229,7 +192,7 @@ def _preprocessing(facts: Facts) -> list[str]:
     return [
         'Pictures become the images that the model takes in this way'
         ' (`dp_fedemb.data.images.preprocessing`):',
-        _table(['setting', 'value'], rows),
+        card_results.table(['setting', 'value'], rows),
     ]
 
 
@@ -245,14 +208,14 @@ def _files(facts: Facts) -> list[str]:
                 f'{facts.sizes[name] / 1e6:.2f}',
                 f'{check.largest_difference:.1e}',
                 f'{check.least_cosine:.6f}',
-                *(collection.figure(check.recall[far]) for far in fars),
+                *(card_results.figure(check.recall[far]) for far in fars),
             ]
         )
     head = ['file', 'what', 'MB', 'largest difference', 'least cosine']
     lines = [
         'Each was read again by its own runtime and compared with the model that it was made'
         f' from, on {facts.checked_on}. Differences are of single numbers of an embedding.',
-        _table([*head, *(f'recall at FAR {far}' for far in fars)], rows),
+        card_results.table([*head, *(f'recall at FAR {far}' for far in fars)], rows),
     ]
     if facts.calibration is not None:
         lines.append(f'Ranges of 8-bit integers were measured on {facts.calibration}.')
@@ -269,13 +232,4 @@ def _settings(config: Mapping[str, Any]) -> list[str]:
             rows.append([f'`{name}`', f'`{value}`'])
     if not rows:
         return ['Not stated beside the model.']
-    return [_table(['setting', 'value'], rows)]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ['---'] * len(head), *rows]
-    return '\n'.join('| ' + ' | '.join(map(_cell, line)) + ' |' for line in lines)
-
-
-def _cell(entry: str) -> str:
-    return str(entry).replace('|', '\\|').replace('\n', ' ')
+    return [card_results.table(['setting', 'value'], rows)]

@@ -13,6 +13,7 @@ from dp_fedemb import configured_directory
 from dp_fedemb import evaluation as evaluation_lib
 from dp_fedemb import files
 from dp_fedemb.evaluation import inference
+from dp_fedemb.export import card_results
 from dp_fedemb.export import checking
 from dp_fedemb.export import formats as formats_lib
 from dp_fedemb.export import glyphs
@@ -25,23 +26,6 @@ CARD = 'model_card.md'
 _CHECKS = 'formats.json'
 _EVALUATION = 'evaluation.json'
 _STATEMENT_TEXT = 'privacy.txt'
-# Of an evaluation.json, what names nobody and no place.
-_RELEASED = (
-    'model_fingerprint',
-    'task',
-    'part',
-    'num_users',
-    'num_images',
-    'num_identities',
-    'lone_images',
-    'genuine_pairs',
-    'impostor_pairs',
-    'image_shape',
-    'embedding_dim',
-    'points',
-    'roc',
-    'metrics',
-)
 _GLYPHS = 'drawn glyphs, which are public'
 PathLike = Union[str, 'os.PathLike[str]']
 
@@ -180,8 +164,7 @@ def _evaluation(
         if evaluation is not None:
             raise
         return None, str(error)
-    values = json.loads(found.path.read_text())
-    return {name: values[name] for name in _RELEASED if name in values}, ''
+    return card_results.released(json.loads(found.path.read_text())), ''
 
 
 def _write(

@@ -33,6 +33,31 @@ SECRETS = {
     'run': 'run-of-marvin',
     'worker': 'heartofgold:5042',
 }
+ROW = {'identities': 100, 'images': 800, 'low': 0.25, 'high': 0.75, 'false_accept_rate': 0.01}
+BREAKDOWN = {
+    'far': 0.01,
+    'identities': {
+        'count': 200,
+        'mean': 0.5,
+        'median': 0.55,
+        'worst_count': 10,
+        'worst_mean': 0.0625,
+        'at_zero': 3,
+    },
+    'users': {'count': 0},
+    'by_number_of_images': [{'from': 4, 'to': 8, 'users': 200, 'recall': 0.5, **ROW}],
+    'groups': {
+        SECRETS['user']: {'recall': 0.375, **ROW},
+        SECRETS['identity']: {'recall': 0.625, **ROW},
+    },
+    'gap': {
+        'best': SECRETS['identity'],
+        'worst': SECRETS['user'],
+        'difference': 0.25,
+        'low': 0.125,
+        'high': 0.375,
+    },
+}
 # Of an untrained model with GroupNorm, which 8 bits blur.
 LEAST_COSINE = {'tflite_float16': 0.99999, 'tflite_int8': 0.95}
 # Loads every file where this package is not, and writes what the models say.
@@ -106,8 +131,10 @@ def run_directory(tmp_path_factory):
         'task': 'image_folder',
         'part': 'test',
         'worst': {SECRETS['identity']: 0.0},
+        'breakdown': BREAKDOWN,
     }
-    values = collection.collect(embedded, ['verification', 'intervals'], about)
+    values = collection.collect(embedded, ['verification'], about)
+    values['points'][0].update(low=0.0125, high=0.9875)
     (run / 'report').mkdir()
     (run / 'report/evaluation.json').write_text(json.dumps(values))
     return run
@@ -207,10 +234,7 @@ def test_the_card_says_what_the_files_say(exported, run_directory):
     card = (exported.path / 'model_card.md').read_text()
     values = json.loads((run_directory / 'report/evaluation.json').read_text())
     (point,) = values['points']
-    low, high = (values['metrics'][f'recall@FAR=0.01 {end}'] for end in ('low', 'high'))
-    row = (
-        f'| 0.01 | {point["recall"]:.4f} | {low:.4f} - {high:.4f} | {point["threshold"]:.5f} |'
-    )
+    row = f'| 0.01 | {point["recall"]:.4f} | 0.0125 - 0.9875 | {point["threshold"]:.5f} |'
     assert row in card
     assert '**NOT PRIVATE: this run has no differential privacy guarantee' in card
     assert 'NOT PRIVATE: in full.' in card and '1,234 users' in card
@@ -219,6 +243,13 @@ def test_the_card_says_what_the_files_say(exported, run_directory):
     assert '| `training.client.learning_rate` | `0.125` |' in card
     assert '| fit | `pad` |' in card
     assert 'measured on drawn glyphs, which are public' in card
+    for words in (
+        '| identities | 200 | 0.5000 | 0.5500 | 0.0625 | 3 |',
+        '| 4 to 8 | 200 | 100 | 800 | 0.5000 | 0.2500 | 0.7500 | 1.00e-02 |',
+        '| group 1 | 100 | 800 | 0.6250 |',
+        'Between the first and the last: 0.2500 (95% 0.1250 to 0.3750)',
+    ):
+        assert words in card
     written = json.loads((exported.path / 'formats.json').read_text())['formats']
     for name, check in exported.checks.items():
         assert written[name]['recall'] == check.recall
