@@ -21,6 +21,7 @@ from tasks.shared import base
 from tasks.shared import converted
 from tasks.shared import digiface_files
 from tasks.shared import splits
+from tasks.shared import tfds_archives
 
 NAME = 'digiface'
 TFDS_NAME = 'digiface1m'
@@ -98,8 +99,14 @@ def _read_archives(config, options, paths):
 def _read_tfds(config, options, prepared):
     import tensorflow_datasets as tfds
 
-    version = max(path for path in prepared.iterdir() if path.is_dir())
-    builder = tfds.builder_from_directory(str(version))
+    versions = [path for path in prepared.iterdir() if path.is_dir()]
+    try:
+        builder = tfds.builder_from_directory(str(max(versions)))
+    # Its description can be damaged in any way.
+    except Exception as error:
+        raise tfds_archives.damaged(
+            prepared, error, digiface_files.where(options.subset)
+        ) from None
     counts = collections.Counter(
         str(row['subject']) for row in tfds_users.read(builder, 'train')
     )

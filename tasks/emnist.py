@@ -142,6 +142,7 @@ def _decompress(path, target):
                         file.write(block)
                         bar.update(packed.tell() - done)
                         done = packed.tell()
+                        tfds_archives.check_unpacked(path, file.tell(), _WHERE)
     except (lzma.LZMAError, EOFError) as error:
         raise tfds_archives.damaged(path, error, _WHERE) from None
 
@@ -161,16 +162,23 @@ def _check(path):
 
 def _labels(path) -> Iterator[tuple[str, int]]:
     for _, writers, example in _batches(path, label=((), 'int64')):
-        yield from zip(writers, example['label'].numpy().tolist())
+        labels = example['label'].numpy()
+        # A negative one would count from the end of the classes.
+        wrong = (labels < 0) | (labels >= len(CLASSES))
+        if wrong.any():
+            reason = f'label {labels[wrong][0]}, expected 0 to {len(CLASSES) - 1}'
+            raise tfds_archives.damaged(path, reason, _WHERE)
+        yield from zip(writers, labels.tolist())
 
 
 def _rows(path) -> Iterator[tuple[int, str, int, np.ndarray]]:
     """Yields number, writer, label and pixels (float32 [28, 28], 1 is paper)."""
     features = {'label': ((), 'int64'), 'pixels': ((28, 28), 'float32')}
     for numbers, writers, example in _batches(path, **features):
-        yield from zip(
-            numbers, writers, example['label'].numpy().tolist(), example['pixels'].numpy()
-        )
+        pixels = example['pixels'].numpy()
+        if not np.all((pixels >= 0) & (pixels <= 1)):
+            raise tfds_archives.damaged(path, 'pixels beyond 0 to 1', _WHERE)
+        yield from zip(numbers, writers, example['label'].numpy().tolist(), pixels)
 
 
 def _batches(path, **features):
@@ -192,6 +200,11 @@ def _batches(path, **features):
             rows = database.execute(query)
             while batch := rows.fetchmany(_BATCH):
                 numbers, writers, protos = zip(*batch)
+                if not all(isinstance(writer, str) and writer for writer in writers):
+                    raise tfds_archives.damaged(path, 'a row without a writer', _WHERE)
+                if not all(isinstance(proto, bytes) for proto in protos):
+                    raise tfds_archives.damaged(path, 'a row without an example', _WHERE)
                 yield numbers, writers, tf.io.parse_example(list(protos), spec)
-    except (sqlite3.Error, tf.errors.InvalidArgumentError) as error:
+    # What SQLite raises for text that is no UTF-8 is an OperationalError, too.
+    except (sqlite3.Error, tf.errors.OpError) as error:
         raise tfds_archives.damaged(path, error, _WHERE) from None

@@ -154,10 +154,11 @@ def _archive_rows(path):
             for member in archive:
                 match = _MEMBER.fullmatch(member.name)
                 if member.isfile() and match:
+                    tfds_archives.member(path, member.name, member.size, _WHERE)
                     image = archive.extractfile(member).read()
                     person = names_lib.normal(match[1])
                     yield person, f'{person}/{match[2]}', image
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except tfds_archives.READ_ERRORS as error:
         raise tfds_archives.damaged(path, error, _WHERE) from None
 
 
@@ -207,6 +208,14 @@ def _with_pairs(task, lines, partial):
         if not partial:
             raise ValueError(f'task {NAME}: {note}; get {_WHERE}, or set partial=true')
         notes += (note,)
+    lost = sorted({line.fold for line in lines} - {line.fold for line in kept})
+    if lost:
+        # Fewer folds would be another protocol, and its accuracy another number.
+        raise ValueError(
+            f'task {NAME}: no pair is left in fold(s) {", ".join(map(str, lost))} of'
+            f' {1 + max(line.fold for line in lines)}; get {_WHERE}, or set'
+            ' protocol=all_pairs'
+        )
     return dataclasses.replace(
         task,
         notes=notes,

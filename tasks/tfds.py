@@ -74,6 +74,12 @@ def load_prepared(dataset: str, data_dir):
         builder = tfds.builder(dataset, data_dir=str(data_dir), try_gcs=False)
     except tfds.core.registered.DatasetNotFoundError:
         builder = None
+    # Its description can be damaged in any way.
+    except Exception as error:
+        reason = ' '.join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(
+            f'{data_dir}: the data set {dataset} cannot be read ({reason}); prepare it again'
+        ) from None
     if builder is None or not builder.is_prepared():
         raise FileNotFoundError(
             f'{data_dir}: the data set {dataset} is not prepared here; run'

@@ -68,8 +68,18 @@ def tff_runtime():
 @pytest.fixture(scope='session')
 def process_checks():
     """The module `engines/process_checks.py`: programs that leave no worker behind."""
-    path = pathlib.Path(__file__).parent / 'engines' / 'process_checks.py'
-    spec = importlib.util.spec_from_file_location('process_checks', path)
+    return _module('engines/process_checks.py')
+
+
+@pytest.fixture(scope='session')
+def mutations():
+    """The module `mutations.py`: damage to files, and what a reader may do about it."""
+    return _module('mutations.py')
+
+
+def _module(name):
+    path = pathlib.Path(__file__).parent / name
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -15,7 +15,7 @@ from flags import from_settings
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # What the library raises for input that a user can mend.
-_USER_ERRORS = (ValueError, OSError, app.UsageError)
+_USER_ERRORS = (ValueError, OSError, OverflowError, MemoryError, app.UsageError)
 # A flag whose value no message shows.
 _SECRET = 'seed'
 # The exit code for it.
@@ -45,7 +45,7 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     except _USER_ERRORS as error:
         if flags.FLAGS.is_parsed() and flags.FLAGS.debug:
             raise
-        _end(str(error), _BAD_INPUT)
+        _end(str(error) or type(error).__name__, _BAD_INPUT)
 
 
 def _end(text: str, code: int) -> None:

@@ -43,8 +43,8 @@ class UserStore:
     def __init__(self, path: pathlib.Path, meta: dict[str, Any]):
         self.path = path
         self.meta = meta
-        self.identities = np.load(path / store_format.IDENTITIES)
-        self.user_splits = np.load(path / store_format.USER_SPLITS)
+        self.identities = store_format.read_array(path / store_format.IDENTITIES, 'int32')
+        self.user_splits = store_format.read_array(path / store_format.USER_SPLITS, 'int64')
         shape = (self.num_examples, *self.example_spec.shape)
         self.examples = np.memmap(self.examples_path, self.example_spec.dtype, 'r', shape=shape)
 
@@ -123,7 +123,7 @@ class UserStore:
     @property
     def preprocessing(self) -> Optional[preprocessing_lib.Preprocessing]:
         """How pictures became the examples; None if the store does not say."""
-        return preprocessing_lib.of_source(self.meta.get('source') or {})
+        return preprocessing_lib.of_source(self.meta.get('source'))
 
     @property
     def num_examples(self) -> int:

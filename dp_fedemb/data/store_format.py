@@ -75,9 +75,11 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
         ValueError: if it is not JSON, of a format unknown here, or incomplete.
     """
     try:
-        meta = json.loads((path / META).read_text())
-    except json.JSONDecodeError as error:
+        meta = json.loads((path / META).read_text('utf-8'))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{path}/{META}: not JSON ({error}); {_REMEDY}') from None
+    if not isinstance(meta, dict):
+        raise ValueError(f'{path}/{META}: expected an object; {_REMEDY}')
     version = meta.get('format_version')
     if version not in (1, FORMAT_VERSION):
         raise ValueError(
@@ -87,7 +89,32 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
     missing = (_COUNTS | shape) - set(meta)
     if missing:
         raise ValueError(f'{path}/{META}: lacks {", ".join(sorted(missing))}; {_REMEDY}')
+    for name in sorted(_COUNTS):
+        if type(meta[name]) is not int or not 0 <= meta[name] < 1 << 62:
+            raise ValueError(f'{path}/{META}: {name}={meta[name]!r}, no count; {_REMEDY}')
+    try:
+        spec(meta)
+    except (TypeError, ValueError, OverflowError) as error:
+        reason = ' '.join(str(error).split())
+        raise ValueError(f'{path}/{META}: {reason}; {_REMEDY}') from None
     return meta
+
+
+def read_array(path: pathlib.Path, dtype: str) -> np.ndarray:
+    """Reads an array of a store.
+
+    Raises:
+        ValueError: if the file is damaged or holds another type.
+    """
+    try:
+        array = np.load(path)
+    # Its header is Python, which can be damaged in any way.
+    except Exception as error:
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise ValueError(f'{path}: damaged ({reason}); {_REMEDY}') from None
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+        raise ValueError(f'{path}: expected one row of {dtype}; {_REMEDY}')
+    return array
 
 
 def check_sizes(path: pathlib.Path, meta: dict[str, Any]) -> None:

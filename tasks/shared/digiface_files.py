@@ -50,9 +50,13 @@ def open_archive(path: pathlib.Path, subset: str) -> zipfile.ZipFile:
         ValueError: if it is no zip archive, or cut.
     """
     try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+        archive = zipfile.ZipFile(path)
+    # Its index can be damaged in any way.
+    except Exception as error:
         raise tfds_archives.damaged(path, error, where(subset)) from None
+    for entry in archive.infolist():
+        tfds_archives.member(path, entry.filename, entry.file_size, where(subset))
+    return archive
 
 
 def members(archive: zipfile.ZipFile) -> Iterator[tuple[str, int, str]]:

@@ -4,13 +4,32 @@ from collections.abc import Mapping
 from concurrent import futures
 import contextlib
 import io
+import lzma
 import os
 import pathlib
 import tarfile
 import tempfile
 import zipfile
+import zlib
 
 from dp_fedemb import environment
+
+# The largest picture in an archive.
+MEMBER_BYTES = 1 << 29
+# What archives raise when they are read and damaged.
+READ_ERRORS = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+)
+# What an archive may unpack to, over its own size.
+_FREE_BYTES, _MOST_RATIO = 1 << 28, 100
 
 
 def check_zip(path: pathlib.Path, where: str) -> None:
@@ -33,6 +52,27 @@ def damaged(path: pathlib.Path, reason: object, where: str) -> ValueError:
     """Returns the error for an archive that cannot be read to its end."""
     reason = ' '.join(str(reason).split()) or type(reason).__name__
     return ValueError(f'{path}: damaged ({reason}); fetch it again: {where}')
+
+
+def check_unpacked(path: pathlib.Path, size: int, where: str) -> None:
+    """Stops the unpacking of a bomb, which would fill the disk or the memory.
+
+    Args:
+        path: the archive.
+        size: bytes that came, or will come, out of it.
+        where: to get the archive, for the message.
+
+    Raises:
+        ValueError: for many times more than pictures or databases are packed.
+    """
+    if size > _FREE_BYTES + _MOST_RATIO * path.stat().st_size:
+        raise damaged(path, f'it unpacks to {size:,} bytes or more', where)
+
+
+def member(path: pathlib.Path, name: str, size: int, where: str) -> None:
+    """Raises ValueError for a member of an archive that is too large for a picture."""
+    if size > MEMBER_BYTES:
+        raise damaged(path, f'{name}: {size:,} bytes', where)
 
 
 def builder_from_archives(
@@ -81,7 +121,7 @@ def builder_from_archives(
                 download_dir=work,
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False),
             )
-    except AssertionError as error:
+    except (AssertionError, KeyError, IndexError, UnicodeError) as error:
         raise ValueError(
             f'{archives}: TFDS finds other files than it expects of {name} ({error}); fetch'
             f' them again: {where}'
@@ -110,9 +150,15 @@ class _Unpacker:
         try:
             if path.suffix == '.zip':
                 with zipfile.ZipFile(path) as archive:
+                    total = sum(entry.file_size for entry in archive.infolist())
+                    check_unpacked(path, total, self._where)
                     archive.extractall(directory)
             else:
                 with tarfile.open(path) as archive:
+                    total = 0
+                    for entry in archive:
+                        total += entry.size
+                        check_unpacked(path, total, self._where)
                     archive.extractall(directory, filter='data')
         except Exception as error:
             raise damaged(path, error, self._where) from None

@@ -247,10 +247,11 @@ class _Listed:
                 for member in archive:
                     image = pathlib.PurePosixPath(member.name).stem
                     if member.isfile() and image in wanted:
+                        tfds_archives.member(path, member.name, member.size, self._where)
                         photo = archive.extractfile(member).read()
                         for names in wanted.pop(image):
                             yield conversion.Example(*names, photo, image)
-        except (tarfile.TarError, EOFError, OSError) as error:
+        except tfds_archives.READ_ERRORS as error:
             raise tfds_archives.damaged(path, error, self._where) from None
 
     @functools.cached_property
@@ -291,6 +292,11 @@ def _read_list(path: pathlib.Path, files: Files) -> dict[str, list[tuple[str, st
             )
         for row in reader:
             # The species lists give 'NA' to photos outside a split.
+            if None in (row[column] for column in files.columns):
+                raise ValueError(
+                    f'{path}:{reader.line_num}: a row without all of'
+                    f' {", ".join(files.columns)}; get {files.where}'
+                )
             owner = names_lib.normal(row[user_column]), names_lib.normal(row[class_column])
             if owner[0] != 'NA' and owner not in rows[row[image_column]]:
                 rows[row[image_column]].append(owner)
@@ -305,5 +311,5 @@ def _open_list(path, where):
         with zipfile.ZipFile(archive) as file:
             (member,) = (n for n in file.namelist() if n.split('/')[-1] == path.name)
             return contextlib.nullcontext(lists.lines_of(file.read(member), path))
-    except (zipfile.BadZipFile, ValueError) as error:
+    except (*tfds_archives.READ_ERRORS, ValueError) as error:
         raise tfds_archives.damaged(archive, error, where) from None

@@ -1,6 +1,7 @@
 """A released model says how its pictures are prepared, and takes no images it would spoil."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -100,3 +101,22 @@ def test_images_in_any_type_are_right_or_refused(serving, path):
     # Right, or refused: no model of this package is behind it any more.
     with pytest.raises((ValueError, TypeError)):
         restored(IMAGES / 255)
+
+
+@pytest.mark.parametrize('cases', [12, pytest.param(600, marks=pytest.mark.soak)])
+def test_damaged_models_are_one_line(path, tmp_path, cases, mutations):
+    files = sorted(part for part in path.rglob('*') if part.is_file())
+    loaded = 0
+    for number in range(cases):
+        random = mutations.generator(6, number)
+        copy = tmp_path / f'copy{number}'
+        shutil.copytree(path, copy)
+        part = copy / files[number % len(files)].relative_to(path)
+        part.write_bytes(mutations.mutated(part.read_bytes(), random))
+        with mutations.one_line(ValueError, FileNotFoundError):
+            model = evaluation.load_model(copy)
+            assert evaluation.embed(model, IMAGES).shape == (3, 8)
+            saved_model.preprocessing_of(copy, (12, 12, 1))
+            loaded += 1
+        shutil.rmtree(copy)
+    assert loaded < cases

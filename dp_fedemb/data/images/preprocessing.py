@@ -148,13 +148,13 @@ class Preprocessing:
         return np.asarray(picture, np.uint8).reshape(self.image_shape)
 
 
-def of_source(source: Mapping[str, Any]) -> Optional[Preprocessing]:
+def of_source(source: Any) -> Optional[Preprocessing]:
     """Returns how the images of a store were made from pictures; None if it does not say.
 
     Args:
         source: what the store was made from, its `meta['source']`.
     """
-    record = source.get('preprocessing')
+    record = source.get('preprocessing') if isinstance(source, Mapping) else None
     if not isinstance(record, Mapping):
         return None
     try:

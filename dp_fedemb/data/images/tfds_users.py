@@ -72,7 +72,18 @@ def read(builder: Any, split: str, image: str = 'image') -> Iterator[Mapping[str
         nested = [image] if image in builder.info.features else image.split('/')
         for name in reversed(nested):
             decoders = {name: decoders}
-    dataset = builder.as_dataset(split=split, decoders=decoders)
+    try:
+        yield from _rows(builder.as_dataset(split=split, decoders=decoders))
+    except (tf.errors.OpError, OSError) as error:
+        reason = ' '.join(str(error).split())[:300]
+        raise ValueError(
+            f'{builder.data_path}: damaged records ({reason}); prepare the data set again'
+        ) from None
+
+
+def _rows(dataset: Any) -> Iterator[Mapping[str, Any]]:
+    import tensorflow as tf
+
     specs = tf.nest.flatten(dataset.element_spec)
     # Starting TF once for many examples is ten times faster; examples of varying
     # shape must come one by one.

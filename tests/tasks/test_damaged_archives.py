@@ -1,0 +1,138 @@
+"""Damaged and hostile files of the tasks: no hang, no trace, nothing written outside."""
+
+import io
+import os
+import shutil
+import tarfile
+import zipfile
+
+import pytest
+
+import tasks
+from tasks.shared import base
+from tasks.shared import tfds_archives
+
+ERRORS = (ValueError, OSError)
+
+
+NAMES = ['digiface', 'emnist', 'image_folder', 'inaturalist', 'landmarks', 'lfw', 'tfds']
+
+
+@pytest.mark.parametrize(
+    'name, each',
+    [
+        *((name, 1 if name in ('emnist', 'tfds') else 3) for name in NAMES),
+        *(pytest.param(name, 150, marks=pytest.mark.soak) for name in NAMES),
+    ],
+)
+def test_damaged_files(name, each, official, tmp_path, mutations):
+    whole = tmp_path / 'whole'
+    whole.mkdir()
+    fewer = {'writers': 5} if name == 'emnist' else {}
+    options = getattr(official, name)(whole, **fewer)
+    names = sorted(
+        os.path.join(directory, file)
+        for directory, _, files in os.walk(whole)
+        for file in files
+    )
+    random = mutations.generator(5, len(name), ord(name[0]))
+    for number in range(each):
+        data_dir, cache_dir = tmp_path / f'data{number}', tmp_path / f'cache{number}'
+        shutil.copytree(whole, data_dir)
+        path = data_dir / os.path.relpath(names[random.integers(len(names))], whole)
+        path.write_bytes(mutations.mutated(path.read_bytes(), random))
+        before = mutations.names_below(tmp_path)
+        config = base.TaskConfig(str(data_dir), str(cache_dir), options=options)
+        with mutations.one_line(*ERRORS):
+            task = tasks.build_task(name, config)
+            assert task.train.num_examples and task.test.num_examples
+            assert task.summary()
+        # Nothing but the cache, and in it no half store.
+        new = mutations.names_below(tmp_path) - before
+        assert all(path.split('/')[0] == cache_dir.name for path in new)
+        assert not [path for path in new if '.partial-' in path]
+        shutil.rmtree(cache_dir, ignore_errors=True)
+        shutil.rmtree(data_dir)
+
+
+def hostile_tar(path):
+    """Members that would be written outside, and links and devices to write through."""
+    with tarfile.open(path, 'w:gz') as archive:
+        for name in ('../evil.jpg', '/tmp/evil-of-a-test.jpg', 'a/../../evil.jpg'):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            archive.addfile(member, io.BytesIO(b'evil'))
+        for name, kind in (('link', tarfile.SYMTYPE), ('hard', tarfile.LNKTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, '../..'
+            archive.addfile(member)
+        member = tarfile.TarInfo('link/evil.jpg')
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b'evil'))
+        member = tarfile.TarInfo('pipe.jpg')
+        member.type = tarfile.FIFOTYPE
+        archive.addfile(member)
+
+
+def hostile_zip(path):
+    """The same for zip; a link is a file whose mode says so."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name in ('../evil.png', '/evil.png', 'a/../../evil.png', 'C:\\evil.png'):
+            archive.writestr(name, b'evil')
+        link = zipfile.ZipInfo('link')
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, '../..')
+        archive.writestr('link/evil.png', b'evil')
+
+
+@pytest.mark.parametrize('make, name', [(hostile_tar, 'a.tgz'), (hostile_zip, 'a.zip')])
+def test_unpacking_writes_nothing_outside(make, name, tmp_path, mutations):
+    make(tmp_path / name)
+    work = tmp_path / 'deep' / 'er' / 'work'
+    work.mkdir(parents=True)
+    before = mutations.names_below(tmp_path)
+    unpacker = tfds_archives._Unpacker({'url': tmp_path / name}, work, 'there')
+    with mutations.one_line(ValueError):
+        unpacker.download_and_extract('url')
+    new = mutations.names_below(tmp_path) - before
+    assert all(path.startswith('deep/er/work/') for path in new)
+    assert not os.path.exists('/tmp/evil-of-a-test.jpg') and not os.path.exists('/evil.png')
+
+
+def test_hostile_members_are_no_pictures(official, tmp_path, mutations):
+    lfw, digiface = tmp_path / 'lfw', tmp_path / 'digiface'
+    lfw.mkdir()
+    digiface.mkdir()
+    lfw_options = official.lfw(lfw)
+    hostile_tar(lfw / 'lfw.tgz')
+    digiface_options = official.digiface(digiface)
+    hostile_zip(next(digiface.iterdir()))
+    before = mutations.names_below(tmp_path)
+    for name, data_dir, options in [
+        ('lfw', lfw, lfw_options),
+        ('digiface', digiface, digiface_options),
+    ]:
+        config = base.TaskConfig(str(data_dir), str(tmp_path / 'cache'), options=options)
+        with mutations.one_line(*ERRORS):
+            tasks.build_task(name, config)
+    new = mutations.names_below(tmp_path) - before
+    assert all(path.split('/')[0] == 'cache' for path in new)
+
+
+def test_bombs_are_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds_archives, '_FREE_BYTES', 1000)
+    monkeypatch.setattr(tfds_archives, '_MOST_RATIO', 2)
+    with zipfile.ZipFile(tmp_path / 'a.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('zeros.png', bytes(10**6))
+    with tarfile.open(tmp_path / 'b.tgz', 'w:gz') as archive:
+        member = tarfile.TarInfo('zeros.png')
+        member.size = 10**6
+        archive.addfile(member, io.BytesIO(bytes(10**6)))
+    (tmp_path / 'work').mkdir()
+    for name in ('a.zip', 'b.tgz'):
+        unpacker = tfds_archives._Unpacker({'url': tmp_path / name}, tmp_path / 'work', 'there')
+        with pytest.raises(ValueError, match=f'{name}: damaged .it unpacks to 1,000,000 bytes'):
+            unpacker.download_and_extract('url')
+    assert not list((tmp_path / 'work').iterdir())
+    with pytest.raises(ValueError, match='a.zip: damaged .big.png: 999,999,999 bytes'):
+        tfds_archives.member(tmp_path / 'a.zip', 'big.png', 999_999_999, 'there')
