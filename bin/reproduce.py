@@ -14,23 +14,22 @@ every cell.
 
 import os
 import pathlib
+import shutil
 import sys
-import tomllib
 
 from absl import flags
 
+from flags import estimating
 from flags import many_runs
 from flags import program
 from flags import ROOT
 
 from dp_fedemb import configured_directory
 from dp_fedemb import files
-from dp_fedemb import tables
 from dp_fedemb import validate
 from dp_fedemb.runs import signals
 from dp_fedemb.tuning import results
 from dp_fedemb.tuning import running
-from dp_fedemb.tuning import step_time
 from dp_fedemb.tuning import table as table_lib
 
 FLAGS = flags.FLAGS
@@ -46,6 +45,11 @@ flags.DEFINE_string('cache_dir', 'data_cache', 'Where converted data are kept.')
 flags.DEFINE_string('output_dir', None, 'Of the table; of all tables, with one in each.')
 flags.DEFINE_string(
     'grid', None, 'A table of your own in place of --table, as a TOML file like theirs.'
+)
+flags.DEFINE_string(
+    'publish',
+    None,
+    'Directory that gets table, figure and records of each table, without what cells left.',
 )
 flags.DEFINE_bool(
     'dry_run', False, 'Print every command, with hours and memory by a step measured here.'
@@ -79,7 +83,9 @@ def main(last):
     every = [cell for _, cells, _ in jobs for cell in cells]
     facts = _check(every)
     if FLAGS.dry_run:
-        _dry_run(every, facts)
+        programs = _programs(pathlib.Path('WORK'))
+        found = [facts[id(cell)] for cell in every]
+        estimating.dry_run(every, found, programs, FLAGS.task, FLAGS.jobs)
         return
     failed = 0
     with signals.end_cleanly():
@@ -189,14 +195,31 @@ def _fill(table, cells, directory):
         starts = [cell for cell in cells if not cell.shown]
         rest = [cell for cell in cells if cell.shown]
         failures = {}
-        for part, what in ((starts, f'{table.name}, starts'), (rest, table.name)):
-            if part:
-                failures |= running.run(part, _programs(work), work, records, FLAGS.jobs, what)
-        _write(table, rest, directory, records)
+        try:
+            for part, what in ((starts, f'{table.name}, starts'), (rest, table.name)):
+                if part:
+                    failures |= running.run(
+                        part, _programs(work), work, records, FLAGS.jobs, what
+                    )
+        finally:
+            # Also when it is stopped: what has ended stands, and the table says how much.
+            _write(table, rest, directory, records)
+            if FLAGS.publish is not None:
+                _publish(directory.path, pathlib.Path(FLAGS.publish) / table.name)
     for name, why in failures.items():
         print(f'cell {name} failed: {why} (work/{name}/{running.LOG})', file=sys.stderr)
     print(f'outputs: {directory.path}: table.md, table.csv, figure.png, cells/', flush=True)
     return len(failures)
+
+
+def _publish(path, to):
+    """Copies what may be read by anyone: no run, which holds its seed."""
+    with files.appearing_directory(to, replace=True) as draft:
+        for name in ('table.md', 'table.csv', 'figure.png'):
+            if (path / name).exists():
+                shutil.copyfile(path / name, draft / name)
+        if (path / 'cells').is_dir():
+            shutil.copytree(path / 'cells', draft / 'cells', copy_function=shutil.copyfile)
 
 
 def _write(table, cells, directory, records):
@@ -220,73 +243,23 @@ def _write(table, cells, directory, records):
 
 
 def _rows(record):
-    """Rows of a cell: one, or one for each point of a plan."""
+    """Rows of a cell: one, or one for each cohort of an extrapolation."""
     if 'printed' not in record:
         return [results.row(record)]
-    points = record['printed']['points']
-    of_plan = ('num_users', 'virtual_clients_per_round', 'noise_multiplier')
-    rows = []
-    for point in points:
-        epsilons = {name: point[field] for name, field in results.EPSILONS.items()}
-        each = {**record['shown'], **{name: point[name] for name in of_plan}, **epsilons}
-        rows.append({**each, 'seconds': record['wall_seconds'] / len(points)})
-    needed = record['printed']['users_needed'] or []
-    target = record['printed']['target_epsilon']
-    for each in needed:
-        rows.append(
-            {
-                **record['shown'],
-                'virtual_clients_per_round': each['virtual_clients_per_round'],
-                f'fewest users for epsilon {target:g}': each['num_users'],
-                'seconds': 0.0,
-            }
-        )
-    return rows
-
-
-def _dry_run(cells, facts):
-    sizes = tomllib.loads((_CONFIGS / 'paper' / 'sizes.toml').read_text())
-    programs = _programs(pathlib.Path('WORK'))
-    measured = {}
-    total, most = 0.0, 0
-    for cell in cells:
-        print(programs.published_line(cell))
-        found = facts[id(cell)]
-        size = sizes.get(FLAGS.task)
-        if 'rounds' not in found or size is None:
-            print('  no estimate: ' + ('not trained in rounds' if size else 'sizes unknown'))
-            continue
-        shape = (size['side'], size['side'], size['channels'])
-        workload = step_time.Workload(
-            found['backbone'], found['embedding_dim'], shape, found['batch_size'], found['head']
-        )
-        if workload not in measured:
-            measured[workload] = step_time.measure(workload)
-        step = measured[workload]
-        examples = size['examples_per_user']
-        hours = step_time.hours(
-            step,
-            rounds=found['rounds'],
-            users_per_round=found['virtual_clients_per_round']
-            * found['users_per_virtual_client'],
-            examples_per_user=min(examples, found['max_examples_per_user'] or examples),
-            local_epochs=found['local_epochs'],
-            batch_size=found['batch_size'],
-            users_per_virtual_client=found['users_per_virtual_client'],
-        )
-        total += hours
-        most = max(most, step.memory_bytes)
-        rows = [
-            ('a local step', f'{1000 * step.step_seconds:.4g} ms, measured'),
-            ('local steps of the run', f'{hours:.3g} hours on one core'),
-            ('memory', f'{step.memory_bytes / 2**30:.2f} GB, measured'),
-        ]
-        print(tables.text(rows, indent=2), flush=True)
-    print(
-        f'{len(cells)} cells: {total:.3g} core hours of local steps, {total / FLAGS.jobs:.3g}'
-        f' hours on {FLAGS.jobs} cores; {FLAGS.jobs * most / 2**30:.2f} GB for {FLAGS.jobs}'
-        ' cells at once. Evaluation and conversion come on top.'
-    )
+    found = record['printed']
+    needed = {
+        each['virtual_clients_per_round']: each['num_users']
+        for each in found['users_needed'] or []
+    }
+    rows = {}
+    for point in found['points']:
+        cohort = point['virtual_clients_per_round']
+        row = rows.setdefault(cohort, {**record['shown'], 'virtual_clients_per_round': cohort})
+        row[f'{results.EPSILON}, N = {point["num_users"]:,}'] = point['epsilon_user']
+    for cohort, row in rows.items():
+        row[f'fewest users for epsilon {found["target_epsilon"]:g}'] = needed.get(cohort)
+        row['seconds'] = record['wall_seconds'] / len(rows)
+    return list(rows.values())
 
 
 if __name__ == '__main__':

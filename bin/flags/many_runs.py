@@ -74,9 +74,12 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
     from flags import from_settings
 
+    from dp_fedemb import validate
+
     program = request['program']
     sys.argv = [f'{program}.py']
-    runpy.run_path(str(flags_package.ROOT / 'bin' / f'{program}.py'), run_name=program)
+    path = str(flags_package.ROOT / 'bin' / f'{program}.py')
+    commands = runpy.run_path(path, run_name=program).get('COMMANDS', ())
     trials = request.get('trials')
     planned = trials is not None and trials['total_epsilon'] is not None
     begin = flagsaver.save_flag_values()
@@ -90,7 +93,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             given.append('--output_dir=unused')
         try:
             rest = flags.FLAGS(given)[1:]
-            if program != 'privacy' and rest:
+            if commands:
+                validate.one_of('command', *rest[:1] or [''], commands)
+            elif rest:
                 raise ValueError(f'unexpected argument {rest[0]!r}; flags start with --')
             from_settings.check()
             found, plan, task = _facts(request, tasks, planned)
@@ -149,6 +154,16 @@ def _facts(
     if program == 'pretrain':
         return facts, None, task
     settings = groups.training(values.rounds)
+    if request.get('trials') is not None and values.seed is not None:
+        raise ValueError(
+            'seed is given: trials with one seed share their noise, so that what they cost does'
+            ' not add up; leave it out'
+        )
+    if planned and values.target_epsilon is not None:
+        raise ValueError(
+            f'target_epsilon={values.target_epsilon}: of one trial, while the total of all of'
+            ' them is given; leave it out'
+        )
     if planned:
         # What the noise is will follow from the total.
         plan = plan_flags.uncalibrated_plan(task.train.num_users, 1.0)

@@ -36,7 +36,7 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     """
     # Not `app.run`: TensorFlow, imported after it, counts devices at once, before it has
     # turned on TF 2 behaviour, and Keras then builds graphs of TF 1.
-    _show_in_help('flags.from_settings', 'flags.groups', 'flags.plan_flags', 'flags.program')
+    _show_in_help(*(name for name in sys.modules if name.startswith('flags.')))
     app.define_help_flags()
     try:
         arguments = _parse(sys.argv, positional)

@@ -10,11 +10,13 @@ from dp_fedemb.privacy import rounding
 
 # Heading -> field of a privacy statement. Of a simulated deployment where that is what the
 # noise is of; the column `epsilon of` says which.
+EPSILON = 'epsilon'
 EPSILONS = {
-    'epsilon, replaced or as stated': 'epsilon_user',
+    'epsilon, user': 'epsilon_user',
     'epsilon, present or absent': 'epsilon_present_absent',
     'epsilon, virtual client': 'epsilon_virtual_client',
 }
+_OF = 'epsilon of'
 Row = dict[str, Any]
 
 
@@ -31,9 +33,7 @@ def row(record: Mapping[str, Any]) -> Row:
             found[heading] = guarantee.get(field)
         if guarantee.get('epsilon_user') is not None:
             users = (statement if deployment is None else deployment)['num_users']
-            found['epsilon of'] = (
-                f'{"these" if deployment is None else "simulated"} {users:,} users'
-            )
+            found[_OF] = f'{"these" if deployment is None else "simulated"} {users:,} users'
     found['seconds'] = record['wall_seconds']
     return found
 
@@ -102,12 +102,12 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 
 def _entry(name: str, value: Any, deviation: Optional[float]) -> str:
+    if name.startswith(EPSILON) and name != _OF:
+        return 'none' if value is None else rounding.text(value)
     if value is None:
-        return 'none' if name in EPSILONS else ''
-    if name in EPSILONS:
-        return rounding.text(value)
+        return 'not reached' if name.startswith('fewest') else ''
     if isinstance(value, float) and name.startswith('recall'):
         return f'{value:.4f}' + ('' if deviation is None else f' ± {deviation:.4f}')
-    if name == 'seconds':
+    if name == 'seconds' or isinstance(value, int):
         return f'{value:,.0f}'
     return str(value)

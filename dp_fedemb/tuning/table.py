@@ -13,7 +13,7 @@ seeds = [1, 2, 3]               a cell for each; one without a seed by default
 
 [[rows]]
 shown = {method = 'FedEmb'} columns of the table
-program = 'train'           or pretrain, or privacy with command = 'plan'
+program = 'train'           or pretrain, or privacy with command = 'extrapolate'
 flags = {head = 'linear'}
 without = ['clip_norm']     flags of the configuration that the row leaves out
 vary = {head_lr_scale = [1, 10]}    a cell for every combination

@@ -178,10 +178,18 @@ def test_missing_data(tmp_path):
 
 
 def test_a_cell_from_the_command_to_the_table(tmp_path):
-    arguments = ('--table=loss', '--task=synthetic', '--scale=smoke')
+    published = tmp_path / 'published'
+    arguments = ('--table=loss', '--task=synthetic', '--scale=smoke', f'--publish={published}')
     result = reproduce(tmp_path, *arguments)
     assert result.returncode == 0, result.stderr[-2000:]
     out = tmp_path / 'out'
+    copied = {path.name for path in (published / 'loss').rglob('*') if path.is_file()}
+    assert copied == {
+        'table.md',
+        'table.csv',
+        'figure.png',
+        'FedEmb_clipped_head=linear.json',
+    }
     assert '1 of 1 cells' in (out / 'table.md').read_text()
     assert (out / 'table.csv').read_text().startswith('method,head,recall@FAR=0.001')
     assert (out / 'figure.png').exists()

@@ -39,7 +39,6 @@ def refused(privacy_process, tmp_path):
             ['--mode=composed', '--vary=client_lr=1', '--', '--target_epsilon=3'],
             '--total_epsilon',
         ),
-        (['--mode=selection', '--vary=client_lr=1', '--', '--seed=3'], 'secret seeds'),
         (['--mode=public', '--vary=client_lr=1', '--', '--output_dir=x'], 'sets output_dir'),
         (['--mode=public', '--vary=client_lr=1', '--', 'runs'], "argument 'runs'"),
         (['--mode=selection', '--vary=client_lr=1', '--mean_trials=0.5'], 'mean_trials=0.5'),
@@ -94,6 +93,7 @@ def sweep(tmp_path, *arguments):
     [
         (['--mode=public --vary=no_such_flag=1,2'], 'no_such_flag'),
         (['--mode=composed --vary=client_lr=1,2'], 'have no epsilon'),
+        (['--mode=composed --vary=client_lr=1,2 --total_epsilon=9 -- --seed=3'], 'share their'),
     ],
 )
 def test_refusals_with_data(tmp_path, arguments, words):
