@@ -15,7 +15,13 @@ from dp_fedemb.models import embedding_model
 
 
 class InProcessEngine(server_rounds.ServerRounds):
-    """Runs rounds of `build_dp_fedemb` as plain `tf.function`s, shards in threads."""
+    """Runs rounds of `build_dp_fedemb` as plain `tf.function`s, shards in threads.
+
+    Attributes:
+        work: what does a shard's work; an audit has one that puts canaries in.
+    """
+
+    work: Callable[..., shard_work.ShardWork] = shard_work.ShardWork
 
     def __init__(
         self,
@@ -37,7 +43,7 @@ class InProcessEngine(server_rounds.ServerRounds):
             **options: of `ServerRounds`.
         """
         super().__init__(model, config, num_shards=num_shards, **options)
-        works = [shard_work.ShardWork(model, config, self._query) for _ in range(num_shards)]
+        works = [self.work(model, config, self._query) for _ in range(num_shards)]
         self._functions = [_function(work, reader) for work in works]
         self._pool = futures.ThreadPoolExecutor(num_shards)
 

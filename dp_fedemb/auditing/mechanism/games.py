@@ -119,7 +119,7 @@ def _play(
         total = np.rint(joined * moves).astype(np.int64)
         released, _ = box.release(total)
         if weights is None:
-            scores += _log_ratio(released, game, stddev)
+            scores += log_ratio(released, game, stddev)
         else:
             scores += weights[1][round_num] * released
     return Played(scores, bits)
@@ -151,7 +151,7 @@ def _schedule_weights(precision: Array, period: int) -> tuple[Array, Array]:
     return found
 
 
-def _log_ratio(x: Array, game: Game, stddev: float) -> Array:
+def log_ratio(x: Array, game: Game, stddev: float) -> Array:
     """Log likelihood ratio of a round, bit 1 over bit 0, under the claim."""
     q = game.probability
     assert q is not None

@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+"""Attacks our own releases, and holds what that shows against the claimed epsilon.
+
+    bin/audit.py noise --num_users=3400 --noise_multiplier=0.62 --rounds=20
+    bin/audit.py canaries --task=synthetic --noise_multiplier=1 --rounds=20
+    bin/audit.py membership --task=omniglot --data_dir=DIR --epsilons=none,8
+
+`noise` takes the mechanism of a plan alone, as a black box: distinguishing games on
+neighbouring sums, and checks of noise, clip and cohorts; no data, no training. `canaries`
+trains once on a task's users and on canaries whose data fair coins decide. `membership`
+trains models on halves of a task's users and asks of every user whether it was in training.
+Each prints a table, and with --output_dir writes audit.json and pictures. A lower bound of
+epsilon above the claim, or a check that fails, ends with exit code 1.
+"""
+
+import json
+import math
+import sys
+
+from absl import flags
+
+from flags import from_settings
+from flags import groups
+from flags import plan_flags
+from flags import program
+
+from dp_fedemb import files
+from dp_fedemb import privacy
+from dp_fedemb import validate
+from dp_fedemb.learning import client_config
+
+FLAGS = flags.FLAGS
+
+groups.define_task()
+groups.define_model()
+from_settings.define(client_config.ClientConfig)
+plan_flags.define(clip_norm_default=1.0)
+flags.DEFINE_float('server_lr', 1.0, "Of the server's SGD.", 1e-6, 1e6)
+flags.DEFINE_float('server_momentum', 0.0, "Of the server's SGD, below 1.", 0.0, 0.999999)
+flags.DEFINE_float('confidence', 0.95, 'Of every lower bound.', 0.5, 0.999999)
+flags.DEFINE_string('output_dir', None, 'For audit.json and pictures.')
+flags.DEFINE_bool('json', False, 'Print one JSON object instead of tables.')
+flags.DEFINE_integer(
+    'num_users', None, 'noise: N, users in the population.', lower_bound=1, upper_bound=10**12
+)
+flags.DEFINE_integer('coordinates', 65_536, 'noise: of a record; each is a game.', 64, 10**8)
+flags.DEFINE_integer('audited_runs', 4, 'noise: runs of different seeds.', 2, 1000)
+flags.DEFINE_list(
+    'audited_rounds', None, 'noise: numbers of rounds to play; 1 and all by default.'
+)
+flags.DEFINE_string(
+    'canary_kind',
+    'updates',
+    'canaries: updates (a random direction in place of a trained update), mislabelled or'
+    ' unique (images).',
+)
+flags.DEFINE_integer('canaries', 1000, 'canaries: how many, each a user.', 16, 10**6)
+flags.DEFINE_integer('most_users', 1000, 'canaries: most real users.', 1, 10**9)
+flags.DEFINE_list(
+    'epsilons',
+    None,
+    'membership: target epsilons to train at, with "none" for no clip and no noise; by default'
+    ' what the flags of the plan say.',
+)
+flags.DEFINE_integer(
+    'models', 4, 'membership: models, each the target once and else a shadow.', 3, 1000
+)
+flags.DEFINE_integer(
+    'images_per_user', 5, 'membership: most images of a user in training.', 2, 10**6
+)
+flags.DEFINE_integer('candidates', None, 'membership: most users to ask about.', 12, 10**9)
+
+
+def main(arguments):
+    if not arguments:
+        raise ValueError(f'no command; expected one of {", ".join(COMMANDS)}')
+    (command,) = arguments
+    validate.one_of('command', command, COMMANDS)
+    if FLAGS.output_dir is not None:
+        files.check_place(output_dir=FLAGS.output_dir)
+    values, pictures, text, alarms = COMMANDS[command]()
+    written = _write(command, values, pictures)
+    if FLAGS.json:
+        print(json.dumps({'command': command, **values}, default=str))
+    else:
+        from dp_fedemb.auditing import report
+
+        print(text)
+        print('\n' + '\n'.join(['ALARM: ' + alarm for alarm in alarms] or [report.NO_ALARM]))
+        print(f'\n{report.MEANING}')
+        if written:
+            print(f'\nwritten to {FLAGS.output_dir}: {", ".join(written)}')
+    sys.exit(1 if alarms else 0)
+
+
+def _noise():
+    if FLAGS.num_users is None:
+        raise ValueError('num_users is not given: set it to the size of the population')
+    rounds = _audited_rounds()
+    plan = plan_flags.plan(FLAGS.num_users)
+
+    from dp_fedemb.auditing import report
+    from dp_fedemb.auditing.mechanism import audit
+
+    found = audit.audit(
+        plan,
+        coordinates=FLAGS.coordinates,
+        runs=FLAGS.audited_runs,
+        rounds=rounds,
+        confidence=FLAGS.confidence,
+        tell=_tell,
+    )
+    values = {
+        'plan': plan.to_json(),
+        'bounds': [bound.to_json() for bound in found.bounds],
+        'checks': [check.to_json() for check in found.checks],
+        'alarms': found.alarms,
+    }
+    text = '\n\n'.join(
+        [report.checks_table(values['checks']), report.bounds_table(values['bounds'])]
+    )
+    return values, {}, text, found.alarms
+
+
+def _audited_rounds():
+    if FLAGS.audited_rounds is None:
+        return None
+    try:
+        numbers = [int(text) for text in FLAGS.audited_rounds]
+    except ValueError:
+        numbers = []
+    if not numbers or not 1 <= min(numbers) <= max(numbers) <= FLAGS.rounds:
+        raise ValueError(
+            f'audited_rounds={FLAGS.audited_rounds}: expected whole numbers from 1 to'
+            f' rounds={FLAGS.rounds}'
+        )
+    return numbers
+
+
+def _canaries():
+    groups.check_task()
+    groups.check_model()
+    plan_flags.check()
+    client = from_settings.build(client_config.ClientConfig)
+
+    from dp_fedemb.auditing.canaries import audit
+
+    validate.one_of('canary_kind', FLAGS.canary_kind, audit.KINDS)
+    task = groups.task()
+
+    import numpy as np
+
+    from dp_fedemb.auditing import report
+    from dp_fedemb.auditing import training
+
+    found = audit.audit(
+        task.train,
+        training.Training(groups.model(task), client, FLAGS.server_lr, FLAGS.server_momentum),
+        plan_flags.plan,
+        kind=FLAGS.canary_kind,
+        canaries=FLAGS.canaries,
+        most_users=FLAGS.most_users,
+        confidence=FLAGS.confidence,
+        generator=np.random.default_rng(),
+    )
+    rows = [
+        {'seen': seen, **bound.to_json()} for seen, bounds in found.items() for bound in bounds
+    ]
+    alarms = [
+        f'{row["seen"]}, {row["estimator"]}: epsilon is at least {row["lower"]:.4g},'
+        f' {row["claimed"]:.4g} is claimed'
+        for row in rows
+        if row['alarm']
+    ]
+    values = {
+        'task': task.name,
+        'canary_kind': FLAGS.canary_kind,
+        'canaries': FLAGS.canaries,
+        'bounds': rows,
+        'alarms': alarms,
+    }
+    shown = [{**row, 'estimator': f'{row["seen"]}: {row["estimator"]}'} for row in rows]
+    return values, {}, report.bounds_table(shown), alarms
+
+
+def _membership():
+    targets = _targets()
+    groups.check_task()
+    groups.check_model()
+    client = from_settings.build(client_config.ClientConfig)
+    task = groups.task()
+
+    from dp_fedemb.auditing import estimators
+    from dp_fedemb.auditing import plots
+    from dp_fedemb.auditing import report
+    from dp_fedemb.auditing import training
+    from dp_fedemb.auditing.membership import game
+
+    candidates = game.Candidates.of_store(
+        task.train, FLAGS.images_per_user, seed=0, most=FLAGS.candidates
+    )
+    trained = training.Training(
+        groups.model(task), client, FLAGS.server_lr, FLAGS.server_momentum
+    )
+    rows, found, claims = [], {}, {}
+    for label, target in targets.items():
+        plans = {}
+
+        def plan(num_users, target=target, plans=plans):
+            if num_users not in plans:
+                plans[num_users] = _plan(num_users, target)
+            return plans[num_users]
+
+        attacks = game.play(
+            candidates,
+            trained,
+            plan,
+            models=FLAGS.models,
+            tell=lambda text, label=label: _tell(f'{label}: {text}'),
+        )
+        claim = estimators.Claim.of_plan(min(plans.values(), key=lambda each: each.num_users))
+        found[label], claims[label] = attacks, claim
+        rows += [
+            {'label': label, **attack.to_json(claim, FLAGS.confidence)} for attack in attacks
+        ]
+    values = {
+        'task': task.name,
+        'users': len(candidates.candidates),
+        'reference_users': len(candidates.reference),
+        'models': FLAGS.models,
+        'epsilons': {label: claim.epsilon for label, claim in claims.items()},
+        'delta': next(iter(claims.values())).delta,
+        'attacks': rows,
+    }
+    alarms = [
+        f'{row["label"]}, {row["attack"]} on {row["images"]}: epsilon is at least'
+        f' {row["bound"]["lower"]:.4g}, {row["bound"]["claimed"]:.4g} is claimed'
+        for row in rows
+        if row['bound']['alarm']
+    ]
+    pictures = {'membership_roc': plots.membership_roc(found)}
+    if sum(math.isfinite(claim.epsilon) for claim in claims.values()) > 1:
+        pictures['membership'] = plots.membership_by_epsilon(rows, values['epsilons'], claims)
+    return {**values, 'alarms': alarms}, pictures, report.membership_table(rows), alarms
+
+
+def _targets():
+    """Names of trainings -> target epsilon, None for no privacy, 0 for the plan's flags."""
+    if FLAGS.epsilons is None:
+        return {'as the flags say': 0.0}
+    found = {}
+    for text in FLAGS.epsilons:
+        try:
+            target = None if text == 'none' else float(text)
+        except ValueError:
+            target = -1.0
+        if target is not None and not 0 < target < 1e6:
+            raise ValueError(f'epsilons={text!r}: expected numbers above 0, or none')
+        found['no privacy' if target is None else f'epsilon {target:g}'] = target
+    return found
+
+
+def _plan(num_users, target):
+    if target == 0:
+        return plan_flags.plan(num_users)
+    sizes = {
+        'num_users': num_users,
+        'virtual_clients_per_round': FLAGS.virtual_clients_per_round,
+        'users_per_virtual_client': FLAGS.users_per_virtual_client,
+        'rounds': FLAGS.rounds,
+        'delta': FLAGS.delta,
+    }
+    if target is None:
+        return privacy.PrivacyPlan(mechanism=privacy.NoPrivacy(), **sizes)
+    first = privacy.PrivacyPlan(mechanism=privacy.Gaussian(FLAGS.clip_norm, 1.0), **sizes)
+    return privacy.calibrate(first, target)
+
+
+def _tell(text):
+    print(f'  {text}', file=sys.stderr, flush=True)
+
+
+def _write(command, values, pictures):
+    if FLAGS.output_dir is None:
+        return []
+    from dp_fedemb.auditing import report
+    from dp_fedemb.evaluation import plots
+
+    path = report.write(FLAGS.output_dir, command, values)
+    plots.save(pictures, str(path.parent))
+    return [path.name, *(f'{name}.png' for name in pictures)]
+
+
+COMMANDS = {'noise': _noise, 'canaries': _canaries, 'membership': _membership}
+
+
+if __name__ == '__main__':
+    program.run(main, positional=1)

@@ -1,0 +1,1 @@
+"""Membership of users: was this person among those the model was trained on?"""

@@ -1,0 +1,114 @@
+"""audit.json: what an audit saw, beside what is claimed, in words that claim no more."""
+
+from collections.abc import Mapping, Sequence
+import json
+import math
+import os
+import pathlib
+from typing import Any, Optional, Union
+
+from dp_fedemb import files
+from dp_fedemb import tables
+
+NAME = 'audit.json'
+MEANING = (
+    'A lower bound says that epsilon cannot be smaller, at the stated confidence, in the game'
+    ' that was played. One above the claim proves a fault. One below it proves nothing: another'
+    ' attack, another user or other data may do better. The guarantee is what the accountant'
+    ' proves, not what an audit fails to refute.'
+)
+NO_ALARM = 'no alarm: nothing was seen that correct code would hardly ever do'
+
+
+def write(
+    directory: Union[str, 'os.PathLike[str]'], command: str, values: Mapping[str, Any]
+) -> pathlib.Path:
+    """Puts the outcome of a command into a directory's audit.json, beside those of others.
+
+    Args:
+        directory: of a run or of a report; made if it is not there.
+        command: `noise`, `canaries` or `membership`.
+        values: JSON values; an infinite number becomes null.
+
+    Raises:
+        ValueError: for an audit.json that is damaged.
+    """
+    path = pathlib.Path(directory).expanduser() / NAME
+    known: dict[str, Any] = {'meaning': MEANING}
+    if path.exists():
+        try:
+            known = {**json.loads(path.read_text()), **known}
+        except (ValueError, TypeError):
+            raise ValueError(
+                f'{path}: is no audit of ours; move it away, or choose another output_dir'
+            ) from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known[command] = _finite(values)
+    files.write_text(path, json.dumps(known, indent=2, allow_nan=False) + '\n')
+    return path
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return value
+
+
+def bounds_table(bounds: Sequence[Mapping[str, Any]]) -> str:
+    """Returns estimates of epsilon (`Estimate.to_json`, and `rounds`) as a table."""
+    rows: list[Sequence[Any]] = [
+        ('rounds', 'estimator', 'estimate', 'at least', 'claimed', 'share', '')
+    ]
+    for bound in bounds:
+        rows.append(
+            (
+                bound['rounds'],
+                bound['estimator'],
+                _number(bound['epsilon']),
+                _number(bound['lower']),
+                _number(bound['claimed'], 'no claim'),
+                _number(bound['tightness'], '-'),
+                'ALARM' if bound['alarm'] else '',
+            )
+        )
+    return tables.text(rows, 'rlrrrrl', indent=2)
+
+
+def checks_table(checks: Sequence[Mapping[str, Any]]) -> str:
+    """Returns checks (`Check.to_json`) as a table, failed ones marked."""
+    rows: list[Sequence[Any]] = [('check', 'p', 'seen', '')]
+    for check in checks:
+        mark = 'FAILED' if check['failed'] else ''
+        rows.append((check['name'], f'{check["p_value"]:.2g}', check['seen'], mark))
+    return tables.text(rows, 'lrl', indent=2)
+
+
+def membership_table(attacks: Sequence[Mapping[str, Any]]) -> str:
+    """Returns attacks (`membership.game.Attack.to_json`, and `label`) as a table."""
+    rows: list[Sequence[Any]] = [
+        ('training', 'attack', 'on', 'AUC', 'at least', 'FPR', 'TPR', '95%', 'allowed')
+    ]
+    for attack in attacks:
+        for rate in attack['rates']:
+            rows.append(
+                (
+                    attack['label'],
+                    attack['attack'],
+                    attack['images'],
+                    f'{attack["auc"]:.3f}',
+                    f'{attack["bound"]["lower"]:.3f}',
+                    f'{rate["fpr"]:g}',
+                    f'{rate["tpr"]:.4f}',
+                    f'{rate["low"]:.4f} to {rate["high"]:.4f}',
+                    f'{rate["allowed_tpr"]:.4f}' if rate['allowed_tpr'] < 1 else 'any',
+                )
+            )
+    return tables.text(rows, 'lllrrrrrr', indent=2)
+
+
+def _number(value: Optional[float], absent: str = 'no bound') -> str:
+    return absent if value is None or not math.isfinite(value) else f'{value:.3f}'

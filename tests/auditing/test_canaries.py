@@ -1,0 +1,180 @@
+"""Canaries in a real training: honest runs pass, faults of the engine are caught."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dp_fedemb import privacy
+from dp_fedemb.aggregation import fixed_point
+from dp_fedemb.aggregation import rounded_gaussian
+from dp_fedemb.auditing.canaries import audit
+from dp_fedemb.auditing.canaries import updates
+from dp_fedemb.auditing.estimators import f_dp
+from dp_fedemb.learning import shard_work
+
+
+def plan_of(num_users, noise_multiplier=2.0, rounds=3):
+    # Everybody in every round, so that the claim is that of a plain Gaussian.
+    return privacy.PrivacyPlan(
+        num_users=num_users,
+        virtual_clients_per_round=num_users,
+        users_per_virtual_client=1,
+        rounds=rounds,
+        mechanism=privacy.Gaussian(1.0, noise_multiplier),
+        delta=1e-5,
+    )
+
+
+def by_updates(people, setup, seed=0, plan=plan_of):
+    return audit.audit(
+        people,
+        setup,
+        plan,
+        canaries=1000,
+        most_users=8,
+        generator=np.random.default_rng(seed),
+    )
+
+
+def test_canary_updates_come_near_the_claim_and_never_above(people, training_setup):
+    found = by_updates(people, dataclasses.replace(training_setup, server_momentum=0.5))
+    for bounds in found.values():
+        for bound in bounds:
+            assert bound.estimate.lower < bound.estimate.claimed and not bound.estimate.alarm
+    best = found[updates.ALL_ITERATES][0].estimate
+    # End to end: at least 0.3 of the claim, from one training.
+    assert best.estimator == f_dp.NAME and best.tightness > 0.3
+
+
+def test_momentum_is_taken_out(people, training_setup):
+    """All iterates tell the same with and without the server's momentum."""
+    lower = [
+        by_updates(people, dataclasses.replace(training_setup, server_momentum=momentum))[
+            updates.ALL_ITERATES
+        ][0].estimate.lower
+        for momentum in (0.0, 0.9)
+    ]
+    assert lower[1] > 0.8 * lower[0] > 0
+
+
+def noise_over_m(monkeypatch):
+    intact = rounded_gaussian.draw
+    monkeypatch.setattr(
+        rounded_gaussian,
+        'draw',
+        lambda key, stddev, size: intact(key, stddev / 20, size),
+    )
+
+
+@pytest.mark.parametrize('fault', [noise_over_m])
+def test_faults_raise_an_alarm(fault, people, training_setup, monkeypatch):
+    fault(monkeypatch)
+    # One run of a thousand canaries cannot show a larger claim to be wrong.
+    found = by_updates(
+        people, training_setup, plan=functools.partial(plan_of, noise_multiplier=5.0)
+    )
+    best = found[updates.ALL_ITERATES][0].estimate
+    assert best.lower > best.claimed and best.alarm
+
+
+def test_canary_users_show_in_a_model_without_privacy(people, training_setup):
+    def none(num_users):
+        return privacy.PrivacyPlan(num_users, 2, 4, 60, privacy.NoPrivacy())
+
+    found = audit.audit(
+        people,
+        training_setup,
+        none,
+        kind='unique',
+        canaries=60,
+        most_users=4,
+        generator=np.random.default_rng(1),
+    )
+    (estimate, _) = (bound.estimate for bound in found[updates.FINAL_MODEL])
+    assert estimate.epsilon > 1 and estimate.lower > 0
+    assert not estimate.alarm and np.isinf(estimate.claimed)
+
+
+@pytest.mark.parametrize('kind', ['unique', 'mislabelled'])
+def test_canary_users_do_not_exceed_the_claim(kind, people, training_setup):
+    found = audit.audit(
+        people,
+        training_setup,
+        plan_of,
+        kind=kind,
+        canaries=60,
+        most_users=8,
+        generator=np.random.default_rng(2),
+    )
+    for bound in found[updates.FINAL_MODEL]:
+        assert bound.estimate.lower < bound.estimate.claimed and not bound.estimate.alarm
+
+
+def test_without_noise_updates_are_refused(people, training_setup):
+    with pytest.raises(ValueError, match='without clip'):
+        audit.audit(
+            people,
+            training_setup,
+            lambda n: privacy.PrivacyPlan(n, n, 1, 1, privacy.NoPrivacy()),
+            canaries=16,
+            generator=np.random.default_rng(0),
+        )
+
+
+def largest_move(people, setup):
+    """Norm, in units of C, of what one virtual client adds to the exact sum of a round."""
+    # Two users: a head of one identity has nothing to learn.
+    one = dataclasses.replace(
+        plan_of(people.num_users),
+        virtual_clients_per_round=1,
+        users_per_virtual_client=2,
+        sampling=privacy.FixedSize(),
+    )
+    grid = fixed_point.build(
+        sum(spec.shape.num_elements() for spec in setup.model.record_specs()), 1.0, 0.8, 9, 20
+    )
+    norms = []
+
+    def commit(round_num, total):
+        flat = np.concatenate([np.ravel(part) for part in total]).astype(np.float64)
+        norms.append(np.linalg.norm(flat) / grid.units)
+        return 0
+
+    list(setup.releases(privacy.PrivateRun(one, 3), people, commit))
+    return max(norms)
+
+
+def head_in_the_aggregate(monkeypatch):
+    """What a head learned is added to the sum beside the clipped update."""
+    intact = shard_work.ShardWork._add
+
+    def add(work, theta, params, rate, client, measured):
+        measured = intact(work, theta, params, rate, client, measured)
+        leaked = tf.cast(tf.size(client['labels']), tf.int64) * 2**20
+        work._sums[-1].assign_add(tf.zeros_like(work._sums[-1]) + leaked)
+        return measured
+
+    monkeypatch.setattr(shard_work.ShardWork, '_add', add)
+
+
+def clip_left_out(monkeypatch):
+    original = fixed_point.Grid.clip
+
+    def clip(grid, record, clip_norm):
+        clipped, norm = original(grid, record, clip_norm)
+        return [leaf * 3 for leaf in clipped], norm
+
+    monkeypatch.setattr(fixed_point.Grid, 'clip', clip)
+
+
+def test_a_virtual_client_moves_the_exact_sum_by_the_clip_norm_at_most(people, training_setup):
+    assert 0.99 < largest_move(people, training_setup) <= 1.0
+
+
+@pytest.mark.parametrize('fault', [head_in_the_aggregate, clip_left_out])
+def test_what_moves_it_further_is_caught(fault, people, training_setup, monkeypatch):
+    fault(monkeypatch)
+    assert largest_move(people, training_setup) > 1.0

@@ -1,0 +1,49 @@
+"""bin/audit.py as it is called: what it prints, writes and refuses."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def call(*arguments):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'bin' / 'audit.py'), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_noise_is_audited_and_written(tmp_path):
+    code, out, err = call(
+        'noise',
+        '--num_users=160',
+        '--virtual_clients_per_round=80',
+        '--users_per_virtual_client=2',
+        '--noise_multiplier=1.5',
+        '--rounds=4',
+        '--coordinates=1024',
+        '--audited_runs=2',
+        f'--output_dir={tmp_path}',
+    )
+    assert code == 0, err
+    assert 'no alarm' in out and 'proves nothing' in out and 'at least' in out
+    values = json.loads((tmp_path / 'audit.json').read_text())
+    assert {bound['rounds'] for bound in values['noise']['bounds']} == {1, 4}
+    assert not any(check['failed'] for check in values['noise']['checks'])
+    assert all(bound['lower'] < bound['claimed'] for bound in values['noise']['bounds'])
+
+
+def test_bad_input_is_one_line():
+    for arguments, named in (
+        ((), 'no command'),
+        (('noise', '--num_users=3400', '--mechanism=clip_only'), 'adds no noise'),
+    ):
+        code, out, err = call(*arguments)
+        lines = [line for line in err.splitlines() if line.startswith('error: ')]
+        assert code == 2 and out == '' and len(lines) == 1 and named in lines[0]
