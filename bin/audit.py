@@ -48,9 +48,10 @@ flags.DEFINE_integer('audited_runs', 4, 'noise: runs of different seeds.', 2, 10
 flags.DEFINE_list(
     'audited_rounds', None, 'noise: numbers of rounds to play; 1 and all by default.'
 )
-flags.DEFINE_string(
+flags.DEFINE_enum(
     'canary_kind',
     'updates',
+    ['updates', 'mislabelled', 'unique'],
     'canaries: updates (a random direction in place of a trained update), mislabelled or'
     ' unique (images).',
 )
@@ -78,6 +79,7 @@ def main(arguments):
     validate.one_of('command', command, COMMANDS)
     if FLAGS.output_dir is not None:
         files.check_place(output_dir=FLAGS.output_dir)
+    _targets()
     values, pictures, text, alarms = COMMANDS[command]()
     written = _write(command, values, pictures)
     if FLAGS.json:

@@ -52,7 +52,6 @@ def main(_):
     from dp_fedemb import evaluation
     from dp_fedemb.evaluation import collection
     from dp_fedemb.evaluation import verification
-    from dp_fedemb.models import saved_model
 
     fars = [_number(text) for text in FLAGS.fars]
     verification.check_fars(fars)
@@ -63,6 +62,9 @@ def main(_):
     groups.check_directory('model')
     task = groups.task()
     store = _part(task)
+
+    from dp_fedemb.models import saved_model
+
     model = evaluation.load_model(FLAGS.model)
     model.check_examples(store.example_spec)
     if not FLAGS.other_preprocessing:

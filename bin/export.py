@@ -18,6 +18,9 @@ from absl import flags
 from flags import groups
 from flags import program
 
+from dp_fedemb import files
+from dp_fedemb.evaluation import verification
+
 FLAGS = flags.FLAGS
 
 groups.define_task()
@@ -53,6 +56,10 @@ def main(_):
     # Before TensorFlow is there, which takes seconds to load.
     task = groups.task() if FLAGS['task'].present else None
     fars = tuple(_number(text) for text in FLAGS.fars)
+    verification.check_fars(fars)
+    groups.check_directory('model')
+    if FLAGS.output_dir is not None:
+        files.check_place(output_dir=FLAGS.output_dir)
 
     from dp_fedemb import evaluation
     from dp_fedemb import export

@@ -54,7 +54,7 @@ flags.DEFINE_string(
 flags.DEFINE_bool(
     'dry_run', False, 'Print every command, with hours and memory by a step measured here.'
 )
-flags.DEFINE_integer('jobs', os.cpu_count(), 'Cells side by side.', lower_bound=1)
+flags.DEFINE_integer('jobs', os.cpu_count(), 'Cells side by side.', 1, 1024)
 
 _ENGINE = ('--engine=in_process', '--client_parallelism=1')
 _OWN = ('output_dir', 'data_dir', 'cache_dir', 'engine', 'client_parallelism', 'task')
@@ -70,6 +70,8 @@ def main(last):
         paths = [pathlib.Path(FLAGS.grid)]
         if not paths[0].is_file():
             raise FileNotFoundError(f'grid={FLAGS.grid!r}: no such file')
+    if FLAGS.output_dir is not None:
+        files.check_place(output_dir=FLAGS.output_dir)
     configuration = _configuration()
     jobs = []
     for path in paths:

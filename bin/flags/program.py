@@ -10,22 +10,25 @@ from absl import flags
 from absl import logging
 
 from flags import from_settings
+from flags import host
 
 # TensorFlow logs GPUs that it does not find as errors; what matters it raises.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # What the library raises for input that a user can mend.
-_USER_ERRORS = (ValueError, OSError, OverflowError, MemoryError, app.UsageError)
+_USER_ERRORS = (ValueError, OSError, OverflowError, app.UsageError)
 # A flag whose value no message shows.
 _SECRET = 'seed'
-# The exit code for it.
-_BAD_INPUT = 2
+# The exit codes for it, and for a machine that fails.
+_BAD_INPUT, _BAD_HOST = 2, 1
 
 flags.DEFINE_bool('debug', False, 'Show the whole trace of an error.')
 
 
 def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     """Runs `main(arguments)` with parsed flags; exits with 2 and one line on bad input.
+
+    Where the machine fails (a full disk, no memory) it is one line and code 1.
 
     All flags are checked before `main` is called, so before it has written anything or
     imported TensorFlow.
@@ -42,10 +45,13 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
         arguments = _parse(sys.argv, positional)
         logging.use_absl_handler()
         main(arguments)
-    except _USER_ERRORS as error:
-        if flags.FLAGS.is_parsed() and flags.FLAGS.debug:
+    except Exception as error:
+        trouble = host.trouble(error)
+        known = trouble is not None or isinstance(error, _USER_ERRORS)
+        if not known or (flags.FLAGS.is_parsed() and flags.FLAGS.debug):
             raise
-        _end(str(error) or type(error).__name__, _BAD_INPUT)
+        text = trouble or str(error) or type(error).__name__
+        _end(text, _BAD_INPUT if trouble is None else _BAD_HOST)
 
 
 def _end(text: str, code: int) -> None:

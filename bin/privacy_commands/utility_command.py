@@ -28,9 +28,11 @@ flags.DEFINE_string(
     ' of --runs.',
 )
 flags.DEFINE_string('metric', 'recall@FAR=0.001', 'utility: of the runs, by evaluation.json.')
-flags.DEFINE_float('drop', 0.05, 'utility: fraction of the recall without noise given up.')
 flags.DEFINE_float(
-    'recall_floor', 0.0, 'utility: recall of a model that saw nothing but noise.'
+    'drop', 0.05, 'utility: fraction of the recall without noise given up.', 1e-9, 1 - 1e-9
+)
+flags.DEFINE_float(
+    'recall_floor', 0.0, 'utility: recall of a model that saw nothing but noise.', 0.0, 1.0
 )
 
 _COHORTS = [2**power for power in (5, 7, 9, 11, 13, 15)]

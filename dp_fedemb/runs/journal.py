@@ -8,6 +8,7 @@ fresh noise, under the number of the attempt, and is accounted as one more relea
 """
 
 from collections.abc import Sequence
+import errno
 import hashlib
 import hmac
 import os
@@ -81,7 +82,9 @@ class Journal:
             new = not self._path.exists()
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(descriptor, f'{round_num} {attempt} {digest}\n'.encode())
+                line = f'{round_num} {attempt} {digest}\n'.encode()
+                if os.write(descriptor, line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

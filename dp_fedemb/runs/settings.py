@@ -193,7 +193,7 @@ class Settings:
         0,
         'Public virtual clients of a round, of the public part of the task; their mean update'
         " is taken off a virtual client's before the clip, and added back once. 0 for none.",
-        within='[0, inf)',
+        within='[0, 1e6]',
     )
     algorithm: str = settings.setting(
         'fedemb',

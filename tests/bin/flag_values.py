@@ -13,6 +13,7 @@ NO_TEXT = ('', ' ', 'a\nb', 'a\x00b', 'a\x1b[31mb', 'a\udcffb', '\u0085')
 # Numbers that may be zero.
 ZERO = {
     'adaptive_clip_learning_rate',
+    'centre_clients',
     'client_momentum',
     'ema',
     'strategy_averaging',
@@ -25,6 +26,7 @@ ZERO = {
     'pretrain_warmup',
     'momentum',
     'warmup',
+    'recall_floor',
     'rounds_per_eval',
     'search_seed',
     'seed',

@@ -25,6 +25,9 @@ BASE = {
     'evaluate': [*_TASK, '--model=/'],
     'embed': [*_TASK, '--model=/', '--output=embeddings.npz'],
     'prepare': _TASK,
+    'audit': ['noise', '--num_users=3400', *_PRIVATE],
+    'export': ['--model=/', '--output_dir=export'],
+    'reproduce': ['--table=all', '--output_dir=tables'],
     'privacy': ['epsilon', '--num_users=3400', '--noise_multiplier=1'],
     'sweep': ['--mode=public', '--output_dir=sweep', '--vary=client_lr=0.1,1'],
     'worker': [],
@@ -129,6 +132,19 @@ LINES = {
         ['more'],
         ['--', '--output_dir=run'],
     ],
+    'audit': [
+        ['nope'],
+        ['--canary_kind=nope'],
+        ['--output_dir=/dev/null'],
+        ['--audited_rounds=many'],
+        ['--epsilons=nan'],
+    ],
+    'export': [
+        ['--model=/nowhere'],
+        ['--output_dir=/dev/null'],
+        ['--fars=nan'],
+    ],
+    'reproduce': [['--table=nope'], ['--grid=/nowhere'], ['--output_dir=/dev/null']],
     'worker': [['--cores=100000'], ['more']],
     'benchmark': [['--only=nope'], ['--only=throughput,nope'], ['more']],
 }
@@ -188,3 +204,7 @@ def test_at_once_and_nothing_written(answers, name):
         for _, line, _, _, seconds, left in answers[name]
         if seconds > 5 or left
     ]
+
+
+def test_thousands_of_lines_are_tried(answers):
+    assert sum(len(each) for each in answers.values()) > 3000

@@ -1,0 +1,44 @@
+"""Errors of the machine: what is said, and that nothing else passes for one."""
+
+import errno
+import os
+import pathlib
+import sys
+
+import pytest
+import tensorflow as tf
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'bin'))
+
+from flags import host
+
+
+@pytest.mark.parametrize(
+    'error, words',
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), '/run/x'), '/run/x: No space'),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), 'ulimit -n'),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), 'writable again'),
+        (MemoryError(), 'free memory'),
+        (RuntimeError("can't start new thread"), 'ulimit -u'),
+        (tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating'), 'free memory'),
+        (tf.errors.UnknownError(None, None, 'x; No space left on device'), 'free some space'),
+    ],
+)
+def test_trouble_of_the_host_says_what_to_do(error, words):
+    line = host.trouble(error)
+    assert words in line and line.endswith('then run the same command again')
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        ValueError('No space left on device'),
+        RuntimeError('a bug'),
+        FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), 'x'),
+        tf.errors.InvalidArgumentError(None, None, 'a bug'),
+        KeyError('x'),
+    ],
+)
+def test_other_errors_are_not_the_hosts(error):
+    assert host.trouble(error) is None
