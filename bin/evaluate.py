@@ -154,6 +154,7 @@ def _write(output, values, images, store):
 
 
 def _write_report(draft, values, images, store):
+    from dp_fedemb.auditing import report as audit_report
     from dp_fedemb.evaluation import html_report
     from dp_fedemb.evaluation import plots
 
@@ -173,7 +174,9 @@ def _write_report(draft, values, images, store):
     if (run / 'privacy.json').exists() and (run / 'privacy.txt').exists():
         statement = json.loads((run / 'privacy.json').read_text())
         text = (run / 'privacy.txt').read_text()
-    (draft / 'report.html').write_text(html_report.build(values, figures, statement, text))
+    (draft / 'report.html').write_text(
+        html_report.build(values, figures, statement, text, audit_report.text_beside(run))
+    )
 
 
 if __name__ == '__main__':

@@ -34,18 +34,26 @@ def write(
         ValueError: for an audit.json that is damaged.
     """
     path = pathlib.Path(directory).expanduser() / NAME
-    known: dict[str, Any] = {'meaning': MEANING}
-    if path.exists():
-        try:
-            known = {**json.loads(path.read_text()), **known}
-        except (ValueError, TypeError):
-            raise ValueError(
-                f'{path}: is no audit of ours; move it away, or choose another output_dir'
-            ) from None
+    known = {**_read(path), 'meaning': MEANING}
     path.parent.mkdir(parents=True, exist_ok=True)
     known[command] = _finite(values)
     files.write_text(path, json.dumps(known, indent=2, allow_nan=False) + '\n')
     return path
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    """What the file holds; nothing where there is none."""
+    if not path.exists():
+        return {}
+    try:
+        known = json.loads(path.read_text())
+        if not isinstance(known, dict):
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f'{path}: is no audit of ours; move it away, or choose another output_dir'
+        ) from None
+    return known
 
 
 def _finite(value: Any) -> Any:
@@ -112,3 +120,38 @@ def membership_table(attacks: Sequence[Mapping[str, Any]]) -> str:
 
 def _number(value: Optional[float], absent: str = 'no bound') -> str:
     return absent if value is None or not math.isfinite(value) else f'{value:.3f}'
+
+
+def text_beside(run: pathlib.Path) -> Optional[str]:
+    """Returns the audit.json of a run's directory in words and tables, None without one.
+
+    Raises:
+        ValueError: for a file that is damaged.
+    """
+    values = _read(run / NAME)
+    if not values:
+        return None
+    parts = []
+    for command, title in _TITLES.items():
+        found = values.get(command)
+        if found is None:
+            continue
+        lines = [title]
+        if 'checks' in found:
+            failed = [check for check in found['checks'] if check['failed']]
+            lines.append(f'  {len(found["checks"])} checks, {len(failed)} failed')
+        if 'bounds' in found:
+            lines.append(bounds_table(found['bounds']))
+        if 'attacks' in found:
+            lines.append(membership_table(found['attacks']))
+        lines += [f'ALARM: {alarm}' for alarm in found['alarms']] or [NO_ALARM]
+        parts.append('\n'.join(lines))
+    return '\n\n'.join([*parts, MEANING])
+
+
+# Command -> what it attacked.
+_TITLES = {
+    'noise': 'The mechanism alone, at the settings of the plan',
+    'canaries': 'A training with canaries',
+    'membership': 'Membership of users in trained models',
+}

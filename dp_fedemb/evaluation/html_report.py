@@ -62,6 +62,7 @@ def build(
     figures: Mapping[str, figure.Figure],
     privacy: Optional[Mapping[str, Any]] = None,
     privacy_text: Optional[str] = None,
+    audit_text: Optional[str] = None,
 ) -> str:
     """Returns the report as HTML without references to other files.
 
@@ -71,6 +72,7 @@ def build(
         figures: by name, see `plots`.
         privacy: the run's privacy statement (privacy.json), or None.
         privacy_text: the same as text.
+        audit_text: what attacks on it showed (audit.json) as text, or None.
     """
     title = html.escape(values['title'])
     sections = [
@@ -79,6 +81,7 @@ def build(
         f'<div class="cards">{"".join(_cards(values, privacy))}</div>',
         '<h2>Privacy of the training users</h2>',
         *_privacy(privacy, privacy_text),
+        *_audit(audit_text),
         '<h2>Verification: do two images show the same identity?</h2>',
         _points_table(values),
         _figures_table(values),
@@ -118,6 +121,12 @@ def _privacy(privacy: Optional[Mapping[str, Any]], text: Optional[str]) -> list[
     if privacy is None:
         return [f'<p class="warn">{NO_STATEMENT}</p>']
     return [f'<pre>{html.escape(text or "")}</pre>']
+
+
+def _audit(text: Optional[str]) -> list[str]:
+    if text is None:
+        return []
+    return ['<h2>What attacks showed</h2>', f'<pre>{html.escape(text)}</pre>']
 
 
 def _points_table(values: Mapping[str, Any]) -> str:

@@ -49,6 +49,14 @@ def test_canary_updates_come_near_the_claim_and_never_above(people, training_set
     assert best.estimator == f_dp.NAME and best.tightness > 0.3
 
 
+@pytest.mark.soak
+def test_twenty_honest_trainings_raise_no_alarm(people, training_setup):
+    for seed in range(20):
+        for bounds in by_updates(people, training_setup, seed).values():
+            assert not any(bound.estimate.alarm for bound in bounds)
+            assert all(bound.estimate.lower < bound.estimate.claimed for bound in bounds)
+
+
 def test_momentum_is_taken_out(people, training_setup):
     """All iterates tell the same with and without the server's momentum."""
     lower = [
