@@ -8,7 +8,6 @@ evaluation.json; with `--plots`, pictures and a self-contained html_report.html,
 """
 
 import json
-import os
 import pathlib
 
 from absl import flags
@@ -79,15 +78,16 @@ def main(_):
         metrics = ['verification', 'retrieval', *([] if pairs is None else ['pairs'])]
     embeddings = _embed(model, store)
     images = evaluation.EmbeddedImages(embeddings, store.identities, fars, pairs)
+    # Not its path, which tells of whose computer it is on.
+    name = pathlib.Path(FLAGS.model).expanduser().absolute().name
     about = {
         'title': f'Image embeddings on {task.name}',
         'about': [
-            f'Model {os.path.normpath(FLAGS.model)}, part {FLAGS.part} of the task:'
-            f' {task.description}.',
+            f'Model {name}, part {FLAGS.part} of the task: {task.description}.',
             f'{store.num_users:,} users with {store.num_identities:,} identities,'
             f' {store.num_examples:,} images of {store.example_spec}.',
         ],
-        'model': str(model.path),
+        'model': name,
         'model_fingerprint': model.fingerprint,
         'task': task.name,
         'part': FLAGS.part,
@@ -96,7 +96,7 @@ def main(_):
         'embedding_dim': embeddings.shape[1],
     }
     values = collection.collect(images, metrics, about)
-    written = _write(output, values, images, store) if output else []
+    written = _write(output, values, images, store, model.path) if output else []
     if FLAGS.json:
         print(json.dumps(values))
         return
@@ -142,23 +142,22 @@ def _embed(model, store):
         return evaluation.embed(model, store.examples, FLAGS.eval_batch_size, bar.update)
 
 
-def _write(output, values, images, store):
+def _write(output, values, images, store, model_path):
     """Makes all files elsewhere and moves them when all are complete."""
     from dp_fedemb import files
 
     with files.appearing_files(output) as draft:
         if FLAGS.plots:
-            _write_report(draft, values, images, store)
+            _write_report(draft, values, images, store, model_path.parent)
         (draft / 'evaluation.json').write_text(json.dumps(values, indent=2) + '\n')
         return sorted(path.name for path in draft.iterdir())
 
 
-def _write_report(draft, values, images, store):
+def _write_report(draft, values, images, store, run):
     from dp_fedemb.auditing import report as audit_report
     from dp_fedemb.evaluation import html_report
     from dp_fedemb.evaluation import plots
 
-    run = pathlib.Path(values['model']).parent
     figures = {}
     if (run / 'metrics.csv').exists():
         figures['training'] = plots.training_curves(run / 'metrics.csv')

@@ -76,9 +76,9 @@ def build(config: base.TaskConfig) -> base.Task:
         source,
         options.preprocessing,
         functools.partial(_read, config, options, listing, places, with_users, listed),
-        description=f'{root.name}, user = first folder'
+        description='a folder of pictures, user = first folder'
         if with_users
-        else f'{root.name}, user = identity = folder',
+        else 'a folder of pictures, user = identity = folder',
         default_backbone=options.default_backbone,
     )
     # What lies beside the pictures may change while they, and so the stores, do not.

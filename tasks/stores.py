@@ -53,7 +53,7 @@ def build(config: base.TaskConfig) -> base.Task:
     converted.check_disjoint(stores)
     return base.Task(
         name=NAME,
-        description=f'user stores in {data_dir.name}',
+        description='user stores',
         default_backbone=options.default_backbone,
         **stores,
     )

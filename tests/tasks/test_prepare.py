@@ -26,7 +26,7 @@ def test_it_converts_and_says_what_it_found(official, tmp_path):
     ]
     first = prepare(*flags)
     assert first.returncode == 0, first.stderr
-    assert 'image_folder: photos, user = first folder' in first.stdout
+    assert 'image_folder: a folder of pictures, user = first folder' in first.stdout
     assert 'found: 12 users' in first.stdout and 'held more than the limit' in first.stdout
     (folder,) = (tmp_path / 'cache' / 'image_folder').iterdir()
     assert str(folder / 'train') in first.stdout
