@@ -27,7 +27,8 @@ class ConfiguredDirectory:
             path: where.
             holds: what is in it, in a word for error messages.
         """
-        self.path = pathlib.Path(path).absolute()
+        # A shell leaves the ~ of --output_dir=~/run to its program.
+        self.path = pathlib.Path(os.path.expanduser(path)).absolute()
         self._holds = holds
 
     def check(

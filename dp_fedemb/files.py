@@ -158,7 +158,7 @@ def check_place(**directories: PathLike) -> None:
             need not exist.
     """
     for name, directory in directories.items():
-        place = path = pathlib.Path(directory).expanduser().absolute()
+        place = path = pathlib.Path(os.path.expanduser(directory)).absolute()
         try:
             while not _exists(place):
                 place = place.parent

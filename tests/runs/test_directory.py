@@ -124,3 +124,8 @@ def test_one_process_at_a_time(tmp_path):
                 pass
     with directory.locked():
         pass
+
+
+def test_a_home_is_found_as_programs_get_it_from_a_shell(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert directory_lib.RunDirectory('~/run').path == tmp_path / 'run'
