@@ -60,7 +60,7 @@ def membership_by_epsilon(
         epsilons: label -> epsilon, infinite without privacy.
         claims: label -> claim.
     """
-    picture = figure.Figure((6.4, 4.4), dpi=130, layout='constrained')
+    picture = figure.Figure((6.4, 5.6), dpi=130, layout='constrained')
     axes = picture.subplots()
     finite = sorted(e for e in epsilons.values() if np.isfinite(e))
     # Without privacy: to the right of all others.
@@ -89,7 +89,7 @@ def membership_by_epsilon(
             ys,
             (lows, highs),
             fmt='o' if images == game.SEEN else '^',
-            color=plots.CURVES[index % len(plots.CURVES)],
+            color=plots.CURVES[index // 2 % len(plots.CURVES)],
             ms=4,
             lw=1,
             label=f'{attack}, {images}',
@@ -105,7 +105,7 @@ def membership_by_epsilon(
     )
     axes.set_xticks(ticks, [f'{t:.3g}' if t in finite else 'no privacy' for t in ticks])
     axes.minorticks_off()
-    axes.legend(fontsize=7, frameon=False, loc='upper left')
+    picture.legend(fontsize=7, frameon=False, loc='outside lower center', ncols=2)
     return picture
 
 

@@ -40,12 +40,12 @@ def by_updates(people, setup, seed=0, plan=plan_of):
 
 
 def test_canary_updates_come_near_the_claim_and_never_above(people, training_setup):
-    found = by_updates(people, dataclasses.replace(training_setup, server_momentum=0.5))
+    found = by_updates(people, dataclasses.replace(training_setup, server_momentum=0.9))
     for bounds in found.values():
         for bound in bounds:
             assert bound.estimate.lower < bound.estimate.claimed and not bound.estimate.alarm
     best = found[updates.ALL_ITERATES][0].estimate
-    # End to end: at least 0.3 of the claim, from one training.
+    # End to end: at least 0.3 of the claim, from one training, its momentum taken out.
     assert best.estimator == f_dp.NAME and best.tightness > 0.3
 
 
@@ -55,17 +55,6 @@ def test_twenty_honest_trainings_raise_no_alarm(people, training_setup):
         for bounds in by_updates(people, training_setup, seed).values():
             assert not any(bound.estimate.alarm for bound in bounds)
             assert all(bound.estimate.lower < bound.estimate.claimed for bound in bounds)
-
-
-def test_momentum_is_taken_out(people, training_setup):
-    """All iterates tell the same with and without the server's momentum."""
-    lower = [
-        by_updates(people, dataclasses.replace(training_setup, server_momentum=momentum))[
-            updates.ALL_ITERATES
-        ][0].estimate.lower
-        for momentum in (0.0, 0.9)
-    ]
-    assert lower[1] > 0.8 * lower[0] > 0
 
 
 def noise_over_m(monkeypatch):

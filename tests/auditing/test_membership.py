@@ -78,7 +78,7 @@ def played(people, training_setup):
             return privacy.PrivacyPlan(num_users, num_users // 4, 4, 8, mechanism, delta=1e-3)
 
         candidates = game.Candidates.of_store(people, 4, seed=0)
-        return plan(24), game.play(candidates, training_setup, plan, seed=3)
+        return plan(24), game.play(candidates, training_setup, plan, models=3, seed=3)
 
     return play
 
@@ -105,7 +105,7 @@ def test_overfitting_shows_and_noise_hides_it(played):
     json.dumps(rows)
     assert len(rows) == 16
     for row in rows[8:]:
-        # 48 users, four models: chance is wide.
+        # 48 users, three models: chance is wide.
         assert abs(row['auc'] - 0.5) < 0.25
         assert not row['bound']['alarm']
     assert plots.membership_roc({'no privacy': leaky, 'private': hidden}).axes

@@ -185,7 +185,11 @@ def play(
 def _features(
     candidates: Candidates, training: training_lib.Training, weights: training_lib.Weights
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Every feature of every candidate in one model, by name and kind of images."""
+    """Every feature of every candidate in one model, by name and kind of images.
+
+    In standard deviations of all candidates from their mean: models differ in how alike they
+    find everything, and the attacker, who knows no bit, can say so.
+    """
     serving = training.model.serving_model()
     for variable, value in zip(serving.backbone.trainable_variables, weights):
         variable.assign(value)
@@ -199,8 +203,14 @@ def _features(
 
     reference = embedded(candidates.reference, 1)
     return {
-        (name, images): feature(users, reference)
+        (name, images): _standardised(feature(users, reference))
         for part, images in enumerate((SEEN, OTHER))
         for users in [embedded(candidates.candidates, part)]
         for name, feature in features_lib.FEATURES.items()
     }
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    spread = float(values.std())
+    # A model that finds everybody alike tells nothing.
+    return (values - values.mean()) / spread if spread > 1e-9 else np.zeros_like(values)
