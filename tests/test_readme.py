@@ -1,5 +1,6 @@
-"""The README's code runs as it stands, and its commands and links exist."""
+"""The README's code runs as it stands, and its commands and links exist; docs/use.md too."""
 
+import importlib
 import os
 import pathlib
 import re
@@ -9,10 +10,11 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / 'README.md').read_text()
+USE = (ROOT / 'docs' / 'use.md').read_text()
 
 
-def blocks(language):
-    return re.findall(rf'```{language}\n(.*?)```', README, re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf'```{language}\n(.*?)```', text, re.DOTALL)
 
 
 def test_python_runs(tmp_path):
@@ -31,7 +33,7 @@ def test_python_runs(tmp_path):
 
 
 def commands():
-    for block in blocks('console'):
+    for block in [*blocks('console'), *blocks('console', USE)]:
         for line in block.replace('\\\n', ' ').splitlines():
             if line.startswith('$ '):
                 yield shlex.split(line[2:], comments=True)
@@ -56,6 +58,14 @@ def test_flags_of_the_commands_exist():
                 assert re.search(rf'--(\[no\])?{name}\b', helps[program]), (program, name)
                 checked += 1
     assert checked > 15
+
+
+def test_names_of_the_program_exist():
+    (code,) = blocks('python', USE)
+    names = re.findall(r'\b(evaluation|export|gallery)\.(\w+)\(', code)
+    assert len(names) == 7
+    for package, name in names:
+        assert hasattr(importlib.import_module(f'dp_fedemb.{package}'), name), name
 
 
 def test_privacy_commands_answer():

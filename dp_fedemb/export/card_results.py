@@ -63,10 +63,12 @@ def sections(values: Mapping[str, Any]) -> list[str]:
     Args:
         values: what `released` returned.
     """
+    # Public images may have been trained on, too.
+    unseen = ' that no training user holds' if values.get('part') != 'public' else ''
     of_task = f', part {values["part"]} of task `{values["task"]}`' if 'task' in values else ''
     lines = [
-        f'{values["num_images"]:,} images of {values["num_identities"]:,} identities that no'
-        f' training user holds{of_task}: {values["genuine_pairs"]:,} pairs of one identity and'
+        f'{values["num_images"]:,} images of {values["num_identities"]:,} identities'
+        f'{unseen}{of_task}: {values["genuine_pairs"]:,} pairs of one identity and'
         f' {values["impostor_pairs"]:,} of two, all compared. FAR is the fraction of pairs of'
         ' two identities that are accepted, recall that of pairs of one.',
         *([values['verdict']] if values.get('verdict') else []),

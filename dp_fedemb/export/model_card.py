@@ -101,7 +101,7 @@ def text(facts: Facts) -> str:
         *_data(facts, config),
         '## Privacy of the training users',
         *_privacy(facts),
-        '## Results on unseen identities',
+        '## Results',
         *_results(facts),
         '## Preprocessing',
         *_preprocessing(facts),

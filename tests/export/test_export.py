@@ -293,6 +293,19 @@ def test_a_model_without_a_run_says_what_is_not_known(bare, tmp_path):
     assert not (tmp_path / 'out/saved_model').exists()
 
 
+def test_figures_of_the_training_users_stay_behind(bare, run_directory, tmp_path):
+    values = json.loads((run_directory / 'report/evaluation.json').read_text())
+    path = bare.path / 'evaluation.json'
+    path.write_text(
+        json.dumps({**values, 'model_fingerprint': bare.fingerprint, 'part': 'train'})
+    )
+    with pytest.raises(ValueError, match='is of the training users themselves'):
+        export.export(bare, tmp_path / 'out', ['saved_model'], evaluation=path)
+    done = export.export(bare, tmp_path / 'out', ['saved_model'])
+    assert not (done.path / 'evaluation.json').exists()
+    assert 'is of the training users themselves' in done.note
+
+
 def wrong(scale):
     """A format that is not quite the model."""
 
