@@ -63,6 +63,12 @@ flags.DEFINE_float(
     upper_bound=1e6,
 )
 flags.DEFINE_bool(
+    'auto',
+    None,
+    'Choose what no flag says from the counts of the collection, and print it as flags. By'
+    ' default for --task=image_folder.',
+)
+flags.DEFINE_bool(
     'require_private',
     False,
     'Refuse to train where the result would have no epsilon of its own.',
@@ -101,17 +107,24 @@ def main(_):
     task = groups.task()
     print(task.summary(), flush=True)
     unseen = _unseen(task)
+    if _is_auto():
+        settings = _advised(task)
     plan_flags.follow(FLAGS.output_dir)
     plan = plan_flags.plan(task.train.num_users)
 
     # TensorFlow takes seconds to load, so what can be wrong without it comes before.
+    from dp_fedemb.runs import advice
     from dp_fedemb.runs import directory as directory_lib
     from dp_fedemb.runs import experiment
     from dp_fedemb.runs import signals
     from dp_fedemb.runs import summary
 
     model = groups.model(task)
-    print(f'backbone: {model.weight_counts()}', flush=True)
+    counts = model.weight_counts()
+    print(f'backbone: {counts}', flush=True)
+    warning = advice.warning(plan, counts.noised, FLAGS.target_epsilon)
+    if warning:
+        print(f'\n{warning}\n', flush=True)
     directory = directory_lib.RunDirectory(FLAGS.output_dir)
     run = experiment.Experiment(
         model,
@@ -136,9 +149,43 @@ def main(_):
     print(summary.text(directory))
 
 
+def _is_auto():
+    return FLAGS.task == 'image_folder' if FLAGS.auto is None else FLAGS.auto
+
+
+def _is_noisy():
+    return FLAGS.target_epsilon is not None or bool(FLAGS.noise_multiplier)
+
+
+def _advised(task):
+    """Sets what no flag says, and returns how to train."""
+    from dp_fedemb.runs import advice
+
+    spec = task.train.example_spec
+    if not spec.is_image:
+        raise ValueError(f'auto: the examples are of {spec}, expected images; set --auto=false')
+    collection = advice.Collection(
+        task.train.num_users, task.train.num_examples, spec.shape[0], spec.shape[-1]
+    )
+    chosen = {
+        name: value
+        for name, value in advice.flags(collection, _is_noisy()).items()
+        if not FLAGS[name].present
+    }
+    for name, value in chosen.items():
+        flag = FLAGS[name]
+        flag.value = flag.parser.parse(value if isinstance(value, str) else str(value))
+    print(f'auto, from the counts: {advice.as_flags(chosen)}', flush=True)
+    return _checked_settings()
+
+
 def _checked_settings():
     """Returns how to train; refuses what is wrong whatever the data are, at once."""
+    from dp_fedemb.runs import advice
+
     settings = groups.training(FLAGS.rounds)
+    if _is_auto() and _is_noisy() and FLAGS.clip_norm is None:
+        FLAGS['clip_norm'].value = advice.CLIP_NORM
     plan_flags.check()
     from_settings.need('pretrained_partial', 'pretrained')
     from_settings.need('pretrained_is_public', 'pretrained')

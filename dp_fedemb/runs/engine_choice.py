@@ -73,7 +73,8 @@ def engine(
         'learning_rate_schedule': schedules.build(
             settings.client_lr_schedule, settings.schedule.rounds
         ),
-        'raw_metrics': settings.raw_metrics,
+        # Without a guarantee there is nothing outside of it.
+        'raw_metrics': settings.raw_metrics or not plan.private,
     }
     parallelism = settings.client_parallelism or runtime_lib.default_parallelism()
     reader = virtual_clients.build_reader(train)

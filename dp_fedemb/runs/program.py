@@ -32,6 +32,7 @@ from dp_fedemb.privacy.reporting import signal_to_noise
 from dp_fedemb.runs import candidates
 from dp_fedemb.runs import checkpoints as checkpoints_lib
 from dp_fedemb.runs import directory as run_directory_lib
+from dp_fedemb.runs import divergence
 from dp_fedemb.runs import profiling
 from dp_fedemb.runs import releases
 from dp_fedemb.runs import settings as settings_lib
@@ -117,6 +118,9 @@ class TrainingProgram:
         # Rounds and repeats that the ledger knows of.
         self._noted = -1, 0
         self._last_recall = ''
+        self._divergence = divergence.Divergence(
+            getattr(self._plan.mechanism, 'clip_norm', None)
+        )
 
     def run(
         self,
@@ -187,6 +191,7 @@ class TrainingProgram:
                 # The engine's copy goes on; this one is looked at.
                 fetched = self._engine.fetch(state) if durable else None
                 pending.append(self._row(fetched, done, output.metrics))
+                self._divergence.check(pending[-1])
                 if durable:
                     self._make_durable(fetched, done, pending)
                 if releases:
@@ -386,6 +391,12 @@ def _training_metrics(metrics: Mapping[str, Any]) -> _Row:
     if raw:
         for name in ('loss', 'update_norm'):
             flat[name] /= raw
+    if 'update_non_finite' in flat:
+        if raw is None:
+            # How many were zeroed is private; the server's part alone would say: none.
+            del flat['update_non_finite']
+        else:
+            flat['update_non_finite'] += flat.pop('non_finite')
     return flat
 
 

@@ -39,7 +39,24 @@ def text(directory: run_directory_lib.RunDirectory) -> str:
         (directory.secrets, 'hold the secret seed: do not publish'),
     )
     lines.append(tables.text([(path.name, what) for path, what in outputs], indent=2))
+    worse = _worse(scores)
+    if worse:
+        lines.append(f'\n{worse}')
     return '\n'.join(lines)
+
+
+def _worse(scores: dict[str, Any]) -> str:
+    """Says where training has made the model worse; '' if nowhere."""
+    start, trained = scores.get('pretrained', scores.get('untrained')), scores.get('trained')
+    if not start or not trained:
+        return ''
+    lost = [f'{name} {trained[name]:.4f}' for name in start if trained[name] < start[name]]
+    if not lost:
+        return ''
+    return (
+        f'WORSE THAN ITS START: {", ".join(lost)}; take the start, more users, a smaller'
+        ' learning rate or less noise'
+    )
 
 
 def _privacy(statement: dict[str, Any]) -> list[str]:
