@@ -286,10 +286,10 @@ def _write(command, values, pictures):
     if FLAGS.output_dir is None:
         return []
     from dp_fedemb.auditing import report
-    from dp_fedemb.evaluation import plots
+    from dp_fedemb.evaluation.figures import drawing
 
     path = report.write(FLAGS.output_dir, command, values)
-    plots.save(pictures, str(path.parent))
+    drawing.save(pictures, path.parent)
     return [path.name, *(f'{name}.png' for name in pictures)]
 
 

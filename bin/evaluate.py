@@ -2,11 +2,15 @@
 """Evaluates a model on identities that training never saw.
 
     bin/evaluate.py --model=runs/demo --task=synthetic --plots --output_dir=reports/demo
+    bin/evaluate.py --compare runs/one runs/two --task=synthetic --output_dir=reports/both
 
-`--model` is a run's directory or a SavedModel. With `--output_dir`, figures go to
-evaluation.json; with `--plots`, pictures and a self-contained html_report.html, too.
+`--model` is a run's directory or a SavedModel. Pixels and whitened PCA are always shown
+beside it. With `--output_dir`, figures go to evaluation.json and every table to a CSV
+file (identities.csv and users.csv name people); with `--plots`, pictures and a
+self-contained report.html are made, too.
 """
 
+import dataclasses
 import json
 import pathlib
 
@@ -21,16 +25,40 @@ from dp_fedemb import files
 FLAGS = flags.FLAGS
 
 groups.define_task()
-flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
+flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.')
+flags.DEFINE_bool(
+    'compare', False, 'Evaluates the models whose directories follow side by side.'
+)
 flags.DEFINE_string('part', 'test', 'Of the task: test, validation, train or public.')
 flags.DEFINE_list(
     'metrics',
     None,
-    'Of verification, retrieval, intervals (95% of recall, by identity), pairs (the'
-    " task's own protocol). By default verification, retrieval, and pairs if there are"
-    ' any.',
+    "Of verification, retrieval, clustering, pairs (the task's own protocol). By default the"
+    ' first three, and pairs if there are any.',
 )
-flags.DEFINE_list('fars', ['1e-3', '1e-2'], 'False accept rates to state the recall at.')
+flags.DEFINE_list(
+    'fars',
+    ['1e-1', '1e-2', '1e-3', '1e-4', '1e-5', '1e-6'],
+    'False accept rates to state the recall at.',
+)
+flags.DEFINE_float(
+    'far',
+    1e-3,
+    'The false accept rate to speak of first; where the pairs do not settle it, the next'
+    ' larger one of --fars that they do.',
+)
+flags.DEFINE_string(
+    'groups',
+    None,
+    'Shows recall by group: "parent" for the folder around each identity\'s, or a list with a'
+    ' line "name,group" for each user, identity or image.',
+)
+flags.DEFINE_list(
+    'pairs_files',
+    [],
+    'Lists of pairs with their pictures, in the .bin format of insightface (CFP-FP,'
+    ' AgeDB-30, CALFW), to evaluate as well.',
+)
 flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', 1, 10**6)
 flags.DEFINE_bool(
     'other_preprocessing',
@@ -38,33 +66,94 @@ flags.DEFINE_bool(
     'Evaluate images that were prepared in another way than those of the training.',
 )
 flags.DEFINE_string('output_dir', None, 'For evaluation.json, pictures and the report.')
-flags.DEFINE_bool('plots', False, 'Draw pictures and write html_report.html.')
+flags.DEFINE_bool('plots', False, 'Draw pictures and write report.html.')
 flags.DEFINE_bool(
     'show_images',
     False,
     'Put images of the evaluated people into the report, with their nearest neighbours.',
 )
+flags.DEFINE_bool(
+    'projector',
+    False,
+    'Write the embeddings and small images for TensorBoard (tensorboard --logdir=OUTPUT_DIR),'
+    ' with the ROC curve.',
+)
 flags.DEFINE_bool('json', False, 'Print one JSON object instead of the table.')
 
 
-def main(_):
-    from dp_fedemb import evaluation
-    from dp_fedemb.evaluation import collection
-    from dp_fedemb.evaluation import verification
-
-    fars = [_number(text) for text in FLAGS.fars]
-    verification.check_fars(fars)
-    if FLAGS.metrics is not None:
-        collection.check_metrics(FLAGS.metrics)
+def main(runs):
+    questions = _questions()
     from_settings.need('show_images', 'plots')
+    from_settings.need('projector', 'output_dir')
     output = _output_directory()
-    groups.check_directory('model')
+    paths = _models(runs)
     task = groups.task()
     store = _part(task)
 
+    from dp_fedemb.auditing import report as audit_report
+    from dp_fedemb.evaluation import evaluated
+    from dp_fedemb.evaluation import evaluation_tables
+    from dp_fedemb.evaluation.report import writing
+
+    models = [_load(path, store) for path in paths]
+    pairs = task.pairs if FLAGS.part == 'test' else None
+    if questions.metrics is None:
+        metrics = ('verification', 'retrieval', 'clustering', *(['pairs'] if pairs else []))
+        questions = dataclasses.replace(questions, metrics=metrics)
+    others = {name: part for name, part in task.stores.items() if name != FLAGS.part}
+    rivals, missing = evaluated.rivals_of(store, others, questions.fars)
+    found = [
+        _evaluate(model, path, task, store, rivals, missing, questions, pairs)
+        for model, path in zip(models, paths)
+    ]
+    directories = [model.path.parent for model in models]
+    if FLAGS.compare:
+        result = writing.Comparison.of(found, paths, directories)
+    else:
+        audit = audit_report.text_beside(directories[0])
+        if audit is None and output is not None:
+            audit = audit_report.text_beside(output)
+        result = writing.Single(
+            found[0], store, directories[0], audit, FLAGS.show_images, FLAGS.projector
+        )
+    written = writing.write(output, result, FLAGS.plots) if output else []
+    if FLAGS.json:
+        print(json.dumps(result.values, allow_nan=False))
+        return
+    print('\n'.join(result.values['about']) + '\n')
+    print(evaluation_tables.text(result.values, result.tables))
+    if written:
+        print(f'\nwritten to {output}: {", ".join(written)}')
+
+
+def _models(runs):
+    """The directories of the models."""
+    if FLAGS.compare:
+        if len(runs) < 2 or FLAGS.model:
+            raise ValueError(
+                f'compare: {len(runs)} models; expected at least two directories after'
+                ' --compare, and no --model'
+            )
+        for name in ('show_images', 'projector'):
+            if FLAGS[name].value:
+                raise ValueError(f'{name}: is for a single model; leave it out with --compare')
+        for path in runs:
+            if not pathlib.Path(path).expanduser().is_dir():
+                raise FileNotFoundError(f'compare: {path!r}: no such directory')
+        return runs
+    if runs:
+        raise ValueError(f'unexpected argument {runs[0]!r}; flags start with --')
+    if not FLAGS.model:
+        raise ValueError('model=None: expected the directory of a run or of a SavedModel')
+    groups.check_directory('model')
+    return [FLAGS.model]
+
+
+def _load(path, store):
+    from dp_fedemb import evaluation
     from dp_fedemb.models import saved_model
 
-    model = evaluation.load_model(FLAGS.model)
+    model = evaluation.load_model(path)
     model.check_examples(store.example_spec)
     if not FLAGS.other_preprocessing:
         saved_model.check_preprocessing(
@@ -72,15 +161,43 @@ def main(_):
             store.preprocessing,
             'choose the options of the task, or allow it with --other_preprocessing',
         )
-    pairs = task.pairs if FLAGS.part == 'test' else None
-    metrics = FLAGS.metrics
-    if metrics is None:
-        metrics = ['verification', 'retrieval', *([] if pairs is None else ['pairs'])]
-    embeddings = _embed(model, store)
-    images = evaluation.EmbeddedImages(embeddings, store.identities, fars, pairs)
+    return model
+
+
+def _evaluate(model, path, task, store, rivals, missing, questions, pairs):
+    from dp_fedemb import progress
+    from dp_fedemb.evaluation import evaluated
+
+    about = _about(task, store, model, path)
+    if missing:
+        about['about'].append(f'{missing}.')
+    with progress.bar(store.num_examples, 'embedding', 'image') as bar:
+        return evaluated.evaluate(model, store, rivals, questions, about, pairs, bar.update)
+
+
+def _questions():
+    from dp_fedemb.evaluation import collection
+    from dp_fedemb.evaluation import evaluated
+    from dp_fedemb.evaluation import verification
+
+    fars = tuple(dict.fromkeys(_number(text) for text in FLAGS.fars))
+    verification.check_fars([*fars, FLAGS.far])
+    if FLAGS.metrics is not None:
+        collection.check_metrics(FLAGS.metrics)
+    return evaluated.Questions(
+        metrics=FLAGS.metrics,
+        fars=fars,
+        far=FLAGS.far,
+        groups=FLAGS.groups,
+        pairs_files=FLAGS.pairs_files,
+        batch_size=FLAGS.eval_batch_size,
+    )
+
+
+def _about(task, store, model, path):
     # Not its path, which tells of whose computer it is on.
-    name = pathlib.Path(FLAGS.model).expanduser().absolute().name
-    about = {
+    name = pathlib.Path(path).expanduser().absolute().name
+    return {
         'title': f'Image embeddings on {task.name}',
         'about': [
             f'Model {name}, part {FLAGS.part} of the task: {task.description}.',
@@ -93,17 +210,7 @@ def main(_):
         'part': FLAGS.part,
         'num_users': store.num_users,
         'image_shape': list(store.example_spec.shape),
-        'embedding_dim': embeddings.shape[1],
     }
-    values = collection.collect(images, metrics, about)
-    written = _write(output, values, images, store, model.path) if output else []
-    if FLAGS.json:
-        print(json.dumps(values))
-        return
-    print('\n'.join(values['about']) + '\n')
-    print(collection.text(values))
-    if written:
-        print(f'\nwritten to {output}: {", ".join(written)}')
 
 
 def _number(text):
@@ -134,49 +241,5 @@ def _part(task):
     return task.stores[FLAGS.part]
 
 
-def _embed(model, store):
-    from dp_fedemb import evaluation
-    from dp_fedemb import progress
-
-    with progress.bar(store.num_examples, 'embedding', 'image') as bar:
-        return evaluation.embed(model, store.examples, FLAGS.eval_batch_size, bar.update)
-
-
-def _write(output, values, images, store, model_path):
-    """Makes all files elsewhere and moves them when all are complete."""
-    from dp_fedemb import files
-
-    with files.appearing_files(output) as draft:
-        if FLAGS.plots:
-            _write_report(draft, values, images, store, model_path.parent)
-        (draft / 'evaluation.json').write_text(json.dumps(values, indent=2) + '\n')
-        return sorted(path.name for path in draft.iterdir())
-
-
-def _write_report(draft, values, images, store, run):
-    from dp_fedemb.auditing import report as audit_report
-    from dp_fedemb.evaluation import html_report
-    from dp_fedemb.evaluation import plots
-
-    figures = {}
-    if (run / 'metrics.csv').exists():
-        figures['training'] = plots.training_curves(run / 'metrics.csv')
-    figures['roc'] = plots.roc(images.verification)
-    figures['similarities'] = plots.similarities(images.verification)
-    if FLAGS.show_images:
-        figures['neighbours'] = plots.neighbours(
-            store.examples, images.embeddings, images.identities
-        )
-    figures = {name: picture for name, picture in figures.items() if picture is not None}
-    plots.save(figures, str(draft))
-    statement = text = None
-    if (run / 'privacy.json').exists() and (run / 'privacy.txt').exists():
-        statement = json.loads((run / 'privacy.json').read_text())
-        text = (run / 'privacy.txt').read_text()
-    (draft / 'report.html').write_text(
-        html_report.build(values, figures, statement, text, audit_report.text_beside(run))
-    )
-
-
 if __name__ == '__main__':
-    program.run(main)
+    program.run(main, positional=100)

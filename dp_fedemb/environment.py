@@ -45,6 +45,7 @@ UNTRIED = {
     'mpmath': ('1.3', '2', 'draws of noise that float64 does not decide'),
     'pillow': ('9.2', '14', 'its resampling names'),
     'tensorboard': ('2.14', '3', 'its event records'),
+    'scikit-learn': ('1.3', '2', 'PCA, k-means, maps of embeddings'),
     'tqdm': ('4.60', '5', 'its progress bars'),
 }
 

@@ -44,6 +44,7 @@ IMPORTED_AS = {
     'dp-accounting': 'dp_accounting',
     'grpcio': 'grpc',
     'pillow': 'PIL',
+    'scikit-learn': 'sklearn',
     'tensorflow-datasets': 'tensorflow_datasets',
     'tensorflow-federated': 'tensorflow_federated',
     'tensorflow-privacy': 'tensorflow_privacy',

@@ -1,4 +1,4 @@
-"""Pictures of an audit; as in `evaluation.plots`, figures without pyplot."""
+"""Pictures of an audit; as in `evaluation.figures`, figures without pyplot."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from dp_fedemb.auditing.estimators import claim as claim_lib
 from dp_fedemb.auditing.membership import game
 from dp_fedemb.auditing.membership import roc
-from dp_fedemb.evaluation import plots
+from dp_fedemb.evaluation.figures import drawing
 
 _LEAST = 1e-4
 # Of the figure against epsilon.
@@ -24,7 +24,7 @@ def membership_roc(attacks: Mapping[str, Sequence[game.Attack]]) -> figure.Figur
     """
     picture = figure.Figure((6.4, 4.6), dpi=130, layout='constrained')
     axes = picture.subplots()
-    for color, (label, each) in zip(plots.CURVES, attacks.items()):
+    for color, (label, each) in zip(drawing.CURVES, attacks.items()):
         best = max(each, key=lambda attack: roc.auc(attack.scores.ravel(), _flat(attack)))
         false, true = roc.curve(best.scores.ravel(), _flat(best))
         axes.step(
@@ -35,7 +35,7 @@ def membership_roc(attacks: Mapping[str, Sequence[game.Attack]]) -> figure.Figur
             label=f'{label}: {best.name}, {best.images}',
         )
     chance = np.geomspace(_LEAST, 1, 50)
-    axes.plot(chance, chance, color=plots.FAINT, lw=1, ls=(0, (4, 3)))
+    axes.plot(chance, chance, color=drawing.FAINT, lw=1, ls=(0, (4, 3)))
     axes.set(
         xscale='log',
         yscale='log',
@@ -71,7 +71,7 @@ def membership_by_epsilon(
     private = [each for each in claims.values() if each.private]
     bounds = sorted((each.epsilon, roc.allowed(each.curve, _FPR)) for each in private)
     axes.plot(
-        *zip(*bounds), '-s', color=plots.INK, ms=4, label='allowed by the guarantee at most'
+        *zip(*bounds), '-s', color=drawing.INK, ms=4, label='allowed by the guarantee at most'
     )
     names = sorted({(row['attack'], row['images']) for row in rows})
     spread = np.linspace(0.92, 1.08, len(names))
@@ -89,12 +89,12 @@ def membership_by_epsilon(
             ys,
             (lows, highs),
             fmt='o' if images == game.SEEN else '^',
-            color=plots.CURVES[index // 2 % len(plots.CURVES)],
+            color=drawing.CURVES[index // 2 % len(drawing.CURVES)],
             ms=4,
             lw=1,
             label=f'{attack}, {images}',
         )
-    axes.axhline(_FPR, color=plots.FAINT, lw=1, ls=(0, (4, 3)))
+    axes.axhline(_FPR, color=drawing.FAINT, lw=1, ls=(0, (4, 3)))
     ticks = sorted({place[label] for label in place})
     axes.set(
         xscale='log',

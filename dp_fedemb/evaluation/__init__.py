@@ -4,7 +4,7 @@ A metric is a file with `metrics(images: EmbeddedImages) -> dict[str, float]` an
 in `METRICS`. Nothing here loads TensorFlow before it computes something.
 """
 
-from dp_fedemb.evaluation import intervals
+from dp_fedemb.evaluation import clustering
 from dp_fedemb.evaluation import pair_protocol
 from dp_fedemb.evaluation import retrieval
 from dp_fedemb.evaluation import verification
@@ -23,6 +23,6 @@ from dp_fedemb.evaluation.verification import verify
 METRICS = {
     'verification': verification.metrics,
     'retrieval': retrieval.metrics,
-    'intervals': intervals.metrics,
+    'clustering': clustering.metrics,
     'pairs': pair_protocol.metrics,
 }

@@ -95,6 +95,7 @@ class PairScores:
             identities, return_inverse=True, return_counts=True
         )
         order = np.argsort(labels, kind='stable')
+        self._order = order
         self._labels = labels[order].astype(np.int32)
         self._rows = np.asarray(embeddings, np.float32)[order]
         # For each row, the first one of the next identity.
@@ -142,6 +143,32 @@ class PairScores:
 
         with_genuine = [tile for tile in self._tiles() if self._genuine(*tile) is not None]
         return self._sum((len(self.identities),), count, with_genuine)
+
+    def accepted_by_image(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """Counts, for each image, the pairs with similarity >= threshold that it is in.
+
+        Returns:
+            int64 [n], genuine and impostor pairs, in the order that the caller gave. A pair
+            is counted at both its images.
+        """
+        lowest = np.float32(threshold / (BIN_STEPS * STEP) + _OFFSET)
+
+        def count(counts: np.ndarray, rows: slice, columns: slice) -> None:
+            genuine, every = counts
+            scores, _ = self._scores(rows, columns)
+            accepted = scores >= lowest
+            every[rows] += np.count_nonzero(accepted, axis=1)
+            every[columns] += np.count_nonzero(accepted, axis=0)
+            if (found := self._genuine(rows, columns)) is not None:
+                near, same = found
+                same = same & accepted[:, near]
+                genuine[rows] += np.count_nonzero(same, axis=1)
+                genuine[columns][near] += np.count_nonzero(same, axis=0)
+
+        sums = self._sum((2, len(self._rows)), count, self._tiles())
+        genuine, every = np.empty_like(sums)
+        genuine[self._order], every[self._order] = sums
+        return genuine, every - genuine
 
     def _tiles(self) -> Iterator[Tile]:
         """Row and column slices: tiles on the diagonal, and those right of them."""

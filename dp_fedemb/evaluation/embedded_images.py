@@ -41,3 +41,14 @@ class EmbeddedImages:
     def verification(self) -> verification_lib.Verification:
         """Verification over all pairs."""
         return verification_lib.of_scores(self.scores, self.fars)
+
+    def point(self, far: float) -> verification_lib.OperatingPoint:
+        """Returns the operating point of one of `fars`.
+
+        Raises:
+            ValueError: if it is none of them.
+        """
+        for point in self.verification.points:
+            if point.target_far == far:
+                return point
+        raise ValueError(f'far={far}: expected one of {", ".join(map(str, self.fars))}')

@@ -18,8 +18,10 @@ relevant ones of the 100 first ranks and divides by min(100, R), the convention 
 Google Landmarks retrieval challenge (Weyand et al. 2020, arXiv 2004.01804).
 """
 
+import atexit
 from collections.abc import Iterator, Sequence
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -169,30 +171,44 @@ def _hits(
         # Steps of `pair_scores`, as exact integers: scaling by a power of two is exact.
         reference = tf.constant(rows * np.float32(1 / all_pairs.STEP))
         reference_labels = tf.constant(labels)
-
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec([None, rows.shape[1]], tf.float32),
-                tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([], tf.int32),
-            ]
-        )
-        def search(queries: Any, places: Any, query_labels: Any, k: Any) -> Any:
-            steps = tf.round(tf.matmul(queries, reference, transpose_b=True))
-            same = tf.equal(query_labels[:, None], reference_labels[None, :])
-            # Half a step back among equals.
-            steps -= 0.5 * tf.cast(same, tf.float32)
-            own = tf.stack([tf.range(tf.size(places)), places], axis=1)
-            steps = tf.tensor_scatter_nd_update(steps, own, tf.fill([tf.size(places)], -np.inf))
-            found = tf.math.top_k(steps, k).indices
-            return tf.equal(tf.gather(reference_labels, found), query_labels[:, None])
-
         for start in range(0, len(with_query), size):
             queries = with_query[start : start + size]
             k = min(n - 1, max(depth, relevant[queries].max()))
             places = queries.astype(np.int32)
-            yield queries, search(rows[queries], places, labels[queries], k).numpy()
+            of_queries = rows[queries], places, labels[queries]
+            yield queries, _search()(reference, reference_labels, *of_queries, k).numpy()
+
+
+@functools.cache
+def _search() -> Any:
+    """The search of a block as a TensorFlow graph, one for all sizes."""
+    import tensorflow as tf
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, None], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([], tf.int32),
+        ]
+    )
+    def search(
+        reference: Any, reference_labels: Any, queries: Any, places: Any, labels: Any, k: Any
+    ) -> Any:
+        steps = tf.round(tf.matmul(queries, reference, transpose_b=True))
+        same = tf.equal(labels[:, None], reference_labels[None, :])
+        # Half a step back among equals.
+        steps -= 0.5 * tf.cast(same, tf.float32)
+        own = tf.stack([tf.range(tf.size(places)), places], axis=1)
+        steps = tf.tensor_scatter_nd_update(steps, own, tf.fill([tf.size(places)], -np.inf))
+        found = tf.math.top_k(steps, k).indices
+        return tf.equal(tf.gather(reference_labels, found), labels[:, None])
+
+    # Not later: TensorFlow cannot free it once its own modules are torn down.
+    atexit.register(_search.cache_clear)
+    return search
 
 
 def _mean_by(values: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -25,6 +25,8 @@ import numpy as np
 from dp_fedemb.evaluation import all_pairs
 
 FARS = (1e-3, 1e-2)
+# A rate that allows fewer impostor pairs than this is resolved by chance.
+SAFE_IMPOSTORS = 10
 _RECALL = 'recall@FAR='
 
 
@@ -55,6 +57,16 @@ class OperatingPoint:
     def resolvable(self) -> bool:
         """Whether `recall` is a number."""
         return not self.reason
+
+    def warning(self, impostor_pairs: int) -> str:
+        """Returns why the recall is a matter of chance, or nothing."""
+        allowed = self.target_far * impostor_pairs
+        if not self.resolvable or allowed >= SAFE_IMPOSTORS:
+            return ''
+        return (
+            f'rests on {allowed:.3g} of {impostor_pairs:,} impostor pairs; expected at least'
+            f' {SAFE_IMPOSTORS}'
+        )
 
 
 @dataclasses.dataclass(frozen=True)

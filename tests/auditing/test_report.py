@@ -8,7 +8,7 @@ import pytest
 from dp_fedemb.auditing import checks
 from dp_fedemb.auditing import report
 from dp_fedemb.auditing.estimators import estimate as estimate_lib
-from dp_fedemb.evaluation import html_report
+from dp_fedemb.evaluation.report import page
 
 
 def noise():
@@ -47,6 +47,15 @@ def test_a_damaged_file_is_refused(content, tmp_path):
 
 def test_the_run_report_has_a_section_for_it(tmp_path):
     report.write(tmp_path, 'noise', noise())
-    assert html_report._audit(None) == []
-    title, body = html_report._audit(report.text_beside(tmp_path))
-    assert 'What attacks showed' in title and '&lt;of ours&gt;' in body
+    values = {
+        'title': 'A run',
+        'about': [],
+        'headline_far': None,
+        'num_images': 0,
+        'num_identities': 0,
+        'beats_baselines': None,
+        'verdict': '',
+    }
+    assert 'What attacks showed' not in page.build(values, [], {})
+    built = page.build(values, [], {}, audit=report.text_beside(tmp_path))
+    assert 'What attacks showed' in built and '&lt;of ours&gt;' in built

@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -22,6 +23,11 @@ from dp_fedemb import models
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPE = (16, 16, 1)
+TABLES = {
+    'evaluation.json',
+    *(f'{name}.csv' for name in ('verification', 'figures', 'baselines', 'roc', 'spread')),
+    *(f'{name}.csv' for name in ('users_by_images', 'identities', 'users')),
+}
 TASK = [
     '--task=synthetic',
     '--task_option=num_users=4',
@@ -44,7 +50,7 @@ def workspace(tmp_path_factory):
     (path / 'run' / 'metrics.csv').write_text(
         'round,epsilon_user,recall@FAR=0.01\n1,0.5,\n2,0.9,0.1\n3,1.2,\n4,1.5,0.3\n'
     )
-    statement = {'private': True, 'epsilon_user': 1.5}
+    statement = {'private': True, 'epsilon_user': 1.5, 'delta': 1e-5}
     (path / 'run' / 'privacy.json').write_text(json.dumps(statement))
     (path / 'run' / 'privacy.txt').write_text('PRIVACY STATEMENT <of this run>')
     return path
@@ -86,7 +92,7 @@ def _load(name):
     return program
 
 
-def call(program, workspace, *arguments):
+def call(program, workspace, *arguments, positional=()):
     """Runs `main` with flags; returns what it printed."""
     program.FLAGS.unparse_flags()
     for name in program.FLAGS:
@@ -101,7 +107,7 @@ def call(program, workspace, *arguments):
     )
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        program.main([])
+        program.main(list(positional))
     return printed.getvalue()
 
 
@@ -126,23 +132,32 @@ def test_report_as_users_make_it(workspace):
         f'--output_dir={output}',
         '--fars=1e-1,1e-9',
         '--show_images',
+        '--projector',
     )
     assert done.returncode == 0, done.stderr
     assert '840 genuine and 27,840 impostor pairs' in done.stdout
     assert 'not resolvable' in done.stdout and 'precision@1' in done.stdout
-    assert {path.name for path in output.iterdir()} == {
-        'evaluation.json',
+    assert 'whitened PCA: ' in done.stdout and 'The model' in done.stdout
+    figures = ('overview', 'roc', 'similarities', 'embedding_map')
+    figures += ('recall_by_round', 'recall_by_epsilon')
+    events = {path.name for path in output.glob('events.out.tfevents.*')}
+    assert len(events) == 1
+    assert {path.name for path in output.iterdir()} - events == {
+        *TABLES,
+        *(f'{name}.png' for name in figures),
         'report.html',
-        'roc.png',
-        'similarities.png',
-        'neighbours.png',
-        'training.png',
+        'projector_config.pbtxt',
+        'tensors.tsv',
+        'metadata.tsv',
+        'sprites.png',
     }
     report = (output / 'report.html').read_text()
-    assert 'PRIVACY STATEMENT &lt;of this run&gt;' in report
-    assert report.count('data:image/png;base64,') == 4
+    assert 'PRIVACY STATEMENT &lt;of this run&gt;' in report and 'epsilon = 1.5' in report
+    # Eight rows of an image and its eight neighbours.
+    assert report.count('data:image/png;base64,') == len(figures) + 72
+    assert report.count('<li class="self">') == 8
     assert 'src="http' not in report and '<script' not in report
-    for name in ('roc', 'similarities', 'neighbours', 'training'):
+    for name in figures:
         with Image.open(output / f'{name}.png') as picture:
             assert np.asarray(picture.convert('L')).std() > 5
     assert not list(workspace.glob('*.partial-*'))
@@ -158,7 +173,7 @@ def test_json_and_figures_agree(workspace, programs):
             workspace,
             *TASK,
             '--json',
-            '--metrics=verification,intervals',
+            '--metrics=verification',
             '--fars=0.1,1e-9',
         )
     )
@@ -172,7 +187,9 @@ def test_json_and_figures_agree(workspace, programs):
     assert values['metrics']['recall@FAR=0.1'] == pytest.approx(expected.recall, abs=1e-3)
     assert values['points'][0]['accepted_impostors'] <= 2784
     assert values['metrics']['recall@FAR=1e-09'] is None
-    assert values['metrics']['recall@FAR=0.1 low'] < values['metrics']['recall@FAR=0.1 high']
+    assert values['points'][0]['low'] < values['points'][0]['high']
+    assert [other['name'] for other in values['baselines']] == ['pixels', 'whitened PCA']
+    assert values['headline_far'] == 0.1 and 'at FAR 0.1' in values['verdict']
     assert (values['num_images'], values['num_identities']) == (240, 30)
 
 
@@ -186,11 +203,57 @@ def test_report_without_a_statement_says_so(workspace, programs):
         '--metrics=verification',
         f'--output_dir={path}',
     )
-    assert [p.name for p in path.iterdir()] == ['evaluation.json'] and 'written to' in output
-    from dp_fedemb.evaluation import html_report
+    assert {p.name for p in path.iterdir()} == TABLES and 'written to' in output
+    from dp_fedemb.evaluation.report import page
+    from dp_fedemb.evaluation.report import words
 
     values = json.loads((path / 'evaluation.json').read_text())
-    assert html_report.NO_STATEMENT in html_report.build(values, {})
+    assert words.NO_STATEMENT in page.build(values, [], {})
+
+
+def test_models_side_by_side(workspace, programs):
+    path = workspace / 'both'
+    shutil.copytree(workspace / 'run', workspace / 'again')
+    printed = call(
+        programs['evaluate'],
+        workspace,
+        *TASK,
+        '--model=',
+        '--compare',
+        '--plots',
+        f'--output_dir={path}',
+        positional=[f'{workspace}/run', f'{workspace}/again'],
+    )
+    values = json.loads((path / 'evaluation.json').read_text())
+    (difference,) = values['differences']
+    assert (difference['one'], difference['other']) == ('run', 'again')
+    # One model, twice.
+    assert difference['difference'] == difference['low'] == difference['high'] == 0
+    assert 'it is not clearly better than' in printed
+    assert [model['epsilon_user'] for model in values['models']] == [1.5, 1.5]
+    assert {p.name for p in path.iterdir()} == {
+        'evaluation.json',
+        'models.csv',
+        'differences.csv',
+        'recalls.csv',
+        'overview.png',
+        'roc.png',
+        'report.html',
+    }
+    for positional, words in (
+        ([f'{workspace}/run'], 'expected at least two directories'),
+        ([f'{workspace}/run'] * 2, 'is named twice'),
+        ([f'{workspace}/run', f'{workspace}/nowhere'], 'no such directory'),
+    ):
+        with pytest.raises((ValueError, OSError), match=words):
+            call(
+                programs['evaluate'],
+                workspace,
+                *TASK,
+                '--model=',
+                '--compare',
+                positional=positional,
+            )
 
 
 @pytest.mark.parametrize(
@@ -227,12 +290,12 @@ def test_error_is_one_line_and_exit_code_is_not_zero(workspace):
 
 def test_nothing_half_written(workspace, programs, monkeypatch):
     """The report fails after the pictures are drawn."""
-    from dp_fedemb.evaluation import html_report
+    from dp_fedemb.evaluation.report import page
 
     def fail(*_):
         raise ValueError('disk full')
 
-    monkeypatch.setattr(html_report, 'build', fail)
+    monkeypatch.setattr(page, 'build', fail)
     with pytest.raises(ValueError, match='disk full'):
         call(
             programs['evaluate'],

@@ -52,9 +52,7 @@ def test_all_metrics_by_name(images):
         of_metric = metric(images)
         assert not set(of_metric) & set(values)
         values.update(of_metric)
-    recall = values['recall@FAR=0.01']
-    assert values['recall@FAR=0.01 low'] < recall < values['recall@FAR=0.01 high']
-    assert np.isnan([values['recall@FAR=1e-09'], values['recall@FAR=1e-09 low']]).all()
+    assert 0 < values['recall@FAR=0.01'] < 1 and np.isnan(values['recall@FAR=1e-09'])
     assert 0 < values['eer'] < 0.5 < values['auc'] < 1
     assert 0.5 < values['pairs accuracy'] <= 1 and values['map@100'] > values['map@r']
 
