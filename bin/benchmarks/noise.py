@@ -50,7 +50,7 @@ def lenet(local, repetitions):
     config = workloads.config(local_epochs=EPOCHS)
     engine = workloads.build_engine(model, config, plan, store, local)
     rounds = workloads.Rounds(engine, plan, store, model)
-    return shares(rounds, model, MECHANISMS, repetitions, part)
+    return shares(rounds, model, MECHANISMS, repetitions, part, 20)
 
 
 def resnet50(local):
@@ -62,11 +62,11 @@ def resnet50(local):
     # Bands of the demo's size would take 10 GB here.
     few = {name: MECHANISMS[name] for name in ('gaussian', 'bisr', 'blt')}
     few['banded8'] = privacy.Banded(*NUMBERS, strategy_momentum=0.9, bands=8)
-    return shares(rounds, model, few, 1, COHORT * USERS / users)
+    return shares(rounds, model, few, 1, COHORT * USERS / users, 1)
 
 
-def shares(rounds, model, mechanisms, repetitions, factor):
-    """Medians of noise over round, each with its own noise; the largest is the value.
+def shares(rounds, model, mechanisms, repetitions, factor, times):
+    """Noise over round, each with its own noise; the largest is the value.
 
     Args:
         rounds: does a round with independent noise.
@@ -74,20 +74,25 @@ def shares(rounds, model, mechanisms, repetitions, factor):
         mechanisms: by name, `gaussian` among them.
         repetitions: of each.
         factor: users of the demo's round over those of `rounds`.
+        times: rounds of noise measured together, as processors count hundredths.
     """
-    noises = {name: Noise(model, mechanism) for name, mechanism in mechanisms.items()}
-    for noise in noises.values():
+    seconds = {'round': measure(lambda: min(rounds(), 1), repetitions)}
+    for name, mechanism in mechanisms.items():
+        # One after the other: each holds the noise of its last rounds.
+        noise = Noise(model, mechanism)
         noise.fill()
-    works = {'round': lambda: min(rounds(), 1), **noises}
-    rates = measuring.interleaved(works, repetitions, measuring.per_processor_second)
-    seconds = {name: [1 / rate for rate in values] for name, values in rates.items()}
-    figures = {}
-    for name in noises:
-        pairs = zip(seconds[name], seconds['gaussian'], seconds['round'])
-        of_round = [own / (factor * (round_ - plain) + own) for own, plain, round_ in pairs]
-        figures[name] = statistics.median(of_round)
-    times = {f'{name}_cpu_ms': 1000 * statistics.median(seconds[name]) for name in seconds}
+        seconds[name] = measure(lambda noise=noise: noise(times), repetitions)
+    of_users = factor * (seconds['round'] - seconds['gaussian'])
+    figures = {name: seconds[name] / (of_users + seconds[name]) for name in mechanisms}
+    times = {f'{name}_cpu_ms': 1000 * value for name, value in seconds.items()}
     return {'value': max(figures.values()), **figures, **times, 'repetitions': repetitions}
+
+
+def measure(work, repetitions):
+    """Median of the processor seconds of a call, after one that does not count."""
+    works = {'work': work}
+    rates = measuring.interleaved(works, repetitions, measuring.per_processor_second)
+    return 1 / statistics.median(rates['work'])
 
 
 class Noise:
@@ -109,9 +114,10 @@ class Noise:
         for _ in range(self._filled):
             self()
 
-    def __call__(self):
-        _, self._state, _ = self._noised(self._sum, self._state)
-        return 1
+    def __call__(self, times=1):
+        for _ in range(times):
+            _, self._state, _ = self._noised(self._sum, self._state)
+        return times
 
 
 def _memories(plan):
