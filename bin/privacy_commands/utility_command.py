@@ -45,8 +45,6 @@ def show() -> None:
     target = arguments.target_epsilon('utility')
     arguments.refuse_given('utility', 'noise_multiplier', 'runs of several noises')
     arguments.refuse_given('utility', 'mechanism', 'no mechanism: all are answered for')
-    if not 0 < FLAGS.drop < 1:
-        raise ValueError(f'drop={FLAGS.drop}: expected a fraction above 0 and below 1')
     runs = _runs()
     fit = utility.fit(
         [point.ratio for point in runs.points],

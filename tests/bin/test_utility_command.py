@@ -56,7 +56,7 @@ def test_users_for_a_drop_with_their_uncertainty(privacy_process, curve, tmp_pat
         (['--target_epsilon=8', '--runs=/nowhere', '--rounds=9'], 'rounds=9 with runs'),
         (
             ['--target_epsilon=8', '--runs=/nowhere', '--drop=1'],
-            'drop=1.0: expected',
+            "drop='1': expected a number in the range",
         ),
         (['--target_epsilon=8', '--mechanism=tree'], 'all are answered for'),
     ],
