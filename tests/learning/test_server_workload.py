@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_federated as tff
 
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import schedules
+from dp_fedemb.learning import server_optimizers
 from dp_fedemb.privacy.factorization import server as server_lib
 
 
@@ -20,20 +20,19 @@ def test_schedules_have_the_names_and_rates_of_those_that_train():
             np.testing.assert_allclose(rates or np.ones(rounds), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize('averaging', [0.0, 0.7])
 @pytest.mark.parametrize('name', client_config.LR_SCHEDULES)
-def test_workload_is_what_the_optimizer_makes_of_updates(name):
+def test_workload_is_what_the_optimizer_makes_of_updates(name, averaging):
     rounds, momentum, rate = 10, 0.9, 2.0
     schedule = schedules.build(name, rounds)
-    optimizer = tff.learning.optimizers.schedule_learning_rate(
-        tff.learning.optimizers.build_sgdm(rate, momentum), lambda t: rate * schedule(t)
-    )
-    # A coordinate for the update of each round alone.
-    updates = np.eye(rounds, dtype=np.float32)
-    weights = tf.zeros(rounds)
-    state = optimizer.initialize(tf.TensorSpec([rounds]))
+    optimizer = server_optimizers.build('sgd', rate, momentum, schedule=schedule, ema=averaging)
+    weights = [tf.zeros(rounds)]
+    state = optimizer.initialize([tf.TensorSpec([rounds])])
     models = []
-    for update in updates:
-        state, weights = optimizer.next(state, weights, -update)
-        models.append(weights.numpy() / rate)
-    workload = server_lib.Server(momentum, name).workload(rounds)
-    np.testing.assert_allclose(models, workload.matrix(), rtol=1e-5, atol=1e-6)
+    # A coordinate for the update of each round alone.
+    for update in np.eye(rounds, dtype=np.float32):
+        state, weights = optimizer.next(state, weights, [-update])
+        counted = server_optimizers.averaged(state) if averaging else weights
+        models.append(np.asarray(counted[0]) / rate)
+    workload = server_lib.Server(momentum, name, averaging).workload(rounds)
+    np.testing.assert_allclose(models, workload.matrix(), rtol=1e-4, atol=1e-5)
