@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Callable, Sequence
+import functools
 import json
 import threading
 
@@ -66,7 +67,7 @@ class RemoteWorker(connection.Connection):
     def _check_introduction(self) -> None:
         remedy = f'start it with bin/worker.py of TFF {worker_process.tff_version()}'
         try:
-            function = self.executor.create_function(_command_line)
+            function = self.executor.create_function(_command_line())
             words = self.executor.call(function, [])[0].decode(errors='replace').split('\0')
             function.free()
         except RuntimeError as error:
@@ -105,11 +106,20 @@ class RemoteWorker(connection.Connection):
                 return
 
 
-@tff.tensorflow.computation
-def _command_line() -> tuple[tf.Tensor]:
-    # Its own arguments, as the kernel shows them to the worker itself.
-    lines = tf.data.TextLineDataset('/proc/self/cmdline')
-    return (lines.reduce(tf.constant(''), lambda text, line: text + line),)
+@functools.cache
+def _command_line() -> tff.Computation:
+    """Its own arguments, as the kernel shows them to the worker itself.
+
+    Made when it is needed: tracing a data set sets TensorFlow up, and whoever imports
+    this may want to fork.
+    """
+
+    @tff.tensorflow.computation
+    def command_line() -> tuple[tf.Tensor]:
+        lines = tf.data.TextLineDataset('/proc/self/cmdline')
+        return (lines.reduce(tf.constant(''), lambda text, line: text + line),)
+
+    return command_line
 
 
 def connect_all(addresses: Sequence[str], timeout_s: float) -> list[RemoteWorker]:

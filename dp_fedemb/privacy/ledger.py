@@ -128,6 +128,12 @@ def read(store: _Path) -> Ledger:
     return Ledger(tuple(entries), tuple(problems))
 
 
+def remove_drafts(store: _Path) -> None:
+    """Removes what a writer that was killed left beside the ledger."""
+    for name in (LEDGER, HEAD):
+        files.remove_abandoned(pathlib.Path(store) / name)
+
+
 def append(store: _Path, entry: Entry) -> None:
     """Adds an entry, whole and durable when this returns.
 
@@ -253,9 +259,16 @@ def _append(directory: pathlib.Path, entry: Entry) -> None:
         'entry': dataclasses.asdict(entry),
     }
     records.append(record)
+    if len(records) == 1 and not (directory / HEAD).exists():
+        # So that a head that is missing is one that was lost.
+        _write_head(directory, 0, _FIRST)
     # The ledger first: a head that is one entry behind is told from a ledger that was cut.
     files.write_text(directory / LEDGER, json.dumps({'entries': records}, indent=1) + '\n')
-    head = {'entries': len(records), 'hash': record['hash']}
+    _write_head(directory, len(records), _hash(last, entry))
+
+
+def _write_head(directory: pathlib.Path, count: int, last: str) -> None:
+    head = {'entries': count, 'hash': last}
     files.write_text(directory / HEAD, json.dumps(head) + '\n')
 
 
@@ -281,9 +294,9 @@ def _compare_with_head(path: pathlib.Path, hashes: Sequence[Optional[str]]) -> l
     except (ValueError, KeyError, TypeError):
         return [f'{path.name} cannot be read']
     if not hashes:
-        return [f'the ledger is lost: it had {count} entries']
+        return [f'the ledger is lost: it had {count} entries'] if count else []
     # One more than the head knows: the writer was stopped between the two files.
-    if len(hashes) not in (count, count + 1) or hashes[count - 1] != last:
+    if len(hashes) not in (count, count + 1) or (count and hashes[count - 1] != last):
         return [f'{len(hashes)} entries, and {path.name} knows of {count} others']
     return []
 

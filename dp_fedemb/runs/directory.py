@@ -13,8 +13,12 @@ evaluation.json   recall before and after
 """
 
 from collections.abc import Callable, Mapping
+import contextlib
+import json
 import os
 from typing import Any, Optional, Union
+
+from absl import logging
 
 from dp_fedemb import configured_directory
 from dp_fedemb import files
@@ -23,6 +27,7 @@ from dp_fedemb.models import pretrained
 from dp_fedemb.models import saved_model
 from dp_fedemb.runs import checkpoints
 from dp_fedemb.runs import journal
+from dp_fedemb.runs import releases
 
 _PUBLISHED = 'published.json'
 
@@ -58,6 +63,14 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         files.make_directory(self.secrets, 0o700)
         return journal.Journal(self.secrets / 'sums.journal', key)
 
+    def has_all_rows(self, done: int) -> bool:
+        """Whether each row up to a round is there.
+
+        Raises:
+            ValueError: if one is damaged.
+        """
+        return releases.Releases(self.metrics, self.tensorboard).are_complete(done)
+
     def write_statement(self, statement: dict[str, Any]) -> None:
         """Writes the privacy statement, as JSON and as text."""
         self.write_json(pretrained.STATEMENT, statement)
@@ -67,12 +80,29 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         """Replaces the model by what `export(path)` writes, and notes its round."""
         with files.appearing_directory(self.saved_model, replace=True) as draft:
             export(str(draft))
-        files.write_text(self.secrets / _PUBLISHED, f'{round_num}\n', 0o600)
+        noted = {'round': round_num, 'fingerprint': saved_model.fingerprint(self.saved_model)}
+        files.write_text(self.secrets / _PUBLISHED, json.dumps(noted) + '\n', 0o600)
 
     def model_round(self) -> Optional[int]:
         """Returns the round that the model is of; None if there is none."""
-        noted = self.secrets / _PUBLISHED
-        if not noted.exists() or not (self.saved_model / 'saved_model.pb').exists():
-            return None
-        text = noted.read_text().strip()
-        return int(text) if text.isdigit() else None
+        noted = self._noted_model()
+        exists = (self.saved_model / 'saved_model.pb').exists()
+        return noted['round'] if noted and exists else None
+
+    def model_is_whole(self) -> bool:
+        """Whether every byte of the model is as it was written."""
+        noted = self._noted_model()
+        return bool(noted) and noted['fingerprint'] == saved_model.fingerprint(self.saved_model)
+
+    def give_up_damaged_model(self) -> None:
+        """Lets the model be written again if it is not whole."""
+        if self._noted_model() and not self.model_is_whole():
+            logging.warning('%s: lost or damaged, and written again', self.saved_model)
+            (self.secrets / _PUBLISHED).unlink()
+
+    def _noted_model(self) -> dict[str, Any]:
+        # A damaged note is none: the model is then written again.
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            noted = json.loads((self.secrets / _PUBLISHED).read_text())
+            return {'round': int(noted['round']), 'fingerprint': noted['fingerprint']}
+        return {}

@@ -194,6 +194,8 @@ class Experiment:
             directory.begin(self.config(), self.absent())
             if self._was_finished_before(directory):
                 return directory.read_json(_EVALUATION) or {}
+            directory.give_up_damaged_model()
+            ledger.remove_drafts(self.train.path)
             saved = directory.checkpoints.load()
             known = None if saved is None else int(saved.record['seed'])
             if known is not None and seed not in (None, known):
@@ -244,9 +246,10 @@ class Experiment:
         return (
             saved.round_num == rounds
             and directory.model_round() == rounds
+            and directory.model_is_whole()
             and statement.get('rounds_completed') == rounds
             and (directory.path / 'privacy.txt').exists()
-            and directory.metrics.exists()
+            and directory.has_all_rows(rounds)
             and 'trained' in (directory.read_json(_EVALUATION) or {})
         )
 

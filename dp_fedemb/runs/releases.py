@@ -21,6 +21,7 @@ from dp_fedemb import files
 
 _KEY = 'round'
 _EVENTS = 'events.out.tfevents.rounds'
+_WAY_OUT = 'restore the file, or delete it to go on with empty rows for the rounds before'
 Row = Mapping[str, Any]
 
 
@@ -52,12 +53,29 @@ class Releases:
         kept = {number: row for number, row in known.items() if number <= done}
         kept.update({int(row[_KEY]): dict(row) for row in rows})
         missing = [number for number in range(done + 1) if number not in kept]
-        if missing:
+        if missing and self._metrics.exists():
             raise ValueError(
                 f'{self._metrics}: lacks the row of round {missing[0]}, which is written once;'
-                ' restore the file, or choose another output_dir'
+                f' {_WAY_OUT}'
             )
+        if missing:
+            logging.warning(
+                '%s: is missing; the rows of %d rounds, the last of them %d, are empty from now'
+                ' on',
+                self._metrics,
+                len(missing),
+                missing[-1],
+            )
+            kept.update({number: {_KEY: str(number)} for number in missing})
         self._write_all([kept[number] for number in sorted(kept)])
+
+    def are_complete(self, done: int) -> bool:
+        """Whether the rows are those up to a round.
+
+        Raises:
+            ValueError: if one is damaged.
+        """
+        return list(self._read()) == list(range(done + 1))
 
     def append(self, rows: Sequence[Row]) -> None:
         """Adds rows of the rounds that follow; returns when they are on the disk."""
@@ -82,10 +100,7 @@ class Releases:
         rows = {}
         for number, row in enumerate(csv.DictReader(io.StringIO(whole)), start=2):
             if not str(row.get(_KEY, '')).isdigit() or None in row or None in row.values():
-                raise ValueError(
-                    f'{self._metrics}: line {number} is damaged; restore the file, or choose'
-                    ' another output_dir'
-                )
+                raise ValueError(f'{self._metrics}: line {number} is damaged; {_WAY_OUT}')
             rows[int(row[_KEY])] = {name: value for name, value in row.items() if value != ''}
         return rows
 
