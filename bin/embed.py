@@ -26,6 +26,7 @@ from absl import flags
 
 from flags import from_settings
 from flags import groups
+from flags import model_flags
 from flags import program
 
 from dp_fedemb import files
@@ -35,6 +36,7 @@ FLAGS = flags.FLAGS
 
 groups.define_task()
 flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
+model_flags.define()
 flags.DEFINE_string(
     'index', None, 'File that holds the index of a folder; cluster can do without one.'
 )
@@ -134,9 +136,8 @@ def main(arguments):
 
 def _index(folder):
     index_path = _needed('index', 'index', 'NAME.index')
-    from dp_fedemb import evaluation
 
-    result = _indexed(evaluation.load_model(FLAGS.model), folder, index_path)
+    result = _indexed(model_flags.load(FLAGS.model), folder, index_path)
     print(
         f'{len(result.index.paths):,} pictures: {len(result.added):,} new,'
         f' {len(result.changed):,} changed, {len(result.removed):,} removed;'
@@ -147,14 +148,13 @@ def _index(folder):
 def _search(*images):
     index_path = pathlib.Path(_needed('index', 'search', 'NAME.index')).expanduser()
     page = _needed('output', 'search --format=html', 'NAME.html') if _format_is('html') else ''
-    from dp_fedemb import evaluation
     from dp_fedemb import gallery
     from dp_fedemb import tables
     from dp_fedemb.gallery import indexing
     from dp_fedemb.gallery import search_page
 
     index = gallery.read_index(index_path)
-    model = evaluation.load_model(FLAGS.model)
+    model = model_flags.load(FLAGS.model)
     index.check_model(model.fingerprint, index_path)
     preprocessing = _preprocessing(model)
     indexing.check_preprocessing(index, preprocessing, index_path)
@@ -179,10 +179,9 @@ def _verify(first, second):
     far = _needed('far', 'verify', '1e-3')
     if _format_is('html'):
         raise ValueError("format='html': verify has table and json")
-    from dp_fedemb import evaluation
     from dp_fedemb import gallery
 
-    model = evaluation.load_model(FLAGS.model)
+    model = model_flags.load(FLAGS.model)
     thresholds = gallery.find_thresholds(model.path, model.fingerprint, FLAGS.evaluation)
     verdict = gallery.verify(model, first, second, far, thresholds, _preprocessing(model))
     print(json.dumps(verdict.to_json()) if _format_is('json') else verdict)
@@ -193,14 +192,13 @@ def _cluster(folder):
     output = output.expanduser().absolute()
     if (FLAGS.far is None) == (FLAGS.threshold is None):
         raise ValueError('cluster: expected either --far=..., as in --far=1e-3, or --threshold')
-    from dp_fedemb import evaluation
     from dp_fedemb import gallery
     from dp_fedemb.gallery import clustering
 
     as_table = output.suffix.lower() == '.csv'
     if not as_table and output.exists():
         raise FileExistsError(f'output={str(output)!r}: exists already; choose a new folder')
-    model = evaluation.load_model(FLAGS.model)
+    model = model_flags.load(FLAGS.model)
     threshold = FLAGS.threshold
     if threshold is None:
         known = gallery.find_thresholds(model.path, model.fingerprint, FLAGS.evaluation)
@@ -291,14 +289,13 @@ def _say_skipped(notes, broken):
 
 
 def _embed():
-    from dp_fedemb import evaluation
 
     output = pathlib.Path(_needed('output', 'embed', 'embeddings.npz')).expanduser().absolute()
     if output.suffix != '.npz' or output.is_dir():
         raise ValueError(f'output={FLAGS.output!r}: expected the name of a file, NAME.npz')
     for name in ('fit', 'resampling', 'invert', 'max_broken', 'max_pixels'):
         from_settings.need(name, 'input')
-    model = evaluation.load_model(FLAGS.model)
+    model = model_flags.load(FLAGS.model)
     arrays = _of_task(model) if FLAGS.input is None else _of_folder(model)
 
     import numpy as np

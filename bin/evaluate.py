@@ -18,6 +18,7 @@ from absl import flags
 
 from flags import from_settings
 from flags import groups
+from flags import model_flags
 from flags import program
 
 from dp_fedemb import files
@@ -26,6 +27,7 @@ FLAGS = flags.FLAGS
 
 groups.define_task()
 flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.')
+model_flags.define()
 flags.DEFINE_bool(
     'compare', False, 'Evaluates the models whose directories follow side by side.'
 )
@@ -150,10 +152,9 @@ def _models(runs):
 
 
 def _load(path, store):
-    from dp_fedemb import evaluation
     from dp_fedemb.models import saved_model
 
-    model = evaluation.load_model(path)
+    model = model_flags.load(path)
     model.check_examples(store.example_spec)
     if not FLAGS.other_preprocessing:
         saved_model.check_preprocessing(

@@ -16,6 +16,7 @@ import pathlib
 from absl import flags
 
 from flags import groups
+from flags import model_flags
 from flags import program
 
 from dp_fedemb import files
@@ -25,6 +26,7 @@ FLAGS = flags.FLAGS
 
 groups.define_task()
 flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
+model_flags.define()
 flags.DEFINE_string('output_dir', None, 'Of the folder; MODEL/export by default.')
 flags.DEFINE_list(
     'formats',
@@ -61,11 +63,10 @@ def main(_):
     if FLAGS.output_dir is not None:
         files.check_place(output_dir=FLAGS.output_dir)
 
-    from dp_fedemb import evaluation
     from dp_fedemb import export
 
     formats = FLAGS.formats or list(export.FORMATS)
-    model = evaluation.load_model(FLAGS.model)
+    model = model_flags.load(FLAGS.model)
     output = FLAGS.output_dir or os.path.join(FLAGS.model, 'export')
     done = export.export(
         model,

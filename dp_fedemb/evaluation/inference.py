@@ -1,6 +1,6 @@
 """From examples to embeddings, with a model at hand or from its SavedModel."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 import functools
 import os
 import pathlib
@@ -122,23 +122,31 @@ class SavedEmbeddingModel:
 def load_model(
     directory: Union[str, os.PathLike],
     example_spec: Optional[data.example_spec.SpecLike] = None,
+    accept_ops: Collection[str] = (),
 ) -> SavedEmbeddingModel:
     """Loads a SavedModel of `dp_fedemb.models.ServingModel.save`.
+
+    A SavedModel is a program that runs as you: the names of its ops are looked at before
+    anything of it runs, see `models.graph_ops`.
 
     Args:
         directory: its directory, or that of the run that wrote it.
         example_spec: of the examples that it will get, to be checked; a bare shape is that
             of uint8 images.
+        accept_ops: names of ops that you accept beyond those that only compute.
 
     Raises:
         FileNotFoundError: if there is no SavedModel.
-        ValueError: if its signature is another, or it takes other examples.
+        ValueError: if its ops could do more than compute, its signature is another, or it
+            takes other examples.
     """
     import tensorflow as tf
 
+    from dp_fedemb.models import graph_ops
     from dp_fedemb.models import saved_model
 
     path = saved_model.find(directory, 'model')
+    graph_ops.check(path, accept_ops)
     try:
         loaded = tf.saved_model.load(str(path))
     # What TensorFlow raises for damaged files is any of many types.

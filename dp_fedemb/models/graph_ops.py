@@ -1,0 +1,141 @@
+"""What the graph of a SavedModel could do when it is loaded or called, without doing it.
+
+A SavedModel is a program. TensorFlow runs some of it while it loads, as the user who loads
+it, and among its ops are some that read and write files, open connections and call Python.
+All of those are told by a name what to reach, and keep state outside of the graph. So an
+op passes here that is registered as stateless, and gets no text, resource or container,
+neither as an input nor as an attribute that is free; and beside those a few that are known:
+constants, variables of the model, calls and conditions, whose bodies are looked at too.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+import pathlib
+from typing import Any
+
+FLAG = 'accept_ops'
+_PLAIN = ('Const', 'Placeholder', 'NoOp', 'Identity', 'IdentityN', '_Arg', '_Retval', 'Assert')
+_VARIABLES = ('VarHandleOp', 'ReadVariableOp', 'AssignVariableOp')
+# Of functions of the same graph.
+_CALLS = ('PartitionedCall', 'StatefulPartitionedCall', 'If', 'StatelessIf', 'While')
+_KNOWN = frozenset((*_PLAIN, *_VARIABLES, *_CALLS, 'StatelessWhile', 'Case', 'StatelessCase'))
+# Free text that decides how numbers are summed, and nothing else.
+_FREE_TEXT = ('equation',)
+
+
+def unsafe(path: pathlib.Path) -> list[str]:
+    """Returns the names of a SavedModel's ops that could do more than compute, sorted.
+
+    What saves and restores the model's variables for TensorFlow 1 is left out, where nothing
+    else calls it: loading by an object graph, as here, does not run it.
+
+    Args:
+        path: the SavedModel's directory.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    from google.protobuf import message  # type: ignore[import-untyped]
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel()
+    try:
+        model.ParseFromString((path / 'saved_model.pb').read_bytes())
+    except (OSError, message.DecodeError) as error:
+        raise ValueError(f'model={str(path)!r}: damaged SavedModel ({error})') from None
+    by_objects = len(model.meta_graphs) == 1 and model.meta_graphs[0].HasField(
+        'object_graph_def'
+    )
+    found: set[str] = set()
+    for graph in model.meta_graphs:
+        found.update(node.op for node in _reachable(graph, by_objects) if not _passes(node))
+    return sorted(found)
+
+
+def check(path: pathlib.Path, accepted: Collection[str] = ()) -> None:
+    """Refuses a SavedModel whose ops could do more than compute; runs nothing of it.
+
+    Args:
+        path: the SavedModel's directory.
+        accepted: names of ops that may be there all the same.
+
+    Raises:
+        ValueError: in one line with their names.
+    """
+    names = [name for name in unsafe(path) if name not in accepted]
+    if names:
+        raise ValueError(
+            f'model={str(path)!r}: a SavedModel is a program, and the ops {", ".join(names)} of'
+            ' this one could read or write files, use the network or run Python, or are not'
+            f' known; if you trust who made it, accept them: {FLAG}={",".join(names)}'
+        )
+
+
+def _reachable(graph: Any, by_objects: bool) -> Iterator[Any]:
+    """Nodes that may run: all, but those that only TensorFlow 1 saves and restores with."""
+    functions = {
+        function.signature.name: function for function in graph.graph_def.library.function
+    }
+    saver = set()
+    if by_objects:
+        saver = {
+            name.split(':')[0]
+            for name in (
+                graph.saver_def.filename_tensor_name,
+                graph.saver_def.save_tensor_name,
+                graph.saver_def.restore_op_name,
+            )
+        }
+    nodes = list(graph.graph_def.node)
+    begin = [node for node in nodes if node.name not in saver]
+    called = {name for node in nodes if node.name in saver for name in _called(node)}
+    # Whatever is neither called by the saver alone may be called by an object of the model.
+    named = set(graph.object_graph_def.concrete_functions)
+    named |= {gradient.gradient_func for gradient in graph.graph_def.library.gradient}
+    named |= functions.keys() - _closure(called, functions)
+    yield from begin
+    named |= {name for node in begin for name in _called(node)}
+    for name in _closure(named, functions):
+        yield from functions[name].node_def
+
+
+def _closure(names: Iterable[str], functions: Any) -> set[str]:
+    """The functions of these names, and all that they call."""
+    seen: set[str] = set()
+    waiting = [name for name in names if name in functions]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            for node in functions[name].node_def:
+                waiting.extend(each for each in _called(node) if each in functions)
+    return seen
+
+
+def _called(node: Any) -> Iterator[str]:
+    # An op may also be the name of a function.
+    yield node.op
+    for value in node.attr.values():
+        for function in (value.func, *value.list.func):
+            if function.name:
+                yield function.name
+
+
+def _passes(node: Any) -> bool:
+    from tensorflow.core.framework import types_pb2
+    from tensorflow.python.framework import op_def_registry
+
+    if node.op in _KNOWN:
+        return True
+    definition = op_def_registry.get(node.op)
+    if definition is None or definition.is_stateful:
+        return False
+    refused = (types_pb2.DT_STRING, types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT)
+    for argument in (*definition.input_arg, *definition.output_arg):
+        attribute = node.attr[argument.type_attr or argument.type_list_attr]
+        if {argument.type, attribute.type, *attribute.list.type} & set(refused):
+            return False
+    return all(
+        attribute.HasField('allowed_values') or attribute.name in _FREE_TEXT
+        for attribute in definition.attr
+        if attribute.type in ('string', 'list(string)')
+    )

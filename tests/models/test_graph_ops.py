@@ -1,0 +1,159 @@
+"""Graphs of SavedModels that could do more than compute are found without running them."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from dp_fedemb import evaluation
+from dp_fedemb import models
+from dp_fedemb.models import graph_ops
+
+ROOT = pathlib.Path(__file__).parents[2]
+SHAPE = (12, 12, 1)
+
+
+def embed(images):
+    return tf.reshape(tf.cast(images, tf.float32), [tf.shape(images)[0], 144])
+
+
+def read_file(images, place):
+    with tf.control_dependencies([tf.io.read_file('/etc/hostname')]):
+        return embed(images)
+
+
+def write_file(images, place):
+    with tf.control_dependencies([tf.io.write_file(place, 'was here')]):
+        return embed(images)
+
+
+def print_to_file(images, place):
+    with tf.control_dependencies([tf.print('was here', output_stream=f'file://{place}')]):
+        return embed(images)
+
+
+def python(images, place):
+    return tf.reshape(tf.numpy_function(lambda x: x, [embed(images)], tf.float32), [-1, 144])
+
+
+def data_set(images, place):
+    lines = tf.data.TextLineDataset('/etc/hostname')
+    count = lines.reduce(0.0, lambda count, line: count + 1)
+    return embed(images) + count
+
+
+def in_a_branch(images, place):
+    return tf.cond(
+        tf.reduce_sum(embed(images)) < 0,
+        lambda: write_file(images, place),
+        lambda: embed(images),
+    )
+
+
+def saves(images, place):
+    with tf.control_dependencies(
+        [
+            tf.raw_ops.SaveV2(
+                prefix=place,
+                tensor_names=['a'],
+                shape_and_slices=[''],
+                tensors=[tf.constant(1)],
+            )
+        ]
+    ):
+        return embed(images)
+
+
+UNSAFE = {
+    read_file: 'ReadFile',
+    write_file: 'WriteFile',
+    print_to_file: 'PrintV2',
+    python: 'PyFunc',
+    data_set: 'TextLineDataset',
+    in_a_branch: 'WriteFile',
+    saves: 'SaveV2',
+}
+
+
+def saved(function, tmp_path):
+    place = str(tmp_path / 'place')
+    traced = tf.function(
+        lambda images: {'embeddings': function(images, place)},
+        input_signature=[tf.TensorSpec([None, *SHAPE], tf.uint8, 'images')],
+    )
+    module = tf.Module()
+    module.call = traced
+    tf.saved_model.save(module, str(tmp_path / 'model'), {'serving_default': traced})
+    return tmp_path / 'model'
+
+
+@pytest.mark.parametrize(
+    'function, op', UNSAFE.items(), ids=lambda f: getattr(f, '__name__', f)
+)
+def test_ops_that_reach_outside_are_refused_before_they_run(tmp_path, function, op):
+    path = saved(function, tmp_path)
+    assert op in graph_ops.unsafe(path)
+    with pytest.raises(ValueError, match=f'is a program, and the ops .*{op}') as error:
+        evaluation.load_model(path)
+    assert '\n' not in str(error.value) and not (tmp_path / 'place').exists()
+    # Who accepts them by name gets the model.
+    assert evaluation.load_model(path, accept_ops=graph_ops.unsafe(path))
+
+
+def test_what_runs_at_loading_is_looked_at(tmp_path):
+    (tmp_path / 'words').write_text('a\nb\n')
+
+    class WithTable(tf.Module):
+        def __init__(self):
+            lines = tf.lookup.TextFileInitializer(
+                str(tmp_path / 'words'), tf.string, 0, tf.int64, 1, delimiter=' '
+            )
+            self.table = tf.lookup.StaticHashTable(lines, -1)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, *SHAPE], tf.uint8, 'images')])
+        def call(self, images):
+            return {'embeddings': embed(images)}
+
+    (tmp_path / 'words').write_text('a 1\nb 2\n')
+    module = WithTable()
+    signatures = {'serving_default': module.call}
+    tf.saved_model.save(module, str(tmp_path / 'model'), signatures)
+    assert 'InitializeTableFromTextFileV2' in graph_ops.unsafe(tmp_path / 'model')
+
+
+# Those of ImageNet take tens of seconds to build.
+BACKBONES = [
+    pytest.param(name, marks=pytest.mark.soak if name in ('mobilenet_v2', 'resnet50') else ())
+    for name in sorted(models.BACKBONES)
+]
+
+
+@pytest.mark.parametrize('backbone', BACKBONES)
+def test_every_backbone_of_ours_passes(tmp_path, backbone):
+    shape = (32, 32, 3)
+    model = models.build_embedding_model(backbone, shape, 8)
+    models.ServingModel(model.build_backbone(), shape).save(str(tmp_path / 'model'))
+    assert graph_ops.unsafe(tmp_path / 'model') == []
+
+
+def test_garbage_is_one_line(tmp_path):
+    (tmp_path / 'saved_model.pb').write_bytes(b'\xff' * 100)
+    with pytest.raises(ValueError, match='damaged SavedModel'):
+        graph_ops.check(tmp_path)
+
+
+def test_the_program_refuses_and_accepts(tmp_path):
+    path = saved(write_file, tmp_path)
+    command = [
+        sys.executable,
+        str(ROOT / 'bin' / 'embed.py'),
+        f'--model={path}',
+        '--task=synthetic',
+        f'--cache_dir={tmp_path / "cache"}',
+        f'--output={tmp_path / "out.npz"}',
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and 'the ops WriteFile of this one' in done.stderr
+    assert 'Traceback' not in done.stderr and not (tmp_path / 'place').exists()
