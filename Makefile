@@ -3,6 +3,7 @@
 # make soak     run the tests that take minutes each
 # make reproduce-smoke  run one tiny cell of every table of docs/results.md, in minutes
 # make check    format, lint, types and doctests, as continuous integration does
+# make audit    look the lock up among known vulnerabilities (needs the package index)
 # make doctor   say what is wrong with this environment
 # make lock     resolve the dependencies anew (maintainers; needs uv)
 
@@ -15,7 +16,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 DEMO_DIR ?= runs/demo
 SMOKE_DIR ?= runs/smoke
 
-.PHONY: demo test soak reproduce-smoke check doctor lock venv clean
+.PHONY: audit demo test soak reproduce-smoke check doctor lock venv clean
 
 demo: $(READY)
 	$(RUN) bin/train.py --flagfile=tasks/configs/demo.flags --output_dir=$(DEMO_DIR)
@@ -34,6 +35,9 @@ check: $(READY)
 	$(RUN) -m ruff check --quiet .
 	$(RUN) -m mypy
 	$(RUN) -m pytest --doctest-modules dp_fedemb --durations=0
+
+audit: $(READY)
+	$(RUN) requirements/audit.py
 
 doctor:
 	@if [ -x $(RUN) ]; then $(RUN) dp_fedemb/environment.py; \
