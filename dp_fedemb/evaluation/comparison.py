@@ -64,7 +64,7 @@ def verdict(recall: float, far: float, others: Iterable[Mapping[str, Any]]) -> t
     Returns:
         Whether the model is better than each, by more than chance; and the sentence.
     """
-    at = f'recall at FAR {far:g}'
+    at = f'recall at FAR {far:g} is'
     better: list[Mapping[str, Any]] = []
     unclear: list[Mapping[str, Any]] = []
     worse: list[Mapping[str, Any]] = []

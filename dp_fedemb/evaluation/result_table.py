@@ -64,7 +64,7 @@ class Table:
         return '\n'.join([*lines, *(f'  {note}' for note in self.notes)])
 
     def html(self) -> str:
-        """Returns the table in a box that scrolls by itself where a page is narrow."""
+        """Returns title, table and notes; the table scrolls by itself on a narrow page."""
         sides = [' class="n"' if side == 'r' else '' for side in self._sides()]
         head = ''.join(
             f'<th scope="col"{side}>{html.escape(column.name)}</th>'
@@ -76,8 +76,8 @@ class Table:
         notes = ''.join(f'<p class="note">{html.escape(note)}</p>' for note in self.notes)
         title = html.escape(self.title)
         return (
-            f'<div class="scroll" role="region" aria-label="{title}" tabindex="0"><table>'
-            f'<caption>{title}</caption><thead><tr>{head}</tr></thead>'
+            f'<h3>{title}</h3><div class="scroll" role="region" aria-label="{title}"'
+            f' tabindex="0"><table><thead><tr>{head}</tr></thead>'
             f'<tbody>{body}</tbody></table></div>{notes}'
         )
 

@@ -5,6 +5,7 @@ import io
 import pathlib
 from typing import Any, Optional
 
+import matplotlib
 from matplotlib import axes as axes_lib
 from matplotlib import figure
 from matplotlib import ticker
@@ -143,7 +144,8 @@ def shortened(name: str, most: int = 22) -> str:
 def png(picture: figure.Figure) -> bytes:
     """Returns a figure as PNG."""
     buffer = io.BytesIO()
-    picture.savefig(buffer, format='png')
+    with matplotlib.rc_context({'hatch.linewidth': 0.5, 'hatch.color': LIGHT}):
+        picture.savefig(buffer, format='png')
     return buffer.getvalue()
 
 

@@ -97,11 +97,15 @@ def roc(
             ms=5.5,
             zorder=3,
         )
-    drawing.label(axes, [f'{point.recall:.3f}' for point in resolved], places)
+    # Baselines, where there are any, lie above a model that loses and below one that wins.
+    offsets = ((-5, 6), (5, -13), (-5, 18), (5, -25))
+    lost = any(other.auc > result.auc for _, other in others)
+    words = [f'{point.recall:.3f}' for point in resolved]
+    drawing.label(axes, words, places, sorted(offsets, key=lambda o: (o[0] < 0) == lost))
     return picture
 
 
-def similarities(result: verification.Verification, bars: int = 80) -> figure.Figure:
+def similarities(result: verification.Verification, bars: int = 50) -> figure.Figure:
     """Draws how similar genuine and impostor pairs are, and the thresholds."""
     picture, axes = drawing.axes()
     pairs = result.genuine_pairs + result.impostor_pairs
@@ -123,7 +127,7 @@ def similarities(result: verification.Verification, bars: int = 80) -> figure.Fi
         heights = heights / counts.sum() / np.diff(edges)
         tallest = max(tallest, heights.max())
         hatch = '////' if style == '--' else None
-        axes.stairs(heights, edges, fill=True, color=color, alpha=0.22, hatch=hatch, lw=0)
+        axes.stairs(heights, edges, fill=True, color=color, alpha=0.25, hatch=hatch, lw=0)
         axes.stairs(heights, edges, color=color, lw=1.6, ls=style, label=name)
     top = 1.45 * tallest
     axes.set(xlabel='similarity of a pair (cosine)', ylabel='density', ylim=(0, top))

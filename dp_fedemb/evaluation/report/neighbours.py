@@ -42,7 +42,7 @@ def build(
     found, scores = retrieval.nearest(embeddings, queries, k)
     rows = []
     for number, (query, others, of_them) in enumerate(zip(queries, found, scores), start=1):
-        items = [_item('self', images[query], f'query {number}', f'Query {number}')]
+        items = [_item('self', images[query], 'the query', f'Query {number}')]
         for rank, (other, score) in enumerate(zip(others, of_them), start=1):
             right = labels[other] == labels[query]
             words = f'✓ {score:.2f} same' if right else f'✗ {score:.2f} other'

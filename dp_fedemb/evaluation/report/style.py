@@ -48,9 +48,8 @@ figcaption { max-width: 27.5rem; margin-top: .2rem; }
   padding: .7rem 1rem; margin: 1.2rem 0 0; max-width: none; }
 .verdict.bad { border-left: 5px double var(--warn); }
 .verdict.bad b { color: var(--warn); }
-.scroll { overflow-x: auto; margin: 1rem 0 .3rem; }
+.scroll { overflow-x: auto; margin: 0 0 .3rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { padding: .32rem 1rem .32rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); overflow-wrap: normal; }
 thead th { color: var(--soft); font-weight: 600; border-bottom: 1px solid var(--ink); }

@@ -75,7 +75,7 @@ def meaning(statement: Mapping[str, Any]) -> list[str]:
         ' been other ones.',
         'In numbers: suppose somebody knows everything else, and a coin decides whether your'
         ' images were used or certain others in their place. Told the model, they name the side'
-        f' of the coin correctly in at most {_up(right)} of cases; without it in 50%.',
+        f' of the coin correctly in {_at_most(right)}; without it in 50%.',
     ]
     if right > _HARDLY:
         sentences.append(
@@ -110,6 +110,8 @@ def _percent(value: float) -> str:
     return f'{100 * value:.1f}%'
 
 
-def _up(value: float) -> str:
-    """Per cent, rounded up."""
-    return f'{math.ceil(value * 1e4 - 1e-9) / 100:g}%'
+def _at_most(part: float) -> str:
+    """A part of cases in per cent, rounded up."""
+    if part > 0.9999:
+        return 'practically every case, as far as this bound goes'
+    return f'at most {math.ceil(part * 1e4 - 1e-9) / 100:g}% of cases'
