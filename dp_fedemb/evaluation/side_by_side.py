@@ -85,7 +85,7 @@ def tables(values: Mapping[str, Any]) -> Iterator[result_table.Table]:
         rows.append((one['name'], one.get('epsilon_user'), *recalls, *figures))
     columns = (
         Column('embedding'),
-        Column('epsilon', '.4g'),
+        Column('epsilon', '.6g'),
         Column('recall', '.4f'),
         *_INTERVAL,
         *(Column(name, '.4f') for name in ('auc', 'eer', 'precision@1')),

@@ -30,19 +30,16 @@ def build(
         figures: by name: 'overview', 'roc'.
     """
     shown = {table.name: table.html() for table in tables if table.shown and table.rows}
-    drawn = (
-        page.picture('overview', figures['overview'], _OVERVIEW)
-        if 'overview' in figures
-        else ''
-    )
+    pictures = [
+        page.picture(name, figures[name], caption)
+        for name, caption in (('overview', _OVERVIEW), ('roc', _ROC))
+        if name in figures
+    ]
+    drawn = f'<div class="figures">{"".join(pictures)}</div>'
     said = f'<p class="verdict"><b>{html.escape(values["verdict"])}</b></p>'
     sections = [
         ('summary', 'In short', said + shown.pop('models', '') + drawn),
         ('differences', 'Differences', shown.pop('differences', '')),
-        (
-            'recalls',
-            'Every rate',
-            page.picture('roc', figures['roc'], _ROC) + ''.join(shown.values()),
-        ),
+        ('recalls', 'Every rate', ''.join(shown.values())),
     ]
     return style.page(values['title'], values['about'], sections)

@@ -5,6 +5,7 @@ import math
 from typing import Any, Optional
 
 from dp_fedemb.evaluation import collection
+from dp_fedemb.privacy import rounding
 
 NO_STATEMENT = (
     'No privacy statement is beside this model: nothing is known about the privacy of the'
@@ -52,9 +53,11 @@ def protection(statement: Optional[Mapping[str, Any]]) -> str:
             'Its training has NO differential privacy guarantee for the people whose images it'
             ' used.'
         )
+    # With hyphens at which no line ends.
+    small = rounding.text(delta).replace('-', '\u2011')
     return (
         'Everybody whose images trained it is protected by differential privacy with epsilon'
-        f' = {epsilon:.4g} and delta = {delta:.2g}, all images of a user together.'
+        f' = {rounding.text(epsilon)} and delta = {small}, all images of a user together.'
     )
 
 
@@ -79,9 +82,9 @@ def meaning(statement: Mapping[str, Any]) -> list[str]:
     ]
     if right > _HARDLY:
         sentences.append(
-            f'That is a weak promise: with epsilon {epsilon:.4g} the worst case that is not'
-            ' ruled out is that nearly everybody is found. It is a bound, not what an attack is'
-            ' known to achieve.'
+            f'That is a weak promise: with epsilon {rounding.text(epsilon)} the worst case that'
+            ' is not ruled out is that nearly everybody is found. It is a bound, not what an'
+            ' attack is known to achieve.'
         )
     sentences.append(
         'Not promised: anything about people whom the model is evaluated or used on, and'
