@@ -10,9 +10,12 @@ import dataclasses
 import math
 from typing import Any, Optional
 
+import numpy as np
+
 from dp_fedemb import privacy
 from dp_fedemb import validate
 from dp_fedemb.privacy import calibration
+from dp_fedemb.privacy.factorization import workload as workload_lib
 from dp_fedemb.privacy.reporting import signal_to_noise
 
 # Local steps without privacy in all, and in a round: enough to leave PCA behind, and few
@@ -120,10 +123,15 @@ def as_flags(values: Mapping[str, Any]) -> str:
 def signal(plan: privacy.PrivacyPlan, noised_weights: int) -> float:
     """Returns the movement of a run whose updates all agree, over its noise.
 
-    T rounds move by at most T C and sum noise of sqrt(T) times a round's, so this is
-    sqrt(T) m / (z sqrt(d)); see `signal_to_noise.largest`.
+    T rounds move by at most T C and, where rounds are independent, sum noise of sqrt(T)
+    times a round's, so this is sqrt(T) m / (z sqrt(d)); see `signal_to_noise.largest`.
+    Correlated noise takes itself back: what it leaves in the model, over what independent
+    noise of its draws would, is the mechanism's to say.
     """
-    return math.sqrt(plan.rounds) * signal_to_noise.largest(plan, noised_weights)
+    rounds = workload_lib.Workload(plan.rounds)
+    independent, _ = rounds.mean_squared_error(np.ones(1))
+    kept = plan.mechanism.model_variance(rounds) / independent
+    return math.sqrt(plan.rounds / kept) * signal_to_noise.largest(plan, noised_weights)
 
 
 def warning(
@@ -136,10 +144,15 @@ def warning(
         noised_weights: of the model, those that are trained.
         target_epsilon: that was asked for; the plan's own by default.
     """
-    if not plan.private or signal(plan, noised_weights) >= LEAST_SIGNAL:
+    if not plan.private:
+        return ''
+    try:
+        found = signal(plan, noised_weights)
+    except ValueError:
+        return ''  # Trees over so many rounds that what they leave is not computed.
+    if found >= LEAST_SIGNAL:
         return ''
     target = plan.epsilon() if target_epsilon is None else target_epsilon
-    found = signal(plan, noised_weights)
     fewer = math.floor(noised_weights * (found / LEAST_SIGNAL) ** 2)
     lines = [
         f'WARNING: too few users for this epsilon. If all updates of all {plan.rounds:,} rounds'

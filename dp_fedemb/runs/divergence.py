@@ -17,8 +17,8 @@ _FALLS = 2
 class Divergence:
     """What is remembered of the rounds before."""
 
-    def __init__(self, clip_norm: Optional[float]) -> None:
-        """Takes the bound on an update's norm; None without one."""
+    def __init__(self, clip_norm: float) -> None:
+        """Takes the bound on an update's norm; infinite without one."""
         self._clip_norm = clip_norm
         self._recall: Optional[float] = None
         self._falls = 0
@@ -44,7 +44,7 @@ class Divergence:
         self._falls = self._falls + 1 if fell else 0
         self._recall = recall
         norm = row.get('update_norm')
-        if norm is None or not self._clip_norm or self._falls < _FALLS:
+        if norm is None or self._falls < _FALLS:
             return
         if norm > _FAR_BEYOND * self._clip_norm:
             raise ValueError(

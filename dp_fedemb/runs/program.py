@@ -118,9 +118,7 @@ class TrainingProgram:
         # Rounds and repeats that the ledger knows of.
         self._noted = -1, 0
         self._last_recall = ''
-        self._divergence = divergence.Divergence(
-            getattr(self._plan.mechanism, 'clip_norm', None)
-        )
+        self._divergence = divergence.Divergence(plan.mechanism.clip_norm)
 
     def run(
         self,

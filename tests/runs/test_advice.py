@@ -1,7 +1,9 @@
 """What is chosen from counts, what is said before and after, and when a run stops."""
 
 import dataclasses
+import math
 
+import numpy as np
 import pytest
 
 from dp_fedemb import privacy
@@ -62,8 +64,30 @@ def test_too_few_users_is_said_with_what_would_help():
     assert not advice.warning(none, weights, None)
 
 
+def test_correlated_noise_counts_for_what_it_leaves_in_the_model():
+    weights = 30_624
+    plan = privacy.PrivacyPlan(
+        num_users=40_000,
+        virtual_clients_per_round=200,
+        users_per_virtual_client=4,
+        rounds=100,
+        mechanism=privacy.Banded(0.1, 3.115, strategy_momentum=0.9),
+        sampling=privacy.CyclicPoisson(4),
+    )
+    draws = np.cumsum(np.square(np.cumsum(plan.mechanism.strategy.noise(100))))
+    kept = draws.mean() / 50.5
+    independent = math.sqrt(100) * 200 / (3.115 * math.sqrt(weights))
+    found = advice.signal(plan, weights)
+    assert found == pytest.approx(independent / math.sqrt(kept)) and found > 2 * independent
+    assert independent < advice.LEAST_SIGNAL and not advice.warning(plan, weights, 2.0)
+    gaussian = dataclasses.replace(
+        plan, mechanism=privacy.Gaussian(0.1, 3.115), sampling=privacy.Poisson()
+    )
+    assert advice.signal(gaussian, weights) == pytest.approx(independent, rel=1e-12)
+
+
 def test_all_updates_zeroed_stops_the_run_at_once():
-    watch = divergence.Divergence(None)
+    watch = divergence.Divergence(math.inf)
     watch.check({'round': 1, 'virtual_clients': 4.0, 'update_non_finite': 3.0})
     watch.check({'round': 2, 'virtual_clients': 0.0, 'update_non_finite': 0.0})
     # Nothing is known of a private round, and nothing is told by going on.
