@@ -81,6 +81,32 @@ def setting(
     return dataclasses.field(default=default, metadata={'about': described})
 
 
+def parse_preset(what: str, text: str, presets: Mapping[str, Any]) -> Any:
+    """Returns a dataclass of a text like 'NAME' or 'NAME:field=0.1,other=0.5'.
+
+    Args:
+        what: it is, for messages.
+        text: a name of `presets`, with changes after a colon; those of fields that are no
+            texts are numbers.
+        presets: name -> dataclass, all of one class.
+
+    Raises:
+        ValueError: for an unknown name or field, no number, or as the dataclass does.
+    """
+    name, _, changes = text.partition(':')
+    validate.one_of(what, name, presets)
+    kinds = {field.name: field.type for field in dataclasses.fields(presets[name])}
+    values: dict[str, Any] = {}
+    for change in filter(None, changes.split(',')):
+        field, _, value = change.partition('=')
+        validate.one_of(f'field of {what} {text!r}', field, kinds)
+        try:
+            values[field] = value if kinds[field] is str else float(value)
+        except ValueError:
+            raise ValueError(f'{what} {text!r}: {field}={value!r} is no number') from None
+    return dataclasses.replace(presets[name], **values)
+
+
 def about(cls: type) -> dict[str, About]:
     """Returns the settings of a dataclass by field name, in order; other fields are not."""
     return {

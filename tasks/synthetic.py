@@ -8,6 +8,7 @@ import dataclasses
 
 from dp_fedemb import data
 from dp_fedemb import progress
+from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.data import cache
 from dp_fedemb.data import synthetic
@@ -80,18 +81,7 @@ def parse_style(text: str) -> synthetic.Style:
     Raises:
         ValueError: for an unknown style, an unknown field or no number.
     """
-    name, _, changes = text.partition(':')
-    validate.one_of('style', name, synthetic.STYLES)
-    fields = [field.name for field in dataclasses.fields(synthetic.Style)]
-    values = {}
-    for change in filter(None, changes.split(',')):
-        field, _, number = change.partition('=')
-        validate.one_of(f'field of style {text!r}', field, fields)
-        try:
-            values[field] = float(number)
-        except ValueError:
-            raise ValueError(f'style {text!r}: {field}={number!r} is no number') from None
-    return dataclasses.replace(synthetic.STYLES[name], **values)
+    return settings.parse_preset('style', text, synthetic.STYLES)
 
 
 def _part(name, count, options, style):

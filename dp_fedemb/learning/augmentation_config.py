@@ -1,8 +1,8 @@
 """How images are changed in training, as frozen values; needs no TensorFlow."""
 
 import dataclasses
-from typing import Any
 
+from dp_fedemb import settings
 from dp_fedemb import validate
 
 # Pixels from beyond the border; how `ImageProjectiveTransformV3` names it.
@@ -77,15 +77,4 @@ def parse(text: str) -> Augmentation:
     Raises:
         ValueError: for an unknown name or field, or an impossible value.
     """
-    name, _, changes = text.partition(':')
-    validate.one_of('augmentation', name, AUGMENTATIONS)
-    fields = [field.name for field in dataclasses.fields(Augmentation)]
-    values: dict[str, Any] = {}
-    for change in filter(None, changes.split(',')):
-        field, _, value = change.partition('=')
-        validate.one_of(f'field of augmentation {text!r}', field, fields)
-        try:
-            values[field] = value if field == 'fill' else float(value)
-        except ValueError:
-            raise ValueError(f'augmentation {text!r}: {field}={value!r} is no number') from None
-    return dataclasses.replace(AUGMENTATIONS[name], **values)
+    return settings.parse_preset('augmentation', text, AUGMENTATIONS)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from dp_fedemb.models import embedding_model as embedding_model_lib
 from dp_fedemb.models import heads
 from dp_fedemb.models import label_spaces
+from dp_fedemb.models.heads import base as heads_base
 
 
 class GlobalHead(tf.keras.layers.Layer):
@@ -42,7 +43,7 @@ class GlobalHead(tf.keras.layers.Layer):
 
 
 @dataclasses.dataclass(frozen=True)
-class OnScores(heads.Head):
+class OnScores(heads_base.WeightlessHead):
     """A local head without weights: the loss of scores that the model itself returns.
 
     Attributes:
@@ -50,14 +51,6 @@ class OnScores(heads.Head):
     """
 
     head: heads.Head
-
-    def initial_weights(
-        self, embedding_dim: int, num_identities: tf.Tensor, seed: tf.Tensor
-    ) -> list[tf.Tensor]:
-        return []
-
-    def weight_shapes(self, embedding_dim: int) -> list[tuple]:
-        return []
 
     def scores(self, weights: list[tf.Tensor], embeddings: tf.Tensor) -> tf.Tensor:
         return tf.cast(embeddings, tf.float32)

@@ -110,8 +110,20 @@ class CosineHead(Head):
         return directions @ tf.math.l2_normalize(weights[0], axis=0)
 
 
+class WeightlessHead(Head):
+    """Base of the heads that train nothing of their own."""
+
+    def initial_weights(
+        self, embedding_dim: int, num_identities: tf.Tensor, seed: tf.Tensor
+    ) -> list[tf.Tensor]:
+        return []
+
+    def weight_shapes(self, embedding_dim: int) -> list[tuple]:
+        return []
+
+
 @dataclasses.dataclass(frozen=True)
-class PairHead(Head):
+class PairHead(WeightlessHead):
     """Base of the losses over the pairs of a batch, which need no weights of identities.
 
     For virtual clients whose identities have one or two images each, where a classifier
@@ -126,14 +138,6 @@ class PairHead(Head):
 
     def __post_init__(self) -> None:
         validate.positive(head_scale=self.scale)
-
-    def initial_weights(
-        self, embedding_dim: int, num_identities: tf.Tensor, seed: tf.Tensor
-    ) -> list[tf.Tensor]:
-        return []
-
-    def weight_shapes(self, embedding_dim: int) -> list[tuple]:
-        return []
 
     def scores(self, weights: list[tf.Tensor], embeddings: tf.Tensor) -> tf.Tensor:
         """Returns the embeddings' directions, float32 [b, D]: what is compared."""
