@@ -18,6 +18,7 @@ Without a command, embeddings go to a file: `embeddings` (float32 [n, D], norm 1
 `paths`, or `identities` and `users` (names).
 """
 
+import dataclasses
 import json
 import pathlib
 import sys
@@ -35,8 +36,8 @@ from dp_fedemb.data.images import preprocessing as preprocessing_lib
 FLAGS = flags.FLAGS
 
 groups.define_task()
-flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
 model_flags.define()
+model_flags.define_part()
 flags.DEFINE_string(
     'index', None, 'File that holds the index of a folder; cluster can do without one.'
 )
@@ -75,8 +76,6 @@ flags.DEFINE_string(
     ' any other name is that of a folder of links.',
 )
 flags.DEFINE_string('input', None, 'Folder of pictures; the part of a task by default.')
-flags.DEFINE_string('part', 'test', 'Of the task: test, validation, train or public.')
-flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', 1, 10**6)
 flags.DEFINE_integer(
     'max_broken',
     0,
@@ -107,11 +106,6 @@ flags.DEFINE_enum(
 flags.DEFINE_bool(
     'invert', None, 'Dark becomes bright, for ink on paper, where the model does not say.'
 )
-flags.DEFINE_bool(
-    'other_preprocessing',
-    False,
-    'Take a task whose images were prepared in another way than those of the training.',
-)
 
 
 def main(arguments):
@@ -136,7 +130,6 @@ def main(arguments):
 
 def _index(folder):
     index_path = _needed('index', 'index', 'NAME.index')
-
     result = _indexed(model_flags.load(FLAGS.model), folder, index_path)
     print(
         f'{len(result.index.paths):,} pictures: {len(result.added):,} new,'
@@ -266,8 +259,6 @@ def _indexed(model, folder, index_path):
 
 
 def _preprocessing(model):
-    import dataclasses
-
     from dp_fedemb.models import saved_model
 
     asked = {name: FLAGS[name].value for name in ('fit', 'resampling', 'invert')}
@@ -289,7 +280,6 @@ def _say_skipped(notes, broken):
 
 
 def _embed():
-
     output = pathlib.Path(_needed('output', 'embed', 'embeddings.npz')).expanduser().absolute()
     if output.suffix != '.npz' or output.is_dir():
         raise ValueError(f'output={FLAGS.output!r}: expected the name of a file, NAME.npz')
@@ -312,19 +302,9 @@ def _of_task(model):
 
     from dp_fedemb import evaluation
     from dp_fedemb import progress
-    from dp_fedemb.models import saved_model
 
-    task = groups.task()
-    if FLAGS.part not in task.stores:
-        raise ValueError(f'part={FLAGS.part!r}: task {task.name} has {", ".join(task.stores)}')
-    store = task.stores[FLAGS.part]
-    model.check_examples(store.example_spec)
-    if not FLAGS.other_preprocessing:
-        saved_model.check_preprocessing(
-            model.path,
-            store.preprocessing,
-            'choose the options of the task, or allow it with --other_preprocessing',
-        )
+    store = model_flags.part(groups.task())
+    model_flags.check_for(model, store)
     with progress.bar(store.num_examples, 'embedding', 'image') as bar:
         embeddings = evaluation.embed(model, store.examples, FLAGS.eval_batch_size, bar.update)
     return {

@@ -26,20 +26,18 @@ from dp_fedemb import files
 FLAGS = flags.FLAGS
 
 groups.define_task()
-flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.')
-model_flags.define()
+model_flags.define(required=False)
+model_flags.define_part()
 flags.DEFINE_bool(
     'compare', False, 'Evaluates the models whose directories follow side by side.'
 )
-flags.DEFINE_string('part', 'test', 'Of the task: test, validation, train or public.')
 flags.DEFINE_list(
     'metrics',
     None,
     "Of verification, retrieval, clustering, pairs (the task's own protocol). By default the"
     ' first three, and pairs if there are any.',
 )
-flags.DEFINE_list(
-    'fars',
+model_flags.define_fars(
     ['1e-1', '1e-2', '1e-3', '1e-4', '1e-5', '1e-6'],
     'False accept rates to state the recall at.',
 )
@@ -60,12 +58,6 @@ flags.DEFINE_list(
     [],
     'Lists of pairs with their pictures, in the .bin format of insightface (CFP-FP,'
     ' AgeDB-30, CALFW), to evaluate as well.',
-)
-flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', 1, 10**6)
-flags.DEFINE_bool(
-    'other_preprocessing',
-    False,
-    'Evaluate images that were prepared in another way than those of the training.',
 )
 flags.DEFINE_string('output_dir', None, 'For evaluation.json, pictures and the report.')
 flags.DEFINE_bool('plots', False, 'Draw pictures and write report.html.')
@@ -90,7 +82,7 @@ def main(runs):
     output = _output_directory()
     paths = _models(runs)
     task = groups.task()
-    store = _part(task)
+    store = model_flags.part(task)
 
     from dp_fedemb.auditing import report as audit_report
     from dp_fedemb.evaluation import evaluated
@@ -152,16 +144,8 @@ def _models(runs):
 
 
 def _load(path, store):
-    from dp_fedemb.models import saved_model
-
     model = model_flags.load(path)
-    model.check_examples(store.example_spec)
-    if not FLAGS.other_preprocessing:
-        saved_model.check_preprocessing(
-            model.path,
-            store.preprocessing,
-            'choose the options of the task, or allow it with --other_preprocessing',
-        )
+    model_flags.check_for(model, store)
     return model
 
 
@@ -181,8 +165,8 @@ def _questions():
     from dp_fedemb.evaluation import evaluated
     from dp_fedemb.evaluation import verification
 
-    fars = tuple(dict.fromkeys(_number(text) for text in FLAGS.fars))
-    verification.check_fars([*fars, FLAGS.far])
+    fars = model_flags.fars()
+    verification.check_fars([FLAGS.far])
     if FLAGS.metrics is not None:
         collection.check_metrics(FLAGS.metrics)
     return evaluated.Questions(
@@ -214,13 +198,6 @@ def _about(task, store, model, path):
     }
 
 
-def _number(text):
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f'fars={text!r}: expected numbers, as in 1e-3,1e-2') from None
-
-
 def _output_directory():
     if FLAGS.output_dir is None:
         if FLAGS.plots:
@@ -234,12 +211,6 @@ def _output_directory():
             f' evaluation.json of its own; choose another, for instance {path / "report"}'
         )
     return path
-
-
-def _part(task):
-    if FLAGS.part not in task.stores:
-        raise ValueError(f'part={FLAGS.part!r}: task {task.name} has {", ".join(task.stores)}')
-    return task.stores[FLAGS.part]
 
 
 if __name__ == '__main__':

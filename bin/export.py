@@ -20,12 +20,10 @@ from flags import model_flags
 from flags import program
 
 from dp_fedemb import files
-from dp_fedemb.evaluation import verification
 
 FLAGS = flags.FLAGS
 
 groups.define_task()
-flags.DEFINE_string('model', None, 'Directory of a run or of a SavedModel.', required=True)
 model_flags.define()
 flags.DEFINE_string('output_dir', None, 'Of the folder; MODEL/export by default.')
 flags.DEFINE_list(
@@ -51,14 +49,13 @@ flags.DEFINE_string(
     'The evaluation.json for the model card, or its directory; beside the model by default.',
 )
 flags.DEFINE_string('intended_use', None, 'A sentence for the model card.')
-flags.DEFINE_list('fars', ['1e-3', '1e-2'], 'False accept rates to compare formats at.')
+model_flags.define_fars(['1e-3', '1e-2'], 'False accept rates to compare formats at.')
 
 
 def main(_):
     # Before TensorFlow is there, which takes seconds to load.
     task = groups.task() if FLAGS['task'].present else None
-    fars = tuple(_number(text) for text in FLAGS.fars)
-    verification.check_fars(fars)
+    fars = model_flags.fars()
     groups.check_directory('model')
     if FLAGS.output_dir is not None:
         files.check_place(output_dir=FLAGS.output_dir)
@@ -82,13 +79,6 @@ def main(_):
     if done.note:
         print(f'\nnote: the model card has no evaluation: {done.note}')
     print(f'\nfolder: {done.path}\n  begin with model_card.md')
-
-
-def _number(text):
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f'fars={text!r}: expected numbers, as in 1e-3,1e-2') from None
 
 
 def _check_set(model, task, fars):

@@ -1,12 +1,22 @@
-"""A released model, the names of its ops looked at before it runs."""
+"""A released model, the names of its ops looked at before it runs, and what it is tried on."""
+
+import typing
 
 from absl import flags
+
+if typing.TYPE_CHECKING:
+    from dp_fedemb import data
+    from dp_fedemb.evaluation import inference
+    import tasks
 
 FLAGS = flags.FLAGS
 
 
-def define() -> None:
-    """Defines --accept_ops."""
+def define(required: bool = True) -> None:
+    """Defines --model and --accept_ops."""
+    flags.DEFINE_string(
+        'model', None, 'Directory of a run or of a SavedModel.', required=required
+    )
     flags.DEFINE_list(
         'accept_ops',
         [],
@@ -16,8 +26,60 @@ def define() -> None:
     )
 
 
-def load(path):
+def define_part() -> None:
+    """Defines the flags of `part` and `load_for`, and --eval_batch_size."""
+    flags.DEFINE_string('part', 'test', 'Of the task: test, validation, train or public.')
+    flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', 1, 10**6)
+    flags.DEFINE_bool(
+        'other_preprocessing',
+        False,
+        'Take a task whose images were prepared in another way than those of the training.',
+    )
+
+
+def define_fars(default: list[str], help_text: str) -> None:
+    """Defines the flag of `fars`."""
+    flags.DEFINE_list('fars', default, help_text)
+
+
+def load(path: str) -> 'inference.SavedEmbeddingModel':
     """Returns the model at a path; with ops that were not accepted it is a ValueError."""
     from dp_fedemb import evaluation
 
     return evaluation.load_model(path, accept_ops=FLAGS.accept_ops)
+
+
+def part(task: 'tasks.Task') -> 'data.UserStore':
+    """Returns the part of a task that --part names."""
+    if FLAGS.part not in task.stores:
+        raise ValueError(f'part={FLAGS.part!r}: task {task.name} has {", ".join(task.stores)}')
+    return task.stores[FLAGS.part]
+
+
+def check_for(model: 'inference.SavedEmbeddingModel', store: 'data.UserStore') -> None:
+    """Refuses a store whose images are not what the model was trained on."""
+    from dp_fedemb.models import saved_model
+
+    model.check_examples(store.example_spec)
+    if not FLAGS.other_preprocessing:
+        saved_model.check_preprocessing(
+            model.path,
+            store.preprocessing,
+            'choose the options of the task, or allow it with --other_preprocessing',
+        )
+
+
+def fars() -> tuple[float, ...]:
+    """Returns the false accept rates of --fars, each once."""
+    from dp_fedemb.evaluation import verification
+
+    found = tuple(dict.fromkeys(_rate(text) for text in FLAGS.fars))
+    verification.check_fars(found)
+    return found
+
+
+def _rate(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'fars={text!r}: expected numbers, as in 1e-3,1e-2') from None

@@ -22,7 +22,6 @@ from dp_fedemb.evaluation import grouping
 from dp_fedemb.evaluation import inference
 from dp_fedemb.evaluation import pair_protocol
 from dp_fedemb.evaluation import result_table
-from dp_fedemb.models import saved_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +141,8 @@ def _break_down(
 
 def _protocol(model: Any, path: str, questions: Questions) -> dict[str, Any]:
     """Accuracy of a `.bin` file."""
+    from dp_fedemb.models import saved_model  # Takes seconds: TensorFlow.
+
     content = face_bins.read(path)
     pairs = content.pairs()
     shape = model.example_spec.shape
