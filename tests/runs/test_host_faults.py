@@ -7,7 +7,6 @@ import os
 import pathlib
 import shutil
 import subprocess
-import traceback
 
 import pytest
 
@@ -60,30 +59,8 @@ def struck(root, strike=None, at=None):
             setattr(os, name, call)
 
 
-def tree(root):
-    return {
-        str(path.relative_to(root)): (path.read_bytes(), oct(path.stat().st_mode))
-        for path in sorted(root.rglob('*'))
-        if path.is_file()
-    }
-
-
-def in_child(work):
-    """Runs `work` in a fork; returns its exit code."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            code = work() or 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 @pytest.mark.parametrize('fault', host_faults.FAULTS, ids=lambda fault: fault.__name__)
-def test_a_failing_host_loses_nothing(make_experiment, tmp_path, fault):
+def test_a_failing_host_loses_nothing(make_experiment, in_fork, tree, tmp_path, fault):
     plan = dataclasses.replace(make_experiment().plan, mechanism=privacy.ClipOnly(1.0))
     disk = tmp_path / 'disk'
     disk.mkdir()
@@ -117,7 +94,7 @@ def test_a_failing_host_loses_nothing(make_experiment, tmp_path, fault):
         assert refused > 5
         return 0
 
-    code = in_child(work)
+    code = in_fork(work)
     if code == _NO_DISK:
         pytest.skip('no namespaces of mounts here')
     assert code == 0

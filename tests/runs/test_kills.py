@@ -74,34 +74,14 @@ class Shim:
             files._exchange, builtins.open = exchange, builtin_open
 
 
-def tree(root):
-    """Every file below a directory, with its contents and permissions."""
-    return {
-        str(path.relative_to(root)): (path.read_bytes(), oct(path.stat().st_mode))
-        for path in sorted(root.rglob('*'))
-        if path.is_file()
-    }
-
-
-def in_child(work):
-    """Runs `work` in a fork; returns its exit code."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 @pytest.mark.parametrize(
     'mechanism, every',
     # Without epsilons a run takes a tenth of the time.
     [(privacy.ClipOnly(1.0), 1), (privacy.Gaussian(1.0, 0.5), 19)],
 )
-def test_killed_at_every_file_operation(make_experiment, users, tmp_path, mechanism, every):
+def test_killed_at_every_file_operation(
+    make_experiment, users, in_fork, tree, tmp_path, mechanism, every
+):
     plan = dataclasses.replace(make_experiment().plan, mechanism=mechanism)
     make_experiment = functools.partial(make_experiment, plan=plan)
     scores = make_experiment().run(tmp_path / 'undisturbed', SEED)
@@ -119,7 +99,7 @@ def test_killed_at_every_file_operation(make_experiment, users, tmp_path, mechan
             with Shim(path, number).installed():
                 make_experiment().run(path, SEED)
 
-        assert in_child(until_killed) == KILLED, number
+        assert in_fork(until_killed) == KILLED, number
         # What can be seen is never ahead of what is durable, nor of its statement.
         directory = directory_lib.RunDirectory(path)
         done = max(directory.checkpoints.rounds(), default=-1)

@@ -10,13 +10,11 @@ import os
 import pathlib
 import random
 import signal
-import threading
 import time
 import types
 
 import numpy as np
 import pytest
-import tqdm
 
 from dp_fedemb import data
 from dp_fedemb import files
@@ -102,18 +100,8 @@ def folder_of(directory):
     return folder
 
 
-def killed(work, after_s):
-    """Runs `work` in a fork and kills it after some time; whether it was killed."""
-    pid = os.fork()
-    if pid == 0:
-        # By default forks share one, which a killed process does not give back.
-        tqdm.tqdm.set_lock(threading.RLock())
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
+def killed(pid, after_s):
+    """Kills a fork after some time; whether it was killed."""
     until = time.monotonic() + after_s
     while time.monotonic() < until:
         if os.waitpid(pid, os.WNOHANG)[0]:
@@ -123,14 +111,16 @@ def killed(work, after_s):
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
-def test_lives_under_kills_end_as_the_undisturbed_one(make_experiment, pretrains, tmp_path):
+def test_lives_under_kills_end_as_the_undisturbed_one(
+    make_experiment, pretrains, fork, tmp_path
+):
     chance = random.Random(0)
     work = types.SimpleNamespace(stages=collections.Counter())
     (tmp_path / 'undisturbed').mkdir()
     live(make_experiment, tmp_path / 'undisturbed')
     begin = time.monotonic()
     (tmp_path / 'timed').mkdir()
-    assert not killed(lambda: live(make_experiment, tmp_path / 'timed'), 100)
+    assert not killed(fork(lambda: live(make_experiment, tmp_path / 'timed')), 100)
     seconds = time.monotonic() - begin
     expected = contents(tmp_path / 'undisturbed')
     assert contents(tmp_path / 'timed') == expected and 'run/privacy.txt' in expected
@@ -140,7 +130,7 @@ def test_lives_under_kills_end_as_the_undisturbed_one(make_experiment, pretrains
         directory.mkdir()
         lives += 1
         while killed(
-            lambda directory=directory: live(make_experiment, directory),
+            fork(lambda directory=directory: live(make_experiment, directory)),
             chance.uniform(0, seconds) if kills < KILLS else 100,
         ):
             kills += 1
