@@ -57,7 +57,9 @@ def by_name(name: str, parts: breakdown_lib.Parts, names: Any) -> result_table.T
         for i in order
     ]
     columns = ('name', 'images', 'ends of genuine pairs', 'recall', 'false accept rate')
-    return result_table.Table(name, name, [Column(c) for c in columns], rows, shown=False)
+    return result_table.Table(
+        name, name, [Column(c) for c in columns], rows, shown=False, names_people=True
+    )
 
 
 def _spread(values: Mapping[str, Any], at: str) -> result_table.Table:

@@ -54,7 +54,7 @@ class Evaluated:
             each list of pairs) and `breakdown` (of `breakdown.summarise`, or None).
         images: the embedded images.
         rivals: the baselines.
-        tables: all tables; those that are not `shown` may name people.
+        tables: all of them, also those that name people.
     """
 
     values: dict[str, Any]

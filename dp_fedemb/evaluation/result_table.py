@@ -37,6 +37,8 @@ class Table:
         rows: values: text, numbers, or None where nothing can be said.
         notes: lines below it.
         shown: whether people are shown it; if not it is only a file.
+        names_people: whether users or identities are named in it, so that its file is for
+            the owner of the collection alone.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Table:
     rows: Sequence[Sequence[Any]]
     notes: Sequence[str] = ()
     shown: bool = True
+    names_people: bool = False
 
     def csv(self) -> str:
         """Returns the table as CSV (RFC 4180), an empty field where nothing can be said."""

@@ -51,9 +51,10 @@ def test_it_fails(process_checks, command, tmp_path):
         program.wait_for_worker(120)
         metrics = tmp_path / 'run' / 'metrics.csv'
         assert process_checks.wait_until(metrics.exists, 120)
-        # What cannot be written any more makes the program raise.
+        # What cannot be written any more ends the program in one line.
         metrics.unlink()
         metrics.mkdir()
         text = program.output(60)
         assert process_checks.wait_until(lambda: not program.workers(), 5)
-        assert program.process.returncode not in (0, None) and 'Traceback' in text
+        assert program.process.returncode == 2 and 'Traceback' not in text
+        assert 'error: [Errno 21] Is a directory' in text.splitlines()[-1]

@@ -107,8 +107,13 @@ def holds(path, words):
     return sorted({str(word) for part in packed for word in words if word in part})
 
 
+# Figures person by person, for the owner of the collection.
+NAMING = {'report/identities.csv', 'report/users.csv'}
+
+
 def is_secret(path, work):
-    return path.relative_to(work).parts[:2] == ('run', 'checkpoints')
+    place = path.relative_to(work)
+    return place.parts[:2] == ('run', 'checkpoints') or place.as_posix() in NAMING
 
 
 def test_what_is_given_away_holds_no_secret(made, folder):
@@ -131,6 +136,9 @@ def test_the_secret_is_where_only_its_owner_reads(made, folder):
     assert files and {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     # So that looking finds what is there.
     assert any(holds(path, {str(SEED).encode()}) for path in files)
+    for name in NAMING:
+        assert stat.S_IMODE((work / name).stat().st_mode) == 0o600
+        assert holds(work / name, {USER.encode(), IDENTITY.encode()})
 
 
 def test_nothing_is_said_of_users_or_the_seed(made):

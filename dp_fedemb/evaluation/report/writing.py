@@ -58,7 +58,8 @@ def write(output: pathlib.Path, result: Result, plots: bool) -> list[str]:
         text = json.dumps(result.values, indent=2, allow_nan=False)
         files.write_text(draft / 'evaluation.json', text + '\n')
         for table in result.tables:
-            files.write_text(draft / f'{table.name}.csv', table.csv())
+            mode = 0o600 if table.names_people else 0o644
+            files.write_text(draft / f'{table.name}.csv', table.csv(), mode)
         return sorted(path.name for path in draft.iterdir())
 
 
