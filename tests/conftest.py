@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pathlib
 import signal
+import sys
 
 import pytest
 
@@ -66,6 +67,26 @@ def tff_runtime():
 
 
 @pytest.fixture(scope='session')
+def official():
+    """The module `tasks/official_files.py`: one maker of tiny official files per task."""
+    return _module('tasks/official_files.py')
+
+
+@pytest.fixture(scope='session')
+def official_files(official, tmp_path_factory):
+    """Function from a task's name to a directory with its tiny official files."""
+    made = {}
+
+    def make(task):
+        if task not in made:
+            made[task] = tmp_path_factory.mktemp(task)
+            getattr(official, task)(made[task])
+        return made[task]
+
+    return make
+
+
+@pytest.fixture(scope='session')
 def process_checks():
     """The module `engines/process_checks.py`: programs that leave no worker behind."""
     return _module('engines/process_checks.py')
@@ -81,6 +102,8 @@ def _module(name):
     path = pathlib.Path(__file__).parent / name
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
+    # TFDS looks up the module of a builder.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 

@@ -1,6 +1,5 @@
 """What tests of programs share: command lines of many in one process."""
 
-import importlib.util
 import json
 import pathlib
 import subprocess
@@ -124,19 +123,3 @@ def privacy_process(tmp_path_factory):
     yield call
     process.stdin.close()
     process.wait(timeout=60)
-
-
-@pytest.fixture(scope='session')
-def official_files(tmp_path_factory):
-    """Function from a task's name to a directory with its tiny official files."""
-    path = ROOT / 'tests' / 'tasks' / 'official_files.py'
-    spec = importlib.util.spec_from_file_location('official_files', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def make(task):
-        directory = tmp_path_factory.mktemp(task)
-        getattr(module, task)(directory)
-        return directory
-
-    return make

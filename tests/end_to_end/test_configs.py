@@ -1,6 +1,5 @@
 """Every published configuration parses and trains two rounds on tiny official files."""
 
-import importlib.util
 import json
 import pathlib
 
@@ -45,33 +44,15 @@ def flags_of(path):
     )
 
 
-@pytest.fixture(scope='module')
-def official(tmp_path_factory):
-    """Function from a task's name to a directory with its tiny official files."""
-    path = ROOT / 'tests' / 'tasks' / 'official_files.py'
-    spec = importlib.util.spec_from_file_location('official_files', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    made = {}
-
-    def make(task):
-        if task not in made:
-            made[task] = tmp_path_factory.mktemp(task)
-            getattr(module, task)(made[task])
-        return made[task]
-
-    return make
-
-
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
-def test_two_rounds(path, official, run_binary, tmp_path):
+def test_two_rounds(path, official_files, run_binary, tmp_path):
     flags = flags_of(path)
     task = flags['task']
     extra = [f'--task_option={option}' for option in SMALL_TASK[task]]
     if flags.get('pretrained') == 'public':
         extra.append('--pretrain_epochs=1')
     if task != 'synthetic':
-        extra.append(f'--data_dir={official(task)}')
+        extra.append(f'--data_dir={official_files(task)}')
     if task == 'lfw':  # Two people are left to train on.
         extra.append('--users_per_virtual_client=1')
     result = run_binary(

@@ -17,16 +17,9 @@ def overview(values: Mapping[str, Any]) -> Optional[figure.Figure]:
     Args:
         values: of `collection.collect`.
     """
-    far = values['headline_far']
-    if far is None:
-        return None
-    rows = [collection.at(values['points'], far)]
-    rows += [collection.at(other['points'], far) for other in values['baselines']]
+    every = [values, *values['baselines']]
     names = ['this model', *(other['name'] for other in values['baselines'])]
-    picture, axes = drawing.axes(0.75 + 0.55 * len(rows))
-    drawing.intervals(axes, names, rows, range(1))
-    axes.set(xlim=(0, 1.02))
-    return picture
+    return _recalls(values['headline_far'], names, every, num_models=1)
 
 
 def side_by_side(values: Mapping[str, Any]) -> Optional[figure.Figure]:
@@ -35,14 +28,23 @@ def side_by_side(values: Mapping[str, Any]) -> Optional[figure.Figure]:
     Args:
         values: of `side_by_side.compare`.
     """
-    far = values['headline_far']
+    every = [*values['models'], *values['baselines']]
+    names = [drawing.shortened(one['name']) for one in every]
+    return _recalls(values['headline_far'], names, every, len(values['models']))
+
+
+def _recalls(
+    far: Optional[float],
+    names: Sequence[str],
+    every: Sequence[Mapping[str, Any]],
+    num_models: int,
+) -> Optional[figure.Figure]:
+    """Draws a row for each of `every`, the models first, with the points of its curve."""
     if far is None:
         return None
-    every = [*values['models'], *values['baselines']]
     rows = [collection.at(one['points'], far) for one in every]
     picture, axes = drawing.axes(0.75 + 0.55 * len(rows))
-    names = [drawing.shortened(one['name']) for one in every]
-    drawing.intervals(axes, names, rows, range(len(values['models'])))
+    drawing.intervals(axes, names, rows, range(num_models))
     axes.set(xlim=(0, 1.02))
     return picture
 
