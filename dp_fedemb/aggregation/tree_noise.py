@@ -34,7 +34,8 @@ from dp_fedemb.aggregation import noise as noise_lib
 _ONE = np.int64(1)
 
 
-@dataclasses.dataclass(frozen=True)
+# Equal ones would share a `tf.function` of their method, which dies with the first of them.
+@dataclasses.dataclass(frozen=True, eq=False)
 class TreeNoise:
     """The trees of a run; hands out each round's share of their noise.
 

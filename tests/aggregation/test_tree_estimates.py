@@ -1,6 +1,7 @@
 """The noise of trees as the planner computes it, against what the aggregator draws."""
 
 import functools
+import gc
 
 import numpy as np
 import pytest
@@ -45,6 +46,16 @@ def test_weights_are_those_of_the_residuals(restart_rounds, complete, efficient)
     assert drawn.shape == expected.shape
     order = [sorted(map(tuple, table.T.round(9))) for table in (drawn, expected)]
     np.testing.assert_allclose(*order, atol=1e-8)
+
+
+def test_the_noise_of_a_run_outlives_equal_trees_of_another():
+    """TensorFlow keeps the functions of equal objects once, for as long as the first lives."""
+    first, second = (tree_noise.TreeNoise(None, False, True, ROUNDS) for _ in range(2))
+    functions = [first.residual, second.residual]
+    del first, functions[0]
+    gc.collect()
+    round_num = tf.constant(0, tf.int64)
+    assert functions[0](OneNode(), (), round_num, second.no_attempts(), 1.0, 400).shape == 400
 
 
 def test_variance_is_that_of_sgd_on_drawn_noise():
