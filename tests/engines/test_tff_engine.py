@@ -15,6 +15,7 @@ from dp_fedemb import privacy
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import connection
 from dp_fedemb.engines import in_process
+from dp_fedemb.engines import runtime as runtime_lib
 from dp_fedemb.engines import tff_engine as engine_lib
 from dp_fedemb.learning import client_config
 from dp_fedemb.learning import process as process_lib
@@ -123,22 +124,24 @@ def test_a_round_sends_weights_and_descriptors_and_brings_the_sum(engine, shards
     assert 2 * model_size < asked['brought'] < 2 * model_size + 6_000
 
 
-def test_the_worker_keeps_nothing_of_rounds_gone_by(tff_runtime, options):
+def test_the_worker_keeps_nothing_of_rounds_gone_by(options):
     layers = tf.keras.layers
     build = lambda: tf.keras.Sequential(
         [tf.keras.Input(SHAPE), layers.Flatten(), layers.Dense(8_000)]
     )
     model = models.EmbeddingModel(build, SHAPE, 8_000, models.HEADS['linear']())
     options['query'] = aggregation.build_query(RUN, model.record_specs())
-    engine = engine_lib.TffEngine(tff_runtime, model, CONFIG, num_shards=2, **options)
-    state, nobody = engine.initialize(), [virtual_clients.empty_shard()] * 2
-    [pid] = tff_runtime.worker_pids
-    resident = {}
-    for number in range(1, 41):
-        state = engine.next(state, nobody).state
-        if number in (10, 40):
-            pages = pathlib.Path(f'/proc/{pid}/statm').read_text().split()[1]
-            resident[number] = int(pages) * os.sysconf('SC_PAGESIZE') / 2**20
+    # A worker of its own: what others have left in one comes and goes.
+    with runtime_lib.LocalRuntime() as local:
+        engine = engine_lib.TffEngine(local, model, CONFIG, num_shards=2, **options)
+        state, nobody = engine.initialize(), [virtual_clients.empty_shard()] * 2
+        [pid] = local.worker_pids
+        resident = {}
+        for number in range(1, 41):
+            state = engine.next(state, nobody).state
+            if number in (10, 40):
+                pages = pathlib.Path(f'/proc/{pid}/statm').read_text().split()[1]
+                resident[number] = int(pages) * os.sysconf('SC_PAGESIZE') / 2**20
     # The weights are 1.1 MiB, and each of 30 would come with its partial sums.
     assert resident[40] - resident[10] < 15
 
