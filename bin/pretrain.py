@@ -19,6 +19,7 @@ from flags import pretraining_flags
 from flags import program
 
 from dp_fedemb import files
+from dp_fedemb import json_files
 
 FLAGS = flags.FLAGS
 
@@ -126,7 +127,7 @@ def _scores(directory, model, unseen, start):
     stages['trained'] = weights
     evaluate = evaluator.Evaluator(model, unseen)
     scores = {stage: evaluate(*values) for stage, values in stages.items()}
-    files.write_text(path, json.dumps(scores, indent=2) + '\n')
+    json_files.write(path, scores)
     return scores
 
 

@@ -9,6 +9,7 @@ import pathlib
 from typing import Any, Optional, Union
 
 from dp_fedemb import files
+from dp_fedemb import json_files
 
 CONFIG = 'config.json'
 
@@ -56,7 +57,7 @@ class ConfiguredDirectory:
                     ' choose another directory'
                 )
             return
-        asked = json.loads(json.dumps(config, default=str))
+        asked = json.loads(json_files.text(config))
         different = _difference(known, asked, absent or {})
         if different:
             name, old, new = different
@@ -104,7 +105,7 @@ class ConfiguredDirectory:
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file in one step."""
-        self.write_text(name, json.dumps(value, indent=2, default=str) + '\n')
+        json_files.write(self.path / name, value)
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a file in one step."""

@@ -20,6 +20,7 @@ ROOMS = (
         'tables',
         'randomness',
         'files',
+        'json_files',
         'progress',
         'environment',
     ),

@@ -7,7 +7,7 @@ import os
 import pathlib
 from typing import Any, Optional, Union
 
-from dp_fedemb import files
+from dp_fedemb import json_files
 from dp_fedemb import tables
 
 NAME = 'audit.json'
@@ -36,8 +36,8 @@ def write(
     path = pathlib.Path(directory).expanduser() / NAME
     known = {**_read(path), 'meaning': MEANING}
     path.parent.mkdir(parents=True, exist_ok=True)
-    known[command] = _finite(values)
-    files.write_text(path, json.dumps(known, indent=2, allow_nan=False) + '\n')
+    known[command] = values
+    json_files.write(path, known)
     return path
 
 
@@ -54,16 +54,6 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
             f'{path}: is no audit of ours; move it away, or choose another output_dir'
         ) from None
     return known
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    return value
 
 
 def bounds_table(bounds: Sequence[Mapping[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Optional, Union
 from absl import logging
 
 from dp_fedemb import files
+from dp_fedemb import json_files
 from dp_fedemb import progress
 from dp_fedemb.data import store as store_lib
 
@@ -87,7 +88,7 @@ def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
                 digest.update(block)
         known[stamp] = digest.hexdigest()
         files.make_directory(memory.parent)
-        files.write_text(memory, json.dumps(known, indent=2) + '\n')
+        json_files.write(memory, known)
     return known[stamp]
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 import contextlib
-import json
 import os
 import pathlib
 from typing import Any, Optional, Union
@@ -10,6 +9,7 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from dp_fedemb import files
+from dp_fedemb import json_files
 from dp_fedemb import randomness
 from dp_fedemb.data import example_spec as spec_lib
 from dp_fedemb.data import store_format
@@ -179,4 +179,4 @@ class UserStoreWriter:
             'examples_dropped': self._examples_dropped,
             'source': self._source,
         }
-        (draft / store_format.META).write_text(json.dumps(meta, indent=2) + '\n')
+        json_files.write(draft / store_format.META, meta)

@@ -12,6 +12,7 @@ import numpy as np
 from dp_fedemb import configured_directory
 from dp_fedemb import evaluation as evaluation_lib
 from dp_fedemb import files
+from dp_fedemb import json_files
 from dp_fedemb.evaluation import inference
 from dp_fedemb.export import card_results
 from dp_fedemb.export import checking
@@ -130,11 +131,11 @@ def export(
             intended_use=intended_use,
         )
         (draft / CARD).write_text(model_card.text(facts))
-        _write_json(draft / _CHECKS, _checks_json(facts))
+        json_files.write(draft / _CHECKS, _checks_json(facts))
         if values is not None:
-            _write_json(draft / _EVALUATION, values)
+            json_files.write(draft / _EVALUATION, values)
         if facts.statement is not None:
-            _write_json(draft / pretrained.STATEMENT, facts.statement)
+            json_files.write(draft / pretrained.STATEMENT, facts.statement)
         if facts.statement_text is not None:
             (draft / _STATEMENT_TEXT).write_text(facts.statement_text)
     return Exported(path, sizes, checks, note)
@@ -235,7 +236,3 @@ def _json(path: pathlib.Path) -> Optional[dict[str, Any]]:
 
 def _text(path: pathlib.Path) -> Optional[str]:
     return path.read_text() if path.is_file() else None
-
-
-def _write_json(path: pathlib.Path, values: Any) -> None:
-    path.write_text(json.dumps(values, indent=2) + '\n')

@@ -7,7 +7,7 @@ import os
 import pathlib
 from typing import Any, Optional, Union
 
-from dp_fedemb import files
+from dp_fedemb import json_files
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 # Of the directory in that of a run.
@@ -65,8 +65,7 @@ def write_preprocessing(
 ) -> None:
     """Writes beside a SavedModel how its pictures are prepared, if that is known."""
     if preprocessing is not None:
-        text = json.dumps(preprocessing.record(), indent=2) + '\n'
-        files.write_text(pathlib.Path(directory) / PREPROCESSING, text)
+        json_files.write(pathlib.Path(directory) / PREPROCESSING, preprocessing.record())
 
 
 def read_preprocessing(

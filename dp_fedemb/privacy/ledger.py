@@ -24,6 +24,7 @@ import pathlib
 from typing import Any, Optional, Union
 
 from dp_fedemb import files
+from dp_fedemb import json_files
 from dp_fedemb import validate
 from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import rounding
@@ -263,13 +264,13 @@ def _append(directory: pathlib.Path, entry: Entry) -> None:
         # So that a head that is missing is one that was lost.
         _write_head(directory, 0, _FIRST)
     # The ledger first: a head that is one entry behind is told from a ledger that was cut.
-    files.write_text(directory / LEDGER, json.dumps({'entries': records}, indent=1) + '\n')
+    json_files.write(directory / LEDGER, {'entries': records})
     _write_head(directory, len(records), _hash(last, entry))
 
 
 def _write_head(directory: pathlib.Path, count: int, last: str) -> None:
     head = {'entries': count, 'hash': last}
-    files.write_text(directory / HEAD, json.dumps(head) + '\n')
+    json_files.write(directory / HEAD, head)
 
 
 def _records(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[str]]:

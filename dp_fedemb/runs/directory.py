@@ -22,6 +22,7 @@ from absl import logging
 
 from dp_fedemb import configured_directory
 from dp_fedemb import files
+from dp_fedemb import json_files
 from dp_fedemb import privacy
 from dp_fedemb.models import pretrained
 from dp_fedemb.models import saved_model
@@ -81,7 +82,7 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         with files.appearing_directory(self.saved_model, replace=True) as draft:
             export(str(draft))
         noted = {'round': round_num, 'fingerprint': saved_model.fingerprint(self.saved_model)}
-        files.write_text(self.secrets / _PUBLISHED, json.dumps(noted) + '\n', 0o600)
+        json_files.write(self.secrets / _PUBLISHED, noted, 0o600)
 
     def model_round(self) -> Optional[int]:
         """Returns the round that the model is of; None if there is none."""

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-from dp_fedemb import files
+from dp_fedemb import json_files
 from dp_fedemb import progress
 from dp_fedemb.engines import worker_guard
 from dp_fedemb.tuning import cells as cells_lib
@@ -124,9 +124,7 @@ def run(
                 if each.process.returncode == 0:
                     ended(each.cell, work / name / 'run')
                     record = _record(each, programs, work / name)
-                    files.write_text(
-                        records / f'{name}.json', json.dumps(record, indent=2) + '\n'
-                    )
+                    json_files.write(records / f'{name}.json', record)
                 else:
                     failures[name] = _last_line(work / name / LOG)
                 if not secret:

@@ -17,6 +17,7 @@ import shutil
 from typing import Any, Optional
 
 from dp_fedemb import files
+from dp_fedemb import json_files
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 
@@ -86,7 +87,7 @@ def release(
                 shutil.copytree(source, draft / name, copy_function=shutil.copyfile)
             elif source.exists():
                 shutil.copyfile(source, draft / name)
-        (draft / 'privacy.json').write_text(json.dumps(statement, indent=2) + '\n')
+        json_files.write(draft / 'privacy.json', statement)
         (draft / 'privacy.txt').write_text(privacy.statement_text(statement))
     return statement
 

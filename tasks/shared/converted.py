@@ -6,6 +6,7 @@ import json
 from typing import Any, Optional
 
 from dp_fedemb import data
+from dp_fedemb import json_files
 from dp_fedemb.data import cache
 from dp_fedemb.data import names as names_lib
 from dp_fedemb.data.images import conversion
@@ -98,7 +99,7 @@ def build(
             'facts': [dataclasses.asdict(f) for f in read_input.facts],
             'notes': (*read_input.notes, *notes),
         }
-        (directory / _RECORD).write_text(json.dumps(record, indent=2) + '\n')
+        json_files.write(directory / _RECORD, record)
 
     stores = cache.cached_stores(config.cache_dir, name, source, convert)
     folder = stores['train'].path.parent

@@ -162,14 +162,14 @@ def test_a_writer_that_is_stopped_between_the_files_leaves_a_good_ledger(
     tmp_path, plan, monkeypatch
 ):
     ledger.append(tmp_path, entry(plan, 'a', 4))
-    write = ledger.files.write_text
+    write = ledger.json_files.write
 
-    def stop_before_head(path, text):
+    def stop_before_head(path, value):
         if path.name == ledger.HEAD:
             raise KeyboardInterrupt
-        write(path, text)
+        write(path, value)
 
-    monkeypatch.setattr(ledger.files, 'write_text', stop_before_head)
+    monkeypatch.setattr(ledger.json_files, 'write', stop_before_head)
     with pytest.raises(KeyboardInterrupt):
         ledger.append(tmp_path, entry(plan, 'b', 4))
     monkeypatch.undo()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy import typing as npt
 
+from dp_fedemb import json_files
 from dp_fedemb import validate
 
 # Chance of an alarm on correct code, for each claim and estimator: below usual levels,
@@ -52,11 +53,7 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """Returns JSON values; null for what is infinite or does not apply."""
-        values = {**dataclasses.asdict(self), 'tightness': self.tightness}
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in values.items()
-        }
+        return json_files.finite({**dataclasses.asdict(self), 'tightness': self.tightness})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, Optional, Protocol
 from matplotlib import figure
 
 from dp_fedemb import files
+from dp_fedemb import json_files
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.evaluation import evaluated as evaluated_lib
 from dp_fedemb.evaluation import figures as figures_lib
@@ -55,8 +56,7 @@ def write(output: pathlib.Path, result: Result, plots: bool) -> list[str]:
             drawing.save(drawn, draft)
             files.write_text(draft / 'report.html', result.report(drawn))
         result.write_more(draft)
-        text = json.dumps(result.values, indent=2, allow_nan=False)
-        files.write_text(draft / 'evaluation.json', text + '\n')
+        json_files.write(draft / 'evaluation.json', result.values)
         for table in result.tables:
             mode = 0o600 if table.names_people else 0o644
             files.write_text(draft / f'{table.name}.csv', table.csv(), mode)
