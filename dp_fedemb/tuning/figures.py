@@ -13,7 +13,10 @@ import numpy as np
 _INK, _FAINT = '#26323a', '#8a959c'
 _CURVES = ('#1f5f99', '#d08700', '#1b7f5c', '#8a4f9e', '#c2452d', '#5b6770', '#00868b')
 _DPI = 110
-_MARKS = 'osD^vP*'
+# A line is told by its mark too: in grey, and by those who do not see its colour.
+_MARKS = 'osD^vP*X'
+# Of an axis that names every value.
+_MOST_TICKS = 10
 
 
 def lines(
@@ -44,7 +47,7 @@ def lines(
     numeric = all(isinstance(value, (int, float)) for value in values)
     places = {value: index for index, value in enumerate(dict.fromkeys(values))}
     for number, label in enumerate(dict.fromkeys(str(row.get(by, '')) for row in drawn)):
-        color, mark = _CURVES[number % len(_CURVES)], _MARKS[number // len(_CURVES) % 7]
+        color, mark = _CURVES[number % len(_CURVES)], _MARKS[number % len(_MARKS)]
         mine = [row for row in drawn if str(row.get(by, '')) == label]
         level = [row for row in mine if row.get(x) is None]
         for row in level:
@@ -67,6 +70,9 @@ def lines(
         )
     if log_x and numeric and values:
         axes.set_xscale('log')
+        if len(places) <= _MOST_TICKS:
+            axes.set_xticks(sorted(places), [f'{value:g}' for value in sorted(places)])
+            axes.xaxis.set_minor_locator(ticker.NullLocator())
     if not numeric:
         axes.set_xticks(range(len(places)), [str(value) for value in places], fontsize=8)
         if max(len(str(value)) for value in places) > 10:

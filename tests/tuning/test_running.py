@@ -80,7 +80,7 @@ def test_the_number_of_secret_cells_is_not_shown(programs, tmp_path, capfd):
     cells = [cell(str(number), number / 10) for number in range(7)]
     running.run(cells, programs, tmp_path / 'w', tmp_path / 'r', 2, 'selection', secret=True)
     shown = capfd.readouterr().err
-    assert 'selection' in shown and '7' not in shown.replace(':07', '')
+    assert 'selection' in shown and '/7' not in shown
 
 
 def test_nothing_is_left_running(programs, tmp_path):
