@@ -161,7 +161,8 @@ def warning(
     ]
     users = _users(plan, noised_weights, target)
     if users is not None:
-        lines.append(f'  users: {users:,} instead of {plan.num_users:,}, sampled as often')
+        there_are = plan.guarantee_population.num_users
+        lines.append(f'  users: {users:,} instead of {there_are:,}, sampled as often')
     epsilon = _epsilon(plan, found)
     if epsilon is not None:
         lines.append(f'  epsilon: {privacy.rounded_up_text(epsilon, 2)} instead of {target:g}')
@@ -180,20 +181,25 @@ def _users(plan: privacy.PrivacyPlan, noised_weights: int, target: float) -> Opt
     """About the fewest users, of whom the same share is sampled, with enough signal."""
     factor = LEAST_SIGNAL / signal(plan, noised_weights)
     while factor < _MOST_FACTOR:
-        grown = dataclasses.replace(
-            plan,
-            num_users=math.ceil(plan.num_users * factor),
-            virtual_clients_per_round=math.ceil(plan.virtual_clients_per_round * factor),
-            delta=None,
-        )
+        grown = dataclasses.replace(plan, delta=None, **_more(plan, factor))
         try:
             if signal(privacy.calibrate(grown, target), noised_weights) >= LEAST_SIGNAL:
-                return grown.num_users
+                return grown.guarantee_population.num_users
         except calibration.UnreachableError:
             return None
         # With more users delta is smaller, and the noise a little larger.
         factor *= 1.05
     return None
+
+
+def _more(plan: privacy.PrivacyPlan, factor: float) -> dict[str, int]:
+    """Fields of a plan of more users: those of the run, or of the deployment it simulates."""
+    if plan.noise_cohort_size is not None:
+        return {'noise_cohort_size': math.ceil(plan.noise_cohort_size * factor)}
+    return {
+        'num_users': math.ceil(plan.num_users * factor),
+        'virtual_clients_per_round': math.ceil(plan.virtual_clients_per_round * factor),
+    }
 
 
 def _epsilon(plan: privacy.PrivacyPlan, found: float) -> Optional[float]:

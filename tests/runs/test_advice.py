@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -62,6 +63,26 @@ def test_too_few_users_is_said_with_what_would_help():
     assert advice.signal(plan, fewer) >= advice.LEAST_SIGNAL > advice.signal(plan, 2 * fewer)
     none = dataclasses.replace(plan, mechanism=privacy.NoPrivacy())
     assert not advice.warning(none, weights, None)
+
+
+@pytest.mark.parametrize('cohort', [300, 4_000])
+def test_a_simulated_deployment_with_too_few_users_says_how_many_it_would_take(cohort):
+    plan = privacy.PrivacyPlan(
+        num_users=839,
+        virtual_clients_per_round=4,
+        users_per_virtual_client=32,
+        rounds=20,
+        mechanism=privacy.Gaussian(1.0, 1.0),
+        sampling=privacy.Poisson(),
+        noise_cohort_size=cohort,
+    )
+    weights = 500 * cohort**2
+    text = advice.warning(plan, weights, None)
+    found = re.search(r'users: ([\d,]+) instead of ([\d,]+)', text)
+    users, there_are = (int(number.replace(',', '')) for number in found.groups())
+    assert there_are == 839 * cohort // 4 < users
+    grown = dataclasses.replace(plan, noise_cohort_size=math.ceil(users * 4 / 839))
+    assert not advice.warning(privacy.calibrate(grown, plan.epsilon()), weights, None)
 
 
 def test_correlated_noise_counts_for_what_it_leaves_in_the_model():
