@@ -25,6 +25,8 @@ import numpy as np
 from dp_fedemb.evaluation import all_pairs
 
 FARS = (1e-3, 1e-2)
+# What an evaluation looks at unless told otherwise.
+MANY_FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 # A rate that allows fewer impostor pairs than this is resolved by chance.
 SAFE_IMPOSTORS = 10
 _RECALL = 'recall@FAR='

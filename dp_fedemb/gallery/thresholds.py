@@ -131,7 +131,7 @@ def find(
 
     Raises:
         FileNotFoundError: if there is no evaluation with thresholds.
-        ValueError: if it is damaged, or of another model.
+        ValueError: if it is damaged, of another model, or of its training users.
     """
     if evaluation is not None:
         path = pathlib.Path(evaluation).expanduser()
@@ -147,8 +147,8 @@ def find(
     for path in (model / _NAME, around / _NAME, *sorted(around.glob(f'*/{_NAME}'))):
         if path.is_file() and 'points' in (values := _read(path)):
             found[path] = values
-    # The newest of those that are of this model, if there is one.
-    fitting = [p for p, values in found.items() if _is_of(values, fingerprint)]
+    # The newest of those that can be used, if there is one.
+    fitting = [p for p, v in found.items() if _is_of(v, fingerprint) and not _on_training(v)]
     for path in sorted(fitting or found, key=lambda path: -path.stat().st_mtime_ns):
         return _checked(path, found[path], fingerprint)
     raise FileNotFoundError(
@@ -159,6 +159,10 @@ def find(
 
 def _is_of(values: Mapping[str, Any], fingerprint: str) -> bool:
     return values.get('model_fingerprint') == fingerprint
+
+
+def _on_training(values: Mapping[str, Any]) -> bool:
+    return values.get('part') == 'train'
 
 
 def _read(path: pathlib.Path) -> Mapping[str, Any]:
@@ -182,6 +186,11 @@ def _checked(path: pathlib.Path, values: Mapping[str, Any], fingerprint: str) ->
         whose = f'of another model (fingerprint {of[:12]})' if of else 'of an unnamed model'
         raise ValueError(
             f'{where}: is {whose}, expected {fingerprint[:12]}; evaluate this one with {_MAKE}'
+        )
+    if _on_training(values):
+        raise ValueError(
+            f'{where}: is of the training users themselves, whom the model knows and whose'
+            ' figures no guarantee covers; evaluate on people that training has not seen'
         )
     try:
         names = ('target_far', 'threshold', 'far', 'recall')

@@ -9,7 +9,7 @@ privacy.txt       the same for people
 saved_model/      the backbone: examples in, unit-norm embeddings out
 pretrained/       the public start, if the run made one
 profile/          SECRET: a trace with times, if one was asked for
-evaluation.json   recall before and after
+evaluation.json   recall before and after; thresholds, counts, intervals of the model
 """
 
 from collections.abc import Callable, Mapping

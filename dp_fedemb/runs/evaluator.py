@@ -1,9 +1,11 @@
 """Recall of a round's weights on unseen identities."""
 
-from collections.abc import Sequence
-from typing import Optional
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 from dp_fedemb.data import store as store_lib
+from dp_fedemb.evaluation import collection
+from dp_fedemb.evaluation import embedded_images
 from dp_fedemb.evaluation import inference
 from dp_fedemb.evaluation import verification
 from dp_fedemb.models import embedding_model
@@ -46,3 +48,35 @@ class Evaluator:
         embeddings = inference.embed(self.serving_model, self._store.examples)
         points = verification.recall_at_far(embeddings, self._store.identities, self._fars)
         return {verification.recall_name(point.target_far): point.recall for point in points}
+
+    def in_full(
+        self, trainable: Sequence, non_trainable: Sequence, about: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Returns the same, and all that `bin/embed.py verify` takes from an evaluation.
+
+        All pairs are compared once for both. The intervals cost beside that what pairs of
+        one identity do.
+
+        Args:
+            trainable: weights of the backbone.
+            non_trainable: others of it.
+            about: JSON values that say what is evaluated.
+
+        Returns:
+            Recalls by name, and what `collection.collect` returns; both None for NaN.
+        """
+        self.set_weights(trainable, non_trainable)
+        if self._store is None:
+            return {}, {}
+        embeddings = inference.embed(self.serving_model, self._store.examples)
+        fars = tuple(dict.fromkeys((*verification.MANY_FARS, *self._fars)))
+        images = embedded_images.EmbeddedImages(embeddings, self._store.identities, fars)
+        about = {
+            **about,
+            'num_users': self._store.num_users,
+            'image_shape': list(self._store.example_spec.shape),
+            'embedding_dim': embeddings.shape[1],
+        }
+        values = collection.collect(images, ['verification'], about)
+        names = map(verification.recall_name, self._fars)
+        return {name: values['metrics'][name] for name in names}, values

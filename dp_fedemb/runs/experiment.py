@@ -14,10 +14,12 @@ from dp_fedemb import settings as settings_of
 from dp_fedemb.aggregation import noise as noise_lib
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.engines import engine as engine_lib
+from dp_fedemb.evaluation import collection
 from dp_fedemb.learning import local_fine_tuning
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import full_model
 from dp_fedemb.models import label_spaces
+from dp_fedemb.models import saved_model
 from dp_fedemb.models import weight_values
 from dp_fedemb.pretraining import pretrain
 from dp_fedemb.privacy import ledger
@@ -31,7 +33,7 @@ from dp_fedemb.runs import settings as settings_lib
 from dp_fedemb.runs import starts
 
 _EVALUATION = 'evaluation.json'
-_Scores = dict[str, dict[str, float]]
+_Scores = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,8 +178,9 @@ class Experiment:
             profile: whether to trace one round and print where its time goes.
 
         Returns:
-            Metrics of the unseen identities: 'untrained', 'pretrained' if there is a
-            start, and 'trained'.
+            What evaluation.json holds of the unseen identities: recalls 'untrained',
+            'pretrained' if there is a start, and 'trained'; with thresholds, counts and
+            intervals of the model, see `collection.collect`.
 
         Raises:
             NotADirectoryError, FileExistsError: if something else is at the path.
@@ -293,10 +296,10 @@ class Experiment:
         evaluate = evaluator_lib.Evaluator(self.model, self.test)
         begin = self.model.initial_weights(run.weights_seed)
         if saved is None:
-            record['scores'] = {'untrained': evaluate(*begin)}
+            record['scores'] = {'untrained': collection.finite(evaluate(*begin))}
             if self.start is not None:
                 begin = self.start.load()
-                record['scores']['pretrained'] = evaluate(*begin)
+                record['scores']['pretrained'] = collection.finite(evaluate(*begin))
         begin = trained.start(begin, run.weights_seed)
 
         candidates = candidates_lib.Candidates(
@@ -326,13 +329,19 @@ class Experiment:
                 profile=profile,
             )
             final = program.run(tff.learning.models.ModelWeights(*begin), saved)
-        scores = {
-            **record['scores'],
-            'trained': evaluate(*trained.released(candidates.choose(final))),
+        scores = dict(record['scores'])
+        about = {
+            'task': self.facts.get('task'),
+            'part': self.facts.get('evaluation_part', 'test'),
+            'model_fingerprint': saved_model.fingerprint(directory.saved_model),
         }
+        scores['trained'], values = evaluate.in_full(
+            *trained.released(candidates.choose(final)), about
+        )
         if self.settings.ema:
             for name, weights in final.items():
-                scores[name] = evaluate(*trained.released(weights))
+                scores[name] = collection.finite(evaluate(*trained.released(weights)))
+        scores.update(values)
         directory.write_json(_EVALUATION, scores)
         return scores
 

@@ -1,6 +1,6 @@
 """What a finished run says: recall before and after, epsilon, where things are."""
 
-from typing import Any
+from typing import Any, Optional
 
 from dp_fedemb import privacy
 from dp_fedemb import tables
@@ -24,13 +24,15 @@ def text(directory: run_directory_lib.RunDirectory) -> str:
     if 'average' in scores:
         stages.remove('trained')  # One of the two.
     rows = [
-        [_STAGES[stage], *(f'{scores[stage][name]:.4f}' for name in names)] for stage in stages
+        [_STAGES[stage], *(_figure(scores[stage][name]) for name in names)] for stage in stages
     ]
     lines = ['', tables.text([['unseen identities', *names], *rows], 'lr')]
     choice = directory.read_json('released.json')
     if choice is not None:
         by = choice['chosen_by'] or 'no validation part to choose with'
         lines += [f'released: the {_STAGES[choice["released"]]} (by {by})']
+    if names:
+        lines.append(_thresholds(scores))
     lines += ['', *_privacy(statement), '', f'outputs: {directory.path}']
     outputs = (
         (directory.saved_model, 'the model: examples in, unit-norm embeddings out'),
@@ -45,12 +47,32 @@ def text(directory: run_directory_lib.RunDirectory) -> str:
     return '\n'.join(lines)
 
 
+def _figure(value: Optional[float]) -> str:
+    return '-' if value is None else f'{value:.4f}'
+
+
+def _thresholds(scores: dict[str, Any]) -> str:
+    """Says whether `bin/embed.py verify` can do with the evaluation of the run."""
+    settled = [
+        f'{point["target_far"]:g}'
+        for point in scores.get('points', ())
+        if not point['reason'] and not point['warning']
+    ]
+    if settled:
+        return f'thresholds of bin/embed.py verify --far=...: {", ".join(settled)}'
+    return 'no thresholds for bin/embed.py verify: too few pairs of unseen images'
+
+
 def _worse(scores: dict[str, Any]) -> str:
     """Says where training has made the model worse; '' if nowhere."""
     start, trained = scores.get('pretrained', scores.get('untrained')), scores.get('trained')
     if not start or not trained:
         return ''
-    lost = [f'{name} {trained[name]:.4f}' for name in start if trained[name] < start[name]]
+    lost = [
+        f'{name} {trained[name]:.4f}'
+        for name in start
+        if None not in (start[name], trained[name]) and trained[name] < start[name]
+    ]
     if not lost:
         return ''
     return (

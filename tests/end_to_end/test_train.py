@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dp_fedemb import evaluation
 from dp_fedemb import privacy
+from dp_fedemb.gallery import thresholds
 
 
 def one_line_error(result):
@@ -27,6 +29,7 @@ def test_a_run_prints_recall_before_and_after_and_its_epsilon(tiny_run):
         'trained',
         'recall@FAR=0.001',
         'recall@FAR=0.01',
+        'thresholds of bin/embed.py verify --far=...: 0.1, 0.01',
         f'epsilon = {privacy.rounded_up_text(statement["epsilon_user"])}',
         'unit: one user',
         str(directory),
@@ -105,9 +108,28 @@ def test_evaluate_finds_what_the_run_found(tiny_run, run_binary, tiny):
     task = [flag for flag in tiny if flag.startswith('--task')]
     result = run_binary('evaluate', f'--model={directory}', *task, '--json')
     assert result.returncode == 0, result.stderr[-2000:]
-    scores = json.loads((directory / 'evaluation.json').read_text())['trained']
-    found = json.loads(result.stdout)['metrics']
-    assert found['recall@FAR=0.01'] == pytest.approx(scores['recall@FAR=0.01'], abs=1e-6)
+    own = json.loads((directory / 'evaluation.json').read_text())
+    found = json.loads(result.stdout)
+    name = 'recall@FAR=0.01'
+    assert found['metrics'][name] == pytest.approx(own['trained'][name], abs=1e-6)
+    for name in ('task', 'part', 'num_users', 'image_shape', 'embedding_dim'):
+        assert own[name] == found[name], name
+    # Embedded in other batches, so that a pair at the threshold may fall on its other side.
+    assert [point['reason'] for point in own['points']] == [
+        point['reason'] for point in found['points']
+    ]
+    for one, other in zip(own['points'], found['points']):
+        for name in ('recall', 'low', 'high', 'threshold'):
+            assert one[name] == pytest.approx(other[name], abs=0.01), name
+
+
+def test_a_run_is_enough_to_verify_with(tiny_run):
+    directory, _ = tiny_run
+    model = evaluation.load_model(directory)
+    known = thresholds.find(model.path, model.fingerprint)
+    assert known.path == directory / 'evaluation.json'
+    assert known.genuine_pairs > 0 and known.at(0.01).recall > 0
+    assert any(point.target_far is None for point in known.points)
 
 
 def test_the_privacy_command_gives_the_epsilon_of_the_run(tiny_run, run_binary):

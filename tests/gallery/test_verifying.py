@@ -113,12 +113,13 @@ def test_an_evaluation_is_found_beside_the_model(write, model, tmp_path):
     saved.mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match='no evaluation.json with thresholds beside it'):
         gallery.find_thresholds(saved, model.fingerprint)
-    # What training itself writes has no thresholds.
+    # What older versions wrote at the end of training has no thresholds.
     (run / 'evaluation.json').write_text('{"trained": {"recall@FAR=0.01": 0.5}}')
     with pytest.raises(FileNotFoundError, match='no evaluation.json with thresholds beside it'):
         gallery.find_thresholds(saved, model.fingerprint)
     expected = write('run/report')
-    # One of an earlier model, though newer, is not taken.
+    # One of an earlier model, or of those it was trained on, is not taken, though newer.
+    write('run/training', part='train')
     write('run/later', model_fingerprint='0' * 32)
     assert gallery.find_thresholds(saved, model.fingerprint).path == expected
 
@@ -129,6 +130,8 @@ def test_another_evaluation_is_refused(write, model, tmp_path):
 
     with pytest.raises(ValueError, match=r'is of another model \(fingerprint 000000000000\)'):
         find(write(model_fingerprint='0' * 32))
+    with pytest.raises(ValueError, match='is of the training users themselves'):
+        find(write(part='train'))
     with pytest.raises(ValueError, match='is of an unnamed model'):
         find(write(model_fingerprint=None))
     with pytest.raises(ValueError, match='is damaged'):

@@ -65,6 +65,9 @@ class FakeEvaluator:
         self.set_weights(trainable, non_trainable)
         return {'recall@FAR=0.001': float(np.abs(self._weights).sum())}
 
+    def in_full(self, trainable, non_trainable, about):
+        return self(trainable, non_trainable), {}
+
 
 class FakeEngine:
     """Sums rows of the cohort, commits the sum, and noises it by the run's key.

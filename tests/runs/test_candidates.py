@@ -97,8 +97,14 @@ def test_an_interrupted_average_goes_on(make_experiment, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             make_experiment().run(tmp_path / 'run', seed=2**80)
     make_experiment().run(tmp_path / 'run')
-    for name in ('metrics.csv', 'evaluation.json', 'released.json'):
+    for name in ('metrics.csv', 'released.json'):
         assert (tmp_path / 'run' / name).read_text() == (tmp_path / 'whole' / name).read_text()
+    one, other = (
+        json.loads((tmp_path / path / 'evaluation.json').read_text())
+        for path in ('run', 'whole')
+    )
+    # A model that is saved again has another one.
+    assert one.pop('model_fingerprint') and other.pop('model_fingerprint') and one == other
 
 
 def test_without_a_validation_part_the_average_is_released_unseen(tmp_path):
