@@ -123,3 +123,56 @@ def privacy_process(tmp_path_factory):
     yield call
     process.stdin.close()
     process.wait(timeout=60)
+
+
+# What a training program does with the flags: no default clip.
+PLAN_OF_FLAGS = """
+import json
+from flags import plan_flags, program
+from absl import flags
+plan_flags.define()
+def main(_):
+    plan = plan_flags.plan(3400)
+    print(json.dumps(plan.to_json() | {'epsilon': plan.epsilon()}))
+program.run(main)
+"""
+
+
+@pytest.fixture(scope='session')
+def plan_of_flags():
+    """A program that prints the plan of its flags, with its epsilon."""
+    return PLAN_OF_FLAGS
+
+
+@pytest.fixture(scope='module')
+def run(privacy_process):
+    def call(*arguments):
+        code, out, err, heavy = privacy_process(*arguments)
+        assert code == 0, err
+        assert heavy == []
+        return out
+
+    return call
+
+
+@pytest.fixture(scope='module')
+def refused(privacy_process):
+    """Runs what must fail; returns the message, of one line."""
+
+    def call(*arguments, script=None):
+        code, out, err, _ = privacy_process(*arguments, script=script)
+        assert code != 0 and out == ''
+        assert err.startswith('error: ') and '\n' not in err.strip()
+        return err
+
+    return call
+
+
+@pytest.fixture(scope='module')
+def flags_plan(privacy_process):
+    def call(*arguments):
+        code, out, err, _ = privacy_process(*arguments, script=PLAN_OF_FLAGS)
+        assert code == 0, err
+        return json.loads(out)
+
+    return call
