@@ -1,6 +1,6 @@
 """Measures speed and memory as ratios, each within one interleaved run.
 
-    bin/benchmark.py [--quick] [--json] [--only=throughput,memory]
+    bin/benchmark.py [--quick] [--json] [--gate] [--only=throughput,memory]
 
 What the figures mean and what they were: docs/performance.md.
 """
@@ -19,6 +19,7 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_bool('quick', False, 'Fewer repetitions, sizes and groups; under a minute.')
 flags.DEFINE_bool('json', False, 'Print one JSON object instead of a table.')
+flags.DEFINE_bool('gate', False, 'End with code 1 where a target is missed.')
 flags.DEFINE_list('only', [], 'Groups to run: programs of bin/benchmarks/.')
 
 _GROUPS = (
@@ -74,6 +75,13 @@ def main(_):
     print(json.dumps(results) if FLAGS.json else _table(results))
     if failures:
         sys.exit(f'error: {len(failures)} of {len(chosen)} groups failed')
+    missed = sorted(
+        key
+        for key, figures in results.items()
+        if 'skipped' not in figures and not _met(figures['value'], _TARGETS[key])
+    )
+    if FLAGS.gate and missed:
+        sys.exit(f'error: missed the target of {", ".join(missed)}')
 
 
 def _run(group):

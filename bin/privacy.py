@@ -8,9 +8,9 @@
     bin/privacy.py utility --runs=RUNS --target_epsilon=4
     bin/privacy.py ledger data_cache/emnist/train
 
-`epsilon` accounts a setting. `calibrate` finds the noise multiplier, the rounds or the
-users (--solve_for) for a target epsilon. `plan` finds the mechanism and sampler that leave
-the least noise in the model at a target epsilon, for a server's momentum and rates
+`epsilon` accounts a setting. `calibrate` finds the noise multiplier, the rounds, the users or
+the cohort (--solve_for) for a target epsilon. `plan` finds the mechanism and sampler that
+leave the least noise in the model at a target epsilon, for a server's momentum and rates
 (--strategy_momentum, --strategy_lr_schedule) or for the average of models
 (--strategy_averaging); --mechanism and --sampling leave fewer to choose from. `extrapolate`
 draws epsilon against population and cohort with the noise on the mean kept as it is: how many
@@ -39,7 +39,9 @@ flags.DEFINE_integer('num_users', None, 'N: users in the population.')
 plan_flags.define(clip_norm_default=1.0)
 # So that --help shows them.
 flags.DEFINE_string(
-    'solve_for', 'noise_multiplier', 'calibrate: noise_multiplier, rounds or num_users.'
+    'solve_for',
+    'noise_multiplier',
+    'calibrate: noise_multiplier, rounds, num_users or virtual_clients_per_round.',
 )
 flags.DEFINE_integer(
     'noised_weights',

@@ -63,7 +63,7 @@ def epsilon() -> None:
 
 
 def calibrate() -> None:
-    """Finds the noise, the rounds or the users for a target."""
+    """Finds the noise, the rounds, the users or the cohort for a target."""
     arguments.target_epsilon('calibrate')
     validate.one_of('solve_for', FLAGS.solve_for, _UNKNOWN)
     plan = _UNKNOWN[FLAGS.solve_for]()
@@ -91,10 +91,24 @@ def _for_num_users():
     return privacy.calibrate(plan, FLAGS.target_epsilon, 'num_users')
 
 
+def _for_virtual_clients():
+    if FLAGS['virtual_clients_per_round'].present:
+        raise ValueError(
+            f'virtual_clients_per_round={FLAGS.virtual_clients_per_round} with'
+            ' solve_for=virtual_clients_per_round: leave it out'
+        )
+    z = arguments.noise_multiplier('solve_for=virtual_clients_per_round')
+    # The search begins with one, whatever the default is.
+    FLAGS.virtual_clients_per_round = 1
+    plan = plan_flags.uncalibrated_plan(arguments.num_users(), z)
+    return privacy.calibrate(plan, FLAGS.target_epsilon, 'virtual_clients_per_round')
+
+
 _UNKNOWN = {
     'noise_multiplier': _for_noise_multiplier,
     'rounds': _for_rounds,
     'num_users': _for_num_users,
+    'virtual_clients_per_round': _for_virtual_clients,
 }
 
 

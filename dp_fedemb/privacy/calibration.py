@@ -1,4 +1,4 @@
-"""From a target epsilon to the noise, the rounds or the users that it takes."""
+"""From a target epsilon to the noise, the rounds, the users or the cohort that it takes."""
 
 from collections.abc import Callable
 import dataclasses
@@ -26,8 +26,8 @@ def calibrate(
     Args:
         plan: what stays, and where the search begins.
         target_epsilon: epsilon of a user at the plan's delta, by PLD.
-        solve_for: `noise_multiplier` (the smallest), `rounds` (the most) or
-            `num_users` (the fewest); m and k stay.
+        solve_for: `noise_multiplier` (the smallest), `rounds` (the most), `num_users` (the
+            fewest; m and k stay) or `virtual_clients_per_round` (the most).
 
     Raises:
         UnreachableError: a ValueError, if no value reaches the target.
@@ -164,9 +164,44 @@ def _num_users(plan: plan_lib.PrivacyPlan, target: float) -> plan_lib.PrivacyPla
     return with_users(high)
 
 
+def _virtual_clients(plan: plan_lib.PrivacyPlan, target: float) -> plan_lib.PrivacyPlan:
+    """The largest cohort: the larger it is, the more often a user takes part."""
+    if plan.hypothetical:
+        raise ValueError(
+            f'noise_cohort_size={plan.noise_cohort_size} with solve_for='
+            'virtual_clients_per_round: the epsilon is that of the simulated cohort; leave it'
+            ' out'
+        )
+
+    def with_cohort(cohort: int) -> plan_lib.PrivacyPlan:
+        return dataclasses.replace(plan, virtual_clients_per_round=cohort)
+
+    def fits(cohort: int) -> bool:
+        try:
+            return with_cohort(cohort).epsilon() <= target
+        except ValueError:
+            return False  # A schedule without room for so many.
+
+    if not fits(1):
+        raise UnreachableError(
+            f'target_epsilon={target}: a cohort of one virtual client costs more already, or'
+            ' is not possible; raise noise_multiplier or num_users'
+        )
+    low, high = 1, 2
+    above = plan.num_users // plan.users_per_virtual_client + 1
+    while high < above and fits(high):
+        low, high = high, 2 * high
+    high = min(high, above)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return with_cohort(low)
+
+
 # Name (as in --solve_for) -> solver.
 SOLVERS: dict[str, Callable[[plan_lib.PrivacyPlan, float], plan_lib.PrivacyPlan]] = {
     'noise_multiplier': _noise_multiplier,
     'rounds': _rounds,
     'num_users': _num_users,
+    'virtual_clients_per_round': _virtual_clients,
 }

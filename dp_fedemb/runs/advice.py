@@ -181,7 +181,7 @@ def _users(plan: privacy.PrivacyPlan, noised_weights: int, target: float) -> Opt
     """About the fewest users, of whom the same share is sampled, with enough signal."""
     factor = LEAST_SIGNAL / signal(plan, noised_weights)
     while factor < _MOST_FACTOR:
-        grown = dataclasses.replace(plan, delta=None, **_more(plan, factor))
+        grown = _grown(plan, factor)
         try:
             if signal(privacy.calibrate(grown, target), noised_weights) >= LEAST_SIGNAL:
                 return grown.guarantee_population.num_users
@@ -192,14 +192,17 @@ def _users(plan: privacy.PrivacyPlan, noised_weights: int, target: float) -> Opt
     return None
 
 
-def _more(plan: privacy.PrivacyPlan, factor: float) -> dict[str, int]:
-    """Fields of a plan of more users: those of the run, or of the deployment it simulates."""
+def _grown(plan: privacy.PrivacyPlan, factor: float) -> privacy.PrivacyPlan:
+    """The plan for more users: of the run, or of the deployment that it simulates."""
     if plan.noise_cohort_size is not None:
-        return {'noise_cohort_size': math.ceil(plan.noise_cohort_size * factor)}
-    return {
-        'num_users': math.ceil(plan.num_users * factor),
-        'virtual_clients_per_round': math.ceil(plan.virtual_clients_per_round * factor),
-    }
+        cohort = math.ceil(plan.noise_cohort_size * factor)
+        return dataclasses.replace(plan, noise_cohort_size=cohort, delta=None)
+    return dataclasses.replace(
+        plan,
+        num_users=math.ceil(plan.num_users * factor),
+        virtual_clients_per_round=math.ceil(plan.virtual_clients_per_round * factor),
+        delta=None,
+    )
 
 
 def _epsilon(plan: privacy.PrivacyPlan, found: float) -> Optional[float]:

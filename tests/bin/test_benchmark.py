@@ -1,5 +1,6 @@
 """The benchmark's arithmetic and table, and one group run for real."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -93,6 +94,23 @@ def test_table_marks_what_is_missed_and_what_was_skipped(benchmark):
     assert '0.970' in met and '>= 0.95' in met and 'pairs 5' in met and 'MISSED' not in met
     assert '<= 4' in missed and missed.endswith('MISSED')
     assert 'skipped' in skipped and 'not installed' in skipped
+
+
+@pytest.mark.parametrize(
+    'gate, value, code', [(True, 0.9, True), (True, 0.96, False), (False, 0.9, False)]
+)
+def test_the_gate_closes_where_a_target_is_missed(
+    benchmark, monkeypatch, capsys, gate, value, code
+):
+    flags = types.SimpleNamespace(only=['throughput'], quick=True, json=False, gate=gate)
+    monkeypatch.setattr(benchmark, 'FLAGS', flags)
+    found = {'throughput_vs_limit': {'value': value}, 'throughput_vs_pfl': {'skipped': 'none'}}
+    monkeypatch.setattr(benchmark, '_run', lambda group: found)
+    with pytest.raises(SystemExit) if code else contextlib.nullcontext() as end:
+        benchmark.main([])
+    if code:
+        assert end.value.code == 'error: missed the target of throughput_vs_limit'
+    assert 'throughput_vs_limit' in capsys.readouterr().out
 
 
 def test_a_failed_group_is_one_line(benchmark, tmp_path, monkeypatch):

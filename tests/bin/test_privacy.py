@@ -199,6 +199,10 @@ def test_no_noise_is_not_private(run):
         (['--num_users=3400', '--rounds=200'], 'noise_multiplier'),
         (['--num_users=3400', '--noise_multiplier=2'], 'rounds_planned'),
         (['--noise_multiplier=2', '--rounds=200'], 'num_users'),
+        (
+            ['--num_users=34000', '--noise_multiplier=0.5', '--rounds=200'],
+            'virtual_clients_per_round',
+        ),
     ],
 )
 def test_calibrate_and_back(run, arguments, name):
@@ -207,7 +211,7 @@ def test_calibrate_and_back(run, arguments, name):
         run('calibrate', '--json', '--target_epsilon=8', f'--solve_for={solve_for}', *arguments)
     )
     assert solved['solved_for'] == solve_for
-    values = ('num_users', 'noise_multiplier', 'rounds_planned')
+    values = ('num_users', 'noise_multiplier', 'rounds_planned', 'virtual_clients_per_round')
     again = [f'--{key.removesuffix("_planned")}={solved[key]}' for key in values]
     back = json.loads(run('epsilon', '--json', *again))
     assert back['epsilon_user'] == solved['epsilon_user'] <= 8

@@ -82,10 +82,28 @@ def test_num_users_keep_delta_below_one_over_them(make_plan):
         privacy.calibrate(plan, 1e-3, 'num_users')
 
 
+@pytest.mark.parametrize('grouping', ['groups', 'slots'])
+def test_cohort_is_the_largest(make_plan, grouping):
+    plan = make_plan('gaussian', num_users=2_000, sampling=privacy.Poisson(grouping))
+    solved = privacy.calibrate(plan, 1.0, 'virtual_clients_per_round')
+    m = solved.virtual_clients_per_round
+    assert 1 < m < 2_000 // plan.users_per_virtual_client and solved.epsilon() <= 1.0
+    assert dataclasses.replace(solved, virtual_clients_per_round=m + 1).epsilon() > 1.0
+    everybody = privacy.calibrate(plan, 1e4, 'virtual_clients_per_round')
+    assert everybody.virtual_clients_per_round == 2_000 // plan.users_per_virtual_client
+
+
+def test_cohort_of_a_simulated_deployment_is_not_solved_for(make_plan):
+    plan = make_plan('gaussian', noise_cohort_size=1_000)
+    with pytest.raises(ValueError, match='noise_cohort_size=1000 with solve_for'):
+        privacy.calibrate(plan, 1.0, 'virtual_clients_per_round')
+
+
 @pytest.mark.parametrize(
     'name, target, solve_for, message',
     [
         ('gaussian', 1e-4, 'rounds', 'one round costs'),
+        ('gaussian', 1e-4, 'virtual_clients_per_round', 'a cohort of one virtual client'),
         ('gaussian', 1e9, 'noise_multiplier', 'by a noise_multiplier below 0.001'),
         ('adaptive_gaussian', 1e-3, 'noise_multiplier', 'by any noise_multiplier below 2'),
         ('gaussian', 0.0, 'rounds', 'target_epsilon=0.0: expected a number above 0'),
