@@ -8,32 +8,13 @@ import pathlib
 
 from PIL import Image
 
-from dp_fedemb import version
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.data.images import reading
+from dp_fedemb.evaluation.report import style
 from dp_fedemb.gallery import searching
 
 # Side of a picture on the page, in pixels of a screen of double density.
 _SIDE = 256
-_STYLE = """
-:root { color-scheme: light; }
-* { box-sizing: border-box; }
-body { font: 16px/1.45 system-ui, sans-serif; color: #1e2930; background: #fff; margin: 0; }
-main { max-width: 72rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; margin: .5rem 0 0; }
-h2 { font-size: 1.05rem; margin: 0 0 .6rem; overflow-wrap: anywhere; }
-p { color: #4a5861; margin: .3rem 0 1.2rem; overflow-wrap: anywhere; }
-section { border-top: 1px solid #cfd8dd; padding: 1rem 0; }
-ol { list-style: none; margin: 0; padding: 0; display: grid; gap: .8rem;
-  grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); }
-li { min-width: 0; }
-img, .none { width: 100%; aspect-ratio: 1; border: 1px solid #cfd8dd; border-radius: 4px;
-  display: grid; place-items: center; background: #f2f5f6; color: #4a5861;
-  image-rendering: auto; }
-.query img { border: 3px solid #1e2930; }
-b { font-variant-numeric: tabular-nums; }
-.path { display: block; font-size: .8rem; color: #4a5861; overflow-wrap: anywhere; }
-"""
 
 
 def build(found: Sequence[searching.Found], folder: str) -> str:
@@ -50,37 +31,42 @@ def build(found: Sequence[searching.Found], folder: str) -> str:
     wanted += [pathlib.Path(folder, n.path) for result in found for n in result.neighbours]
     pictures = _pictures(list(dict.fromkeys(wanted)))
     count = len(found)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>Nearest pictures</title>\n<style>{_STYLE}</style></head>\n<body><main>\n'
-        f'<h1>Nearest pictures</h1>\n<p>{count:,} {"picture" if count == 1 else "pictures"}'
-        f' (heavy frame), each with its nearest neighbours in {_breakable(folder)}, the most'
-        ' similar first. The number is the cosine of the two embeddings: 1 for the same'
-        ' direction, 0 for unrelated ones.</p>\n'
-        + '\n'.join(_section(result, folder, pictures) for result in found)
-        + f'\n<p>dp_fedemb {version.__version__}</p>\n</main></body></html>\n'
-    )
+    about = [
+        f'{count:,} {"picture" if count == 1 else "pictures"} (double frame), each with its'
+        f' nearest neighbours in {_printable(folder)}, the most similar first.',
+        'The number is the cosine of the two embeddings: 1 for the same direction, 0 for'
+        ' unrelated ones.',
+    ]
+    sections = [
+        (f'picture-{number}', _printable(result.query), _row(result, number, folder, pictures))
+        for number, result in enumerate(found, start=1)
+    ]
+    return style.page('Nearest pictures', about, sections)
 
 
-def _section(result: searching.Found, folder: str, pictures: dict[pathlib.Path, str]) -> str:
-    path = pathlib.Path(result.query).expanduser()
-    items = [f'<li class="query">{_image(pictures[path], result.query)}<b>this one</b></li>']
-    for neighbour in result.neighbours:
-        shown = _image(pictures[pathlib.Path(folder, neighbour.path)], neighbour.path)
+def _row(
+    result: searching.Found, number: int, folder: str, pictures: dict[pathlib.Path, str]
+) -> str:
+    own = pictures[pathlib.Path(result.query).expanduser()]
+    items = [f'<li class="self">{_image(own, f"Picture {number}")}<b>this one</b></li>']
+    for rank, neighbour in enumerate(result.neighbours, start=1):
+        path = pathlib.Path(folder, neighbour.path)
+        shown = _image(pictures[path], f'Neighbour {rank} of picture {number}')
         note = f' ({neighbour.note} since)' if neighbour.note else ''
         items.append(
             f'<li>{shown}<b>{neighbour.score:.4f}</b>{note}'
             f'<span class="path">{_breakable(neighbour.path)}</span></li>'
         )
+    if not result.neighbours:
+        items.append('<li>no other picture is in the index</li>')
     body = '\n'.join(items)
-    return f'<section><h2>{_breakable(result.query)}</h2>\n<ol>\n{body}\n</ol></section>'
+    return f'<ol class="query large" aria-labelledby="picture-{number}-title">\n{body}\n</ol>'
 
 
-def _image(data: str, name: str) -> str:
+def _image(data: str, described: str) -> str:
     if not data:
         return '<div class="none">no picture</div>'
-    return f'<img alt="{_escaped(name)}" src="data:image/jpeg;base64,{data}">'
+    return f'<img alt="{described}" src="data:image/jpeg;base64,{data}">'
 
 
 def _pictures(paths: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
@@ -97,11 +83,11 @@ def _pictures(paths: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
     return shown
 
 
-def _escaped(text: str) -> str:
+def _printable(text: str) -> str:
     # Names of files may hold what is no valid text.
-    return html.escape(text.encode('utf-8', 'replace').decode('utf-8'))
+    return text.encode('utf-8', 'replace').decode('utf-8')
 
 
 def _breakable(path: str) -> str:
     """A path whose lines end after its slashes."""
-    return _escaped(path).replace('/', '/<wbr>')
+    return html.escape(_printable(path)).replace('/', '/<wbr>')

@@ -14,7 +14,7 @@ STYLE = """
 :root { color-scheme: light; --ink: #1f2a30; --soft: #47535b; --line: #d3dade;
   --pale: #f4f6f7; --dark: #1d4f7c; --warn: #8a2b12; }
 * { box-sizing: border-box; }
-html { scroll-behavior: smooth; }
+@media (prefers-reduced-motion: no-preference) { html { scroll-behavior: smooth; } }
 body { font: 16px/1.55 system-ui, -apple-system, 'Segoe UI', sans-serif; color: var(--ink);
   background: #fff; margin: 0; overflow-wrap: anywhere; }
 main, nav, header, footer { max-width: 62rem; margin: 0 auto; padding: 0 1.1rem; }
@@ -67,6 +67,11 @@ pre { font-size: .78rem; line-height: 1.45; white-space: pre-wrap; margin: .7rem
 .query .right img { border: 3px solid var(--dark); }
 .query .wrong img { border: 3px dashed #a8480f; }
 .query .self img { border: 4px double var(--ink); }
+.query.large { grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); border: 0; }
+.query b, .query .path { display: block; }
+.query .path { color: var(--soft); }
+.query .none { aspect-ratio: 1; display: grid; place-items: center; color: var(--soft);
+  background: var(--pale); border: 1px dashed var(--soft); }
 footer { margin-top: 3rem; padding-bottom: 2rem; }
 @media print { nav, .skip { display: none; } section { break-inside: avoid; } }
 """
@@ -91,6 +96,8 @@ def page(title: str, about: Sequence[str], sections: Sequence[tuple[str, str, st
         f'<h2 id="{name}-title">{html.escape(words)}</h2>\n{content}</section>'
         for name, words, content in sections
     )
+    if menu:
+        menu = f'<nav aria-label="Sections"><ul>{menu}</ul></nav>\n'
     lines = ''.join(f'<p class="about">{html.escape(line)}</p>' for line in about)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
@@ -100,8 +107,7 @@ def page(title: str, about: Sequence[str], sections: Sequence[tuple[str, str, st
         f'<title>{html.escape(title)}</title>\n<style>{STYLE}</style></head>\n'
         '<body><a class="skip" href="#main">To the content</a>\n'
         f'<header><h1>{html.escape(title)}</h1>{lines}</header>\n'
-        f'<nav aria-label="Sections"><ul>{menu}</ul></nav>\n'
-        f'<main id="main" tabindex="-1">\n{body}\n</main>\n'
+        f'{menu}<main id="main" tabindex="-1">\n{body}\n</main>\n'
         f'<footer><p>Made by dp_fedemb {version.__version__}. This file needs no other.</p>'
         '</footer></body></html>\n'
     )
