@@ -9,6 +9,8 @@ import json
 import math
 from typing import Any
 
+import numpy as np
+
 from dp_fedemb import files
 
 
@@ -34,7 +36,12 @@ def text(value: Any, indent: 'int | None' = 2) -> str:
 
 
 def finite(value: Any) -> Any:
-    """Returns the value with None for every number in it that is not finite."""
+    """Returns the value with None for every number in it that is not finite.
+
+    NumPy's numbers become Python's, which JSON has a form for.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -21,7 +21,8 @@ def test_numbers_that_are_not_finite_become_null_at_any_depth(tmp_path):
     value = {
         'recall': math.nan,
         'rows': [(math.inf, 1.5), {'low': -math.inf}],
-        'epsilon': np.float64('nan'),
+        'epsilon': np.float32('nan'),
+        'count': np.int64(3),
         'name': 'NaN',
         'path': pathlib.Path('a/b'),
     }
@@ -31,6 +32,7 @@ def test_numbers_that_are_not_finite_become_null_at_any_depth(tmp_path):
         'recall': None,
         'rows': [[None, 1.5], {'low': None}],
         'epsilon': None,
+        'count': 3,
         'name': 'NaN',
         'path': 'a/b',
     }

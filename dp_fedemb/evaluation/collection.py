@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from dp_fedemb import json_files
 from dp_fedemb import validate
 from dp_fedemb.evaluation import comparison
 from dp_fedemb.evaluation import embedded_images
@@ -72,7 +73,7 @@ def collect(
     headline = comparison.headline(points, far)
     rivals = [_rival(images, other, headline, metrics) for other in baselines]
     beats, verdict = _verdict(points, headline, rivals)
-    return finite(
+    return json_files.finite(
         {
             **about,
             'num_images': len(images.embeddings),
@@ -123,17 +124,6 @@ def check_metrics(metrics: Sequence[str]) -> None:
         raise ValueError(f'metrics: none; expected some of {known}')
     for name in metrics:
         validate.one_of('metrics', name, evaluation.METRICS)
-
-
-def finite(value: Any) -> Any:
-    """Returns JSON values with None in place of numbers that JSON does not have."""
-    if isinstance(value, Mapping):
-        return {name: finite(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _rival(

@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from dp_fedemb import json_files
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.data.images import reading
@@ -94,7 +95,7 @@ def evaluate(
     images = embedded_images.EmbeddedImages(vectors, store.identities, questions.fars, pairs)
     values = collection.collect(images, questions.metrics, about, questions.far, rivals)
     values['embedding_dim'] = vectors.shape[1]
-    values['protocols'] = collection.finite(protocols)
+    values['protocols'] = json_files.finite(protocols)
     values['breakdown'] = None
     tables = list(evaluation_tables.all_tables(values))
     if values['headline_far'] is not None:
@@ -130,7 +131,7 @@ def _break_down(
     far = values['headline_far']
     found = breakdown_lib.of_images(images, far)
     summary = breakdown_lib.summarise(found, store.users, groups)
-    values['breakdown'] = collection.finite({'far': far, **summary})
+    values['breakdown'] = json_files.finite({'far': far, **summary})
     yield from breakdown_tables.tables(values['breakdown'])
     for kind, labels, names in (
         ('identities', store.identities, store.identity_names),

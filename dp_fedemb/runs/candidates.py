@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 from dp_fedemb.data import store as store_lib
-from dp_fedemb.evaluation import collection
 from dp_fedemb.evaluation import verification
 from dp_fedemb.learning import server_optimizers
 from dp_fedemb.models import embedding_model
@@ -71,5 +70,5 @@ class Candidates:
             note['released'] = max(models, key=lambda name: scores[name][first])
             note['chosen_by'] = f'{first} of the validation part'
             note['validation'] = scores
-        self._directory.write_json('released.json', collection.finite(note))
+        self._directory.write_json('released.json', note)
         return models[note['released']]

@@ -8,13 +8,13 @@ from typing import Any, Optional, Union
 
 import tensorflow_federated as tff
 
+from dp_fedemb import json_files
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb import settings as settings_of
 from dp_fedemb.aggregation import noise as noise_lib
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.engines import engine as engine_lib
-from dp_fedemb.evaluation import collection
 from dp_fedemb.learning import local_fine_tuning
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import full_model
@@ -296,10 +296,10 @@ class Experiment:
         evaluate = evaluator_lib.Evaluator(self.model, self.test)
         begin = self.model.initial_weights(run.weights_seed)
         if saved is None:
-            record['scores'] = {'untrained': collection.finite(evaluate(*begin))}
+            record['scores'] = {'untrained': json_files.finite(evaluate(*begin))}
             if self.start is not None:
                 begin = self.start.load()
-                record['scores']['pretrained'] = collection.finite(evaluate(*begin))
+                record['scores']['pretrained'] = json_files.finite(evaluate(*begin))
         begin = trained.start(begin, run.weights_seed)
 
         candidates = candidates_lib.Candidates(
@@ -340,7 +340,7 @@ class Experiment:
         )
         if self.settings.ema:
             for name, weights in final.items():
-                scores[name] = collection.finite(evaluate(*trained.released(weights)))
+                scores[name] = json_files.finite(evaluate(*trained.released(weights)))
         scores.update(values)
         directory.write_json(_EVALUATION, scores)
         return scores
