@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """Serves this host's cores to a driver on another machine, until it is stopped.
 
-    bin/worker.py --port=8470 --cores=8
+    bin/worker.py --socket=$HOME/worker.sock --cores=8
+    bin/worker.py --port=8470
 
-The driver is `bin/train.py --workers=host:port,...`. The port is open on every interface
-and runs what it is sent: see docs/workers.md before you open it to a network.
+The driver is `bin/train.py --workers=unix:PATH,...`, or host:port. A port is open on every
+interface and runs what it is sent: see docs/workers.md, also for how SSH passes a socket on.
+When its last driver has left, the worker is started anew, with nothing of it.
 """
 
+import contextlib
+import functools
+import os
 import time
 
 from absl import flags
@@ -40,6 +45,13 @@ flags.DEFINE_float(
     upper_bound=86400.0,
 )
 
+flags.DEFINE_string(
+    'socket',
+    None,
+    'Instead of the port: path of a socket that only this user can connect to, made here; for'
+    ' SSH to pass on, see docs/workers.md.',
+)
+
 _POLL_S = 0.2
 
 
@@ -49,24 +61,72 @@ def main(_):
     from dp_fedemb.runs import signals
 
     cores = environment.usable_cores() if FLAGS.cores is None else FLAGS.cores
+    reason = worker_process.why_not_isolated()
+    if reason is not None and FLAGS.socket is not None:
+        raise ValueError(
+            f'socket={FLAGS.socket!r}: this machine gives a worker no network of its own'
+            f' ({reason}), so that its port would be open beside the socket; use --port, behind'
+            ' a firewall'
+        )
+    start = functools.partial(worker_process.WorkerProcess, cores, FLAGS.intra_op_threads)
     try:
-        with signals.end_cleanly():
-            worker = worker_process.WorkerProcess(cores, FLAGS.intra_op_threads, FLAGS.port)
-            try:
-                worker.wait_until_listening(FLAGS.timeout_s)
+        with signals.end_cleanly(), contextlib.ExitStack() as closing:
+            if reason is None:
+                listener = closing.enter_context(_listener(worker_process))
+                start = functools.partial(start, listener=listener)
+            else:
+                start = functools.partial(start, FLAGS.port)
+            if FLAGS.socket is None:
                 print(
-                    f'worker of TFF {worker_process.tff_version()} is ready: port'
-                    f' {worker.port}, {cores} cores, process {worker.pid}',
+                    f'ATTENTION: port {FLAGS.port} is open on every interface, without a'
+                    ' password: whoever reaches it can read and write files as you',
                     flush=True,
                 )
+            worker = _ready(start, worker_process.tff_version(), cores)
+            try:
                 while True:
                     worker.check_alive()
                     time.sleep(_POLL_S)
+                    if reason is None and worker.driver_has_left():
+                        # With all that it has sent, and a thread each.
+                        worker.stop()
+                        worker = _ready(start, worker_process.tff_version(), cores)
             finally:
                 worker.stop()
     except signals.Stopped as stopped:
         # Being stopped is how a worker ends well.
         print(stopped, flush=True)
+
+
+def _ready(start, version, cores):
+    """Returns a worker that answers."""
+    worker = start()
+    try:
+        worker.wait_until_listening(FLAGS.timeout_s)
+    except BaseException:
+        worker.stop()
+        raise
+    where = f'port {FLAGS.port}' if FLAGS.socket is None else f'unix:{FLAGS.socket}'
+    print(
+        f'worker of TFF {version} is ready: {where}, {cores} cores, process {worker.pid}',
+        flush=True,
+    )
+    return worker
+
+
+@contextlib.contextmanager
+def _listener(worker_process):
+    """Yields the socket that drivers come to."""
+    if FLAGS.socket is None:
+        with worker_process.port_listener(FLAGS.port) as listener:
+            yield listener
+        return
+    path = os.path.abspath(os.path.expanduser(FLAGS.socket))
+    with worker_process.path_listener(path) as listener:
+        try:
+            yield listener
+        finally:
+            os.unlink(path)
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 # Errors of the system, and what their reader can do.
 _ADVICE = {
@@ -23,6 +24,9 @@ def trouble(error: BaseException) -> str | None:
 
     What TensorFlow raises names the system's errors in its text alone.
     """
+    engines = sys.modules.get('dp_fedemb.engines.worker_process')
+    if engines is not None and isinstance(error, engines.WorkerError):
+        return f'{error}; run the same command again to go on from the last checkpoint'
     number = getattr(error, 'errno', None)
     text = str(error)
     if isinstance(error, MemoryError) or type(error).__name__ == 'ResourceExhaustedError':

@@ -10,10 +10,12 @@ from typing import Any, NoReturn, Optional
 
 import grpc
 import tensorflow_federated as tff
+from tensorflow_federated.proto.v0 import executor_pb2
 from tensorflow_federated.proto.v0 import executor_pb2_grpc
 
 from dp_fedemb.engines import worker_process
 
+_PROBE_INTERVAL_S = 1.0
 # Protocol buffers end at 2 GiB.
 _MAX_MESSAGE_BYTES = 2**31 - 1
 _CHANNEL_OPTIONS = [
@@ -34,7 +36,7 @@ LOST = (
 )
 
 
-class WorkerLostError(RuntimeError):
+class WorkerLostError(worker_process.WorkerError):
     """A worker does not answer any more; its share can be done by another one."""
 
 
@@ -74,6 +76,29 @@ class Connection(tff.framework.RemoteExecutorStub):
         """Whether the worker can be asked."""
         return not self._closed.is_set()
 
+    def watch(self) -> None:
+        """From here on cuts calls off if the worker falls silent.
+
+        A dead host or cut cable answers nothing at all, and a stopped process leaves its
+        connection open, so only a question with a deadline tells. It is asked while the
+        worker computes, which may take as long as it likes.
+        """
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        nobody = executor_pb2.ExecutorId(id='a sign of life')
+        request = executor_pb2.DisposeExecutorRequest(executor=nobody)
+        while not self._closed.wait(_PROBE_INTERVAL_S):
+            try:
+                self._stub.DisposeExecutor(request, timeout=self._timeout_s)
+            except grpc.RpcError as error:
+                if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                    self._lose(f'did not answer for {self._timeout_s:g} s')
+                elif error.code() in LOST:
+                    self._lose(f'was lost ({error.code().name})')
+            except ValueError:
+                return
+
     def close(self) -> None:
         """Ends the connection; calls that wait for an answer fail at once."""
         self._closed.set()
@@ -111,7 +136,7 @@ class Connection(tff.framework.RemoteExecutorStub):
         except grpc.RpcError as error:
             text = ' '.join((error.details() or '').split())
             if error.code() not in LOST:
-                raise RuntimeError(f'worker {self.address}: {text}') from error
+                raise worker_process.WorkerError(f'worker {self.address}: {text}') from error
             self._lose(f'was lost ({error.code().name}: {text})')
         except ValueError as error:
             # What gRPC raises for a channel that is closed in this moment.

@@ -112,6 +112,12 @@ class Executor:
                 executor_pb2.DisposeRequest(executor=self._id, value_ref=references)
             )
 
+    def close(self) -> None:
+        """Lets the worker forget all that it was sent; no error if it is gone itself."""
+        self._connection.dispose_executor(
+            executor_pb2.DisposeExecutorRequest(executor=self._id)
+        )
+
     def _create_federated(
         self, members: Sequence[Arrays], type_spec: tff.FederatedType
     ) -> Value:

@@ -10,6 +10,7 @@ the round's result does not depend on who survives.
 
 import collections
 from collections.abc import Callable, Sequence
+import os
 import threading
 from types import TracebackType
 from typing import Any, Optional
@@ -26,11 +27,10 @@ from dp_fedemb.engines import executor
 from dp_fedemb.engines import remote_worker
 from dp_fedemb.engines import server_rounds
 from dp_fedemb.engines import shard_computation
+from dp_fedemb.engines import store_check
+from dp_fedemb.engines import worker_process
 from dp_fedemb.learning import client_config
 from dp_fedemb.models import embedding_model
-
-# Rows whose images are compared with the driver's own.
-_COMPARED_ROWS = 64
 
 
 class RemoteRuntime:
@@ -68,27 +68,29 @@ class RemoteRuntime:
         trace: Optional[TracebackType],
     ) -> None:
         for worker in self.workers:
+            if worker.lost is None:
+                worker.executor.close()
             worker.close()
 
     def check_store(self, store: store_lib.UserStore) -> None:
-        """Compares some images of every worker's copy of a store with the driver's.
+        """Compares every worker's copy of the examples with the driver's, byte for byte.
 
         Raises:
             ValueError: naming the workers that lack the store, or have another one.
         """
-        count = min(_COMPARED_ROWS, store.num_examples)
-        rows = np.unique(np.linspace(0, store.num_examples - 1, count).astype(np.int64))
-        expected = store.examples[rows]
+        key = np.frombuffer(os.urandom(16), np.int64)
 
         @tff.tensorflow.computation
-        def images_of_rows() -> tuple[tf.Tensor]:
-            return (tf.gather(virtual_clients.map_examples(store), rows),)
+        def digest_of_copy() -> tuple[tf.Tensor]:
+            return (store_check.of_path(store, key),)
+
+        expected = store_check.of_driver(store, key)
 
         def check(worker: remote_worker.RemoteWorker) -> None:
             try:
-                images = worker.executor.call(
-                    worker.executor.create_function(images_of_rows), []
-                )[0]
+                function = worker.executor.create_function(digest_of_copy)
+                found = int(worker.executor.call(function, [])[0])
+                function.free()
             except remote_worker.WorkerLostError:
                 raise
             except RuntimeError as error:
@@ -96,7 +98,7 @@ class RemoteRuntime:
                     f'worker {worker.address} cannot read {store.examples_path}: copy the'
                     f' store to the same path there ({str(error)[:200]})'
                 ) from error
-            if not np.array_equal(images, expected):
+            if found != expected:
                 raise ValueError(
                     f'worker {worker.address} has another {store.examples_path} than the'
                     ' driver: copy the store again'
@@ -105,7 +107,9 @@ class RemoteRuntime:
         errors = remote_worker.run_on_each(self.workers, check)
         if errors:
             kind = (
-                ValueError if any(isinstance(e, ValueError) for e in errors) else RuntimeError
+                ValueError
+                if any(isinstance(e, ValueError) for e in errors)
+                else worker_process.WorkerError
             )
             raise kind('; '.join(str(error) for error in errors))
 
@@ -158,7 +162,9 @@ class RemoteEngine(server_rounds.ServerRounds):
         lost = [w for w in self._remote.workers if w.lost is not None]
         if len(work.results) < len(shards):
             reasons = '; '.join(f'worker {w.address} {w.lost}' for w in lost)
-            raise RuntimeError(f'no worker is left to finish the round: {reasons}')
+            raise worker_process.WorkerError(
+                f'no worker is left to finish the round: {reasons}'
+            )
         return self._added(
             [self._work.pack(work.results[index]) for index in range(len(shards))]
         )

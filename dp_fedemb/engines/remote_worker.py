@@ -9,13 +9,11 @@ import threading
 import grpc
 import tensorflow as tf
 import tensorflow_federated as tff
-from tensorflow_federated.proto.v0 import executor_pb2
 
 from dp_fedemb.engines import connection
 from dp_fedemb.engines import executor as executor_lib
 from dp_fedemb.engines import worker_process
 
-_PROBE_INTERVAL_S = 1.0
 WorkerLostError = connection.WorkerLostError
 
 
@@ -33,15 +31,18 @@ class RemoteWorker(connection.Connection):
         """Starts to connect; `connect` waits for it.
 
         Args:
-            address: 'host:port'.
+            address: 'host:port' or 'unix:/path'.
             timeout_s: how long it may leave a sign of life unanswered.
 
         Raises:
-            ValueError: if the address has no port.
+            ValueError: for another address.
         """
         host, colon, port = address.rpartition(':')
-        if not (host and colon and port.isdecimal()):
-            raise ValueError(f'worker {address!r}: expected host:port')
+        by_port = host and colon and port.isdecimal()
+        if not (by_port or address.startswith('unix:/')):
+            raise ValueError(
+                f'worker {address!r}: expected host:port, or unix:/path of a socket'
+            )
         super().__init__(address, timeout_s)
         self.cores = 0
 
@@ -60,9 +61,8 @@ class RemoteWorker(connection.Connection):
         self._deadline_s = self._timeout_s
         self.executor = executor_lib.Executor(self)
         self._check_introduction()
-        # From here on `_watch` cuts calls off if the worker falls silent.
         self._deadline_s = None
-        threading.Thread(target=self._watch, daemon=True).start()
+        self.watch()
 
     def _check_introduction(self) -> None:
         remedy = f'start it with bin/worker.py of TFF {worker_process.tff_version()}'
@@ -85,25 +85,6 @@ class RemoteWorker(connection.Connection):
                 f' {worker_process.tff_version()}; install the same requirements/lock.txt'
             )
         self.cores = int(introduction['cores'])
-
-    def _watch(self) -> None:
-        """Asks for a sign of life while the worker computes.
-
-        A dead host or cut cable answers nothing at all, and a stopped process leaves
-        its connection open, so only a question with a deadline tells.
-        """
-        nobody = executor_pb2.ExecutorId(id='a sign of life')
-        request = executor_pb2.DisposeExecutorRequest(executor=nobody)
-        while not self._closed.wait(_PROBE_INTERVAL_S):
-            try:
-                self._stub.DisposeExecutor(request, timeout=self._timeout_s)
-            except grpc.RpcError as error:
-                if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                    self._lose(f'did not answer for {self._timeout_s:g} s')
-                elif error.code() in connection.LOST:
-                    self._lose(f'was lost ({error.code().name})')
-            except ValueError:
-                return
 
 
 @functools.cache
@@ -138,7 +119,8 @@ def connect_all(addresses: Sequence[str], timeout_s: float) -> list[RemoteWorker
     if errors:
         for worker in workers:
             worker.close()
-        kind = ValueError if any(isinstance(e, ValueError) for e in errors) else RuntimeError
+        wrong = any(isinstance(error, ValueError) for error in errors)
+        kind = ValueError if wrong else worker_process.WorkerError
         raise kind('; '.join(str(error) for error in errors))
     return workers
 

@@ -6,6 +6,7 @@ import functools
 from types import TracebackType
 from typing import Any, Optional
 
+from absl import logging
 import tensorflow_federated as tff
 
 from dp_fedemb import environment
@@ -55,12 +56,13 @@ class LocalRuntime:
         return executor.Executor(self._connection, num_clients)
 
     def __enter__(self) -> 'LocalRuntime':
-        worker = worker_process.WorkerProcess(self.client_parallelism, self._intra_op_threads)
+        worker = self._start_worker()
         try:
             worker.wait_until_listening(self._timeout_s)
             self._connection = connection_lib.Connection(
-                f'localhost:{worker.port}', self._timeout_s, worker
+                worker.address, self._timeout_s, worker
             )
+            self._connection.watch()
             self._previous = tff.framework.get_context_stack().current
             tff.framework.set_default_context(_sync_context(self._connection))
         except BaseException:
@@ -68,6 +70,25 @@ class LocalRuntime:
             raise
         self._worker = worker
         return self
+
+    def _start_worker(self) -> worker_process.WorkerProcess:
+        reason = worker_process.why_not_isolated()
+        arguments = (self.client_parallelism, self._intra_op_threads)
+        if reason is None:
+            listener, folder = worker_process.private_listener()
+            with listener:
+                return worker_process.WorkerProcess(
+                    *arguments, listener=listener, folder=folder
+                )
+        worker = worker_process.WorkerProcess(*arguments)
+        logging.warning(
+            'THE WORKER CAN BE REACHED FROM OUTSIDE: TFF opens port %d on every interface,'
+            ' without a password, and this machine gives it no network of its own (%s);'
+            ' keep others away from the port, see docs/workers.md',
+            worker.port,
+            reason,
+        )
+        return worker
 
     def __exit__(
         self,

@@ -6,13 +6,16 @@ a file of its own, and is stopped at interpreter exit, so none is left after a n
 exit, an exception, Ctrl-C, SIGTERM or SIGKILL. Imports neither TensorFlow nor TFF.
 """
 
+import functools
 import importlib.metadata
 import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -28,6 +31,16 @@ from dp_fedemb import validate
 _GUARD = pathlib.Path(__file__).with_name('worker_guard.py')
 # An argument that the worker ignores and the driver reads back over the wire.
 INTRODUCTION = 'dp_fedemb_worker'
+# In a network of its own any port is free.
+_INNER_PORT = 8470
+_BACKLOG = 64
+_FAMILY = socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET
+# An address has room for 107 bytes.
+_MOST_PATH = 100
+
+
+class WorkerError(RuntimeError):
+    """A worker is gone, silent or failed: the run can go on from its checkpoint."""
 
 
 def worker_binary() -> pathlib.Path:
@@ -52,10 +65,90 @@ def tff_version() -> str:
     return importlib.metadata.version('tensorflow-federated')
 
 
-class WorkerProcess:
-    """One guarded `worker_binary`, listening on every interface of this host."""
+@functools.cache
+def why_not_isolated() -> Optional[str]:
+    """Returns why a worker cannot have a network of its own here; None if it can."""
+    command = [sys.executable, '-I', '-S', str(_GUARD), '--check']
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stderr.strip() or 'no reason given' if done.returncode else None
 
-    def __init__(self, parallelism: int, intra_op_threads: int = 1, port: Optional[int] = None):
+
+def private_listener() -> tuple[socket.socket, str]:
+    """Returns a listening socket that only this user can reach, and the folder it is in."""
+    folder = tempfile.mkdtemp(prefix='dp_fedemb-worker-')
+    # A long name of the folder for temporary files does not fit into an address.
+    if len(folder) > _MOST_PATH:
+        os.rmdir(folder)
+        folder = tempfile.mkdtemp(prefix='dp_fedemb-worker-', dir='/tmp')
+    return path_listener(f'{folder}/socket'), folder
+
+
+def path_listener(path: str) -> socket.socket:
+    """Returns a listening socket at a path, where only this user may connect.
+
+    Raises:
+        ValueError: if somebody listens there, or nothing can be made there.
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        if stat.S_ISSOCK(os.stat(path).st_mode) and not _is_listening(path):
+            # Of one who was killed.
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    try:
+        listener.bind(path)
+    except OSError as error:
+        listener.close()
+        raise ValueError(
+            f'socket={path!r}: {error.strerror or error}; choose another path'
+        ) from error
+    finally:
+        os.umask(before)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def port_listener(port: int) -> socket.socket:
+    """Returns a listening socket at a port of every interface.
+
+    Raises:
+        ValueError: if the port is taken.
+    """
+    listener = _exclusive(port)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _is_listening(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as trial:
+        try:
+            trial.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+class WorkerProcess:
+    """One guarded `worker_binary`.
+
+    TFF's worker listens on every interface, without a password, and runs what it is sent.
+    With a listener it has a network of its own and is reached by the listener alone.
+
+    Attributes:
+        address: where a driver on this host finds it: 'localhost:port', or 'unix:path'.
+    """
+
+    def __init__(
+        self,
+        parallelism: int,
+        intra_op_threads: int = 1,
+        port: Optional[int] = None,
+        *,
+        listener: Optional[socket.socket] = None,
+        folder: str = '',
+    ):
         """Starts the process; `wait_until_listening` tells when it answers.
 
         Must be called on a thread that lives as long as the worker should: the
@@ -65,6 +158,8 @@ class WorkerProcess:
             parallelism: computations run at the same time.
             intra_op_threads: threads inside one TensorFlow operation.
             port: TCP port; a free one by default.
+            listener: a listening socket, to be reached by that alone; stays the caller's.
+            folder: removed with the worker, whatever ends it.
 
         Raises:
             ValueError: if the port is taken.
@@ -73,8 +168,28 @@ class WorkerProcess:
         if threading.current_thread() is not threading.main_thread():
             logging.warning('Worker started off the main thread: it ends with this thread')
         binary = worker_binary()
-        self._reservation = _reserve_port(port)
-        self.port = self._reservation.getsockname()[1]
+        self._folder = folder
+        self._status: Optional[int] = None
+        self._reservation: Optional[socket.socket] = None
+        inherited: tuple[int, ...] = ()
+        relay = []
+        if listener is None:
+            self._reservation = _reserve_port(port)
+            self.port = self._reservation.getsockname()[1]
+            self.address = f'localhost:{self.port}'
+            self._name = f'port {self.port}'
+        else:
+            self._status, status = os.pipe()
+            os.set_blocking(self._status, False)
+            self.port = _INNER_PORT
+            inherited = (listener.fileno(), status)
+            place = listener.getsockname()
+            self.address = (
+                f'unix:{place}' if isinstance(place, str) else f'localhost:{place[1]}'
+            )
+            self._name = place if isinstance(place, str) else f'port {place[1]}'
+            options = [*map(str, inherited), str(self.port), *([folder] if folder else [])]
+            relay = [f'--relay={",".join(options)}']
         self._log = tempfile.TemporaryFile()
         introduction = json.dumps(
             {'tff': tff_version(), 'cores': parallelism}, separators=(',', ':')
@@ -85,6 +200,7 @@ class WorkerProcess:
             '-S',
             str(_GUARD),
             str(os.getpid()),
+            *relay,
             str(binary),
             f'--port={self.port}',
             f'--max_concurrent_computation_calls={parallelism}',
@@ -105,9 +221,12 @@ class WorkerProcess:
             stderr=self._log,
             env=environment,
             start_new_session=True,
+            pass_fds=inherited,
         )
+        for descriptor in inherited[1:]:
+            os.close(descriptor)
         # Also runs at interpreter exit, and when the object is forgotten.
-        self._finalizer = weakref.finalize(self, _kill, self._process)
+        self._finalizer = weakref.finalize(self, _kill, self._process, self._status, folder)
 
     @property
     def pid(self) -> int:
@@ -122,25 +241,22 @@ class WorkerProcess:
         """Waits until the worker accepts connections.
 
         Raises:
-            RuntimeError: if the worker ends, or does not listen in time.
+            WorkerError: if the worker ends, or does not listen in time.
         """
         deadline = time.monotonic() + timeout_s
         while True:
             self.check_alive()
-            try:
-                socket.create_connection(('localhost', self.port), timeout=1).close()
+            if self._answers():
                 return
-            except OSError:
-                pass
             if time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(
-                    f'TFF worker on port {self.port} did not listen within {timeout_s:g} s'
+                raise WorkerError(
+                    f'TFF worker on {self._name} did not listen within {timeout_s:g} s'
                 )
             time.sleep(0.01)
 
     def check_alive(self, patience_s: float = 0.0) -> None:
-        """Raises RuntimeError with the worker's last words if it has ended.
+        """Raises WorkerError with the worker's last words if it has ended.
 
         Args:
             patience_s: how long to wait for an end that has shown itself already.
@@ -155,15 +271,37 @@ class WorkerProcess:
                 if code == -signal.SIGKILL
                 else ''
             )
-            raise RuntimeError(
-                f'TFF worker on port {self.port} ended {how}{hint}: {self._log_tail()}'
+            raise WorkerError(
+                f'TFF worker on {self._name} ended {how}{hint}: {self._log_tail()}'
             )
+
+    def driver_has_left(self) -> bool:
+        """Whether, since the last call, the last driver behind the listener has left."""
+        return b'd' in self._news()
 
     def stop(self) -> None:
         """Ends the worker at once; it holds nothing worth saving."""
         self._finalizer()
-        self._reservation.close()
+        if self._reservation is not None:
+            self._reservation.close()
         self._log.close()
+
+    def _answers(self) -> bool:
+        if self._status is not None:
+            return b'r' in self._news()
+        try:
+            socket.create_connection(('localhost', self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _news(self) -> bytes:
+        """What the relay has said."""
+        assert self._status is not None, 'without a listener there is no relay'
+        try:
+            return os.read(self._status, 1 << 10)
+        except BlockingIOError:
+            return b''
 
     def _log_tail(self) -> str:
         if self._log.closed:
@@ -173,10 +311,14 @@ class WorkerProcess:
         return next((line for line in reversed(lines) if line.strip()), 'it printed nothing')
 
 
-def _kill(process: subprocess.Popen) -> None:
+def _kill(process: subprocess.Popen, status: Optional[int], folder: str) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
+    if status is not None:
+        os.close(status)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reserve_port(port: Optional[int]) -> socket.socket:
@@ -186,19 +328,24 @@ def _reserve_port(port: Optional[int]) -> socket.socket:
     the reservation two workers started at the same time on one port would both get
     it, and the kernel would deal the connections out among them.
     """
-    family = socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET
+    if port is not None:
+        # Without SO_REUSEPORT first: refused if there is anybody, sharing or not.
+        _exclusive(port).close()
+    reservation = socket.socket(_FAMILY)
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reservation.bind(('', port or 0))
+    return reservation
+
+
+def _exclusive(port: int) -> socket.socket:
+    bound = socket.socket(_FAMILY)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        if port is not None:
-            # Without SO_REUSEPORT first: refused if there is anybody, sharing or not.
-            with socket.socket(family) as exclusive:
-                exclusive.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                exclusive.bind(('', port))
-        reservation = socket.socket(family)
-        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reservation.bind(('', port or 0))
-        return reservation
+        bound.bind(('', port))
     except OSError as error:
+        bound.close()
         raise ValueError(
             f'port={port}: {error.strerror}; stop what listens there (ss -ltnp), or choose'
             ' another port'
         ) from error
+    return bound

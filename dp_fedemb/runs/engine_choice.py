@@ -95,7 +95,10 @@ def engine(
             model, settings.client, reader=reader, num_shards=parallelism, **options
         )
     else:
-        with runtime_lib.LocalRuntime(parallelism, settings.intra_op_threads) as local:
+        local_runtime = runtime_lib.LocalRuntime(
+            parallelism, settings.intra_op_threads, settings.worker_timeout_s
+        )
+        with local_runtime as local:
             yield tff_engine.TffEngine(local, model, settings.client, reader=reader, **options)
 
 

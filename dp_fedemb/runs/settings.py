@@ -155,7 +155,8 @@ class Settings:
             each identity, and the run no epsilon.
         engine: 'tff' or 'in_process'; by default tff, or in_process where a GPU is
             visible, which TFF's runtime cannot use.
-        workers: host:port of each `bin/worker.py` to train on, instead of this machine.
+        workers: host:port or unix:PATH of each `bin/worker.py` to train on, instead of this
+            machine.
         worker_timeout_s: how long a worker may be silent.
         client_parallelism: virtual clients trained at the same time; the cores by
             default.
@@ -216,7 +217,7 @@ class Settings:
     )
     workers: tuple[str, ...] = settings.setting(
         (),
-        'host:port of each bin/worker.py to train on, instead of this machine.',
+        'host:port or unix:PATH of each bin/worker.py to train on, instead of this machine.',
         decides=False,
     )
     worker_timeout_s: float = settings.setting(

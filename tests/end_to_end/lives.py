@@ -210,8 +210,7 @@ if __name__ == '__main__':
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
     # Loaded, and never used here.
     import dp_fedemb.evaluation.collection
-    import dp_fedemb.evaluation.html_report
-    import dp_fedemb.evaluation.plots
+    import dp_fedemb.evaluation.report
     import dp_fedemb.pretraining.pretrain
     import dp_fedemb.runs.experiment  # noqa: F401
 

@@ -256,7 +256,10 @@ def test_store_that_a_worker_lacks_or_has_otherwise(store, worker_pair, tmp_path
             assert f'worker {address(worker)} cannot read {copy.examples_path}' in str(
                 error.value
             )
-        copy.examples_path.write_bytes(bytes(store.examples.size))
+        # One bit of one image.
+        content = bytearray(np.asarray(store.examples).tobytes())
+        content[len(content) // 2 + 1] ^= 1
+        copy.examples_path.write_bytes(content)
         with pytest.raises(ValueError, match='has another .* than the driver: copy the store'):
             remote.check_store(copy)
 

@@ -1,0 +1,200 @@
+"""Workers that only their user can reach, and that keep nothing of drivers that are gone."""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from dp_fedemb.engines import remote_engine
+from dp_fedemb.engines import remote_worker
+from dp_fedemb.engines import runtime
+from dp_fedemb.engines import worker_process
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_RUNTIME_DRIVER = [sys.executable, pathlib.Path(__file__).with_name('runtime_driver.py')]
+_WORKER = [sys.executable, _ROOT / 'bin/worker.py', '--cores=1']
+needs_isolation = pytest.mark.skipif(
+    worker_process.why_not_isolated() is not None, reason='no network namespaces here'
+)
+
+
+@tff.tensorflow.computation(np.int64)
+def spin(steps):
+    return tf.while_loop(lambda i: i < steps, lambda i: i + 1, [tf.constant(0, tf.int64)])[0]
+
+
+def listening_ports(pid='self'):
+    """TCP ports that somebody listens on in the network of a process."""
+    ports = set()
+    for table in ('tcp', 'tcp6'):
+        for line in pathlib.Path(f'/proc/{pid}/net/{table}').read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == '0A':
+                ports.add(int(fields[1].rpartition(':')[2], 16))
+    return ports
+
+
+@needs_isolation
+def test_the_local_worker_has_a_network_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    with runtime.LocalRuntime(1) as local:
+        assert spin(3) == 3
+        [pid] = local.worker_pids
+        assert os.readlink(f'/proc/{pid}/ns/net') != os.readlink('/proc/self/ns/net')
+        # It listens there, where nobody else is.
+        assert listening_ports(pid) == {worker_process._INNER_PORT}
+        interfaces = pathlib.Path(f'/proc/{pid}/net/dev').read_text().splitlines()[2:]
+        assert [line.split(':')[0].strip() for line in interfaces] == ['lo']
+        [folder] = tmp_path.iterdir()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((folder / 'socket').stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_isolation
+def test_nothing_is_left_of_a_driver_that_is_killed(process_checks, tmp_path):
+    command = [*_RUNTIME_DRIVER, 'busy']
+    with process_checks.running(command, TMPDIR=str(tmp_path)) as program:
+        program.wait_for_line('sum 3')
+        assert len(list(tmp_path.glob('dp_fedemb-worker-*'))) == 1
+        program.process.send_signal(signal.SIGKILL)
+        program.output(20)
+        gone = lambda: not program.workers() and not list(tmp_path.glob('dp_fedemb-worker-*'))
+        assert process_checks.wait_until(gone, 5)
+
+
+def test_where_the_machine_does_not_allow_it_the_run_says_so_loudly(monkeypatch, caplog):
+    monkeypatch.setattr(worker_process, 'why_not_isolated', lambda: '[Errno 1] unshare')
+    with caplog.at_level('WARNING', 'absl'), runtime.LocalRuntime(1) as local:
+        assert spin(3) == 3
+        assert len(local.worker_pids) == 1
+    assert 'CAN BE REACHED FROM OUTSIDE' in caplog.text and '[Errno 1] unshare' in caplog.text
+
+
+def test_a_local_worker_that_is_stopped_is_named_in_time():
+    with runtime.LocalRuntime(1, timeout_s=1.5) as local:
+        assert spin(3) == 3
+        threading.Timer(0.3, os.kill, [local.worker_pids[0], signal.SIGSTOP]).start()
+        begin = time.monotonic()
+        with pytest.raises(RuntimeError, match='did not answer for 1.5 s'):
+            spin(10**12)
+        assert time.monotonic() - begin < 10
+
+
+@pytest.fixture
+def own_socket(process_checks, tmp_path):
+    """A worker program behind a socket: (program, path)."""
+    if worker_process.why_not_isolated() is not None:
+        pytest.skip('no network namespaces here')
+    path = tmp_path / 'worker.sock'
+    with process_checks.running([*_WORKER, f'--socket={path}']) as program:
+        program.wait_for_line(f'is ready: unix:{path}')
+        yield program, path
+
+
+@tff.tensorflow.computation
+def thousand():
+    return (tf.ones([1000, 1000]),)
+
+
+def test_the_worker_program_behind_a_socket(own_socket, process_checks):
+    program, path = own_socket
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    if os.getuid() == 0 and shutil.which('setpriv'):
+        path.parent.chmod(0o755)
+        other = ['setpriv', '--reuid=65534', '--clear-groups', '/usr/bin/env', 'python3', '-c']
+        connect = f'import socket; socket.socket(socket.AF_UNIX).connect({str(path)!r})'
+        done = subprocess.run([*other, connect], capture_output=True, text=True)
+        assert done.returncode != 0
+    before = len(program.workers())
+    [first] = {int(pid) for pid in pids_of_binary(program)}
+    with remote_engine.RemoteRuntime([f'unix:{path}'], 10) as one:
+        with remote_engine.RemoteRuntime([f'unix:{path}'], 10) as two:
+            for remote in (one, two):
+                executor = remote.workers[0].executor
+                assert executor.call(executor.create_function(thousand), [])[0].shape
+        # One of two has left: the other's worker stays.
+        time.sleep(1)
+        assert pids_of_binary(program) == {first}
+        executor = one.workers[0].executor
+        assert executor.call(executor.create_function(thousand), [])[0].shape
+    # Both have: a new one, that knows nothing of them.
+    program.wait_for_line('is ready')
+    assert pids_of_binary(program) != {first} and len(program.workers()) == before
+    # And a driver that is killed is no different.
+    [second] = pids_of_binary(program)
+    crash = (
+        'import os, sys; from dp_fedemb.engines import remote_engine\n'
+        f'remote = remote_engine.RemoteRuntime(["unix:{path}"], 10).__enter__()\n'
+        'os._exit(9)'
+    )
+    environment = {**os.environ, 'PYTHONPATH': str(_ROOT)}
+    assert subprocess.run([sys.executable, '-c', crash], env=environment).returncode == 9
+    program.wait_for_line('is ready')
+    assert pids_of_binary(program) != {second}
+
+
+def pids_of_binary(program):
+    found = set()
+    for pid in program.workers():
+        line = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()
+        if pathlib.Path(os.fsdecode(line.split(b'\0')[0])).name == 'worker_binary':
+            found.add(pid)
+    return found
+
+
+def test_a_socket_of_the_dead_is_made_anew_and_one_of_the_living_refused(tmp_path):
+    path = str(tmp_path / 'socket')
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    with worker_process.path_listener(path):
+        with pytest.raises(ValueError, match='Address already in use'):
+            worker_process.path_listener(path)
+    (tmp_path / 'file').write_text('not a socket')
+    with pytest.raises(ValueError, match='choose another path'):
+        worker_process.path_listener(str(tmp_path / 'file'))
+    assert (tmp_path / 'file').read_text() == 'not a socket'
+
+
+@pytest.mark.parametrize(
+    'answer',
+    [b'', b'HTTP/1.1 400 Bad Request\r\n\r\n', bytes(range(256))],
+    ids=['nothing', 'HTTP/1.1', 'garbage'],
+)
+def test_something_else_on_the_port_is_named_in_time(answer):
+    with socket.create_server(('localhost', 0)) as other:
+
+        def serve():
+            while True:
+                try:
+                    client, _ = other.accept()
+                except OSError:
+                    return
+                with client:
+                    client.sendall(answer)
+                    time.sleep(0.2)
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = f'localhost:{other.getsockname()[1]}'
+        begin = time.monotonic()
+        with pytest.raises(RuntimeError, match=f'worker {address} did not answer within 1.5 s'):
+            remote_worker.connect_all([address], 1.5)
+        assert time.monotonic() - begin < 10
+        other.shutdown(socket.SHUT_RDWR)
+
+
+def test_addresses():
+    for address in ('worker', 'unix:worker', ':8470', 'host:'):
+        with pytest.raises(ValueError, match='expected host:port, or unix:/path'):
+            remote_worker.connect_all([address], 1)
