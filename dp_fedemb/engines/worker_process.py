@@ -6,6 +6,7 @@ a file of its own, and is stopped at interpreter exit, so none is left after a n
 exit, an exception, Ctrl-C, SIGTERM or SIGKILL. Imports neither TensorFlow nor TFF.
 """
 
+import contextlib
 import functools
 import importlib.metadata
 import importlib.util
@@ -35,6 +36,7 @@ INTRODUCTION = 'dp_fedemb_worker'
 _INNER_PORT = 8470
 _BACKLOG = 64
 _FAMILY = socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET
+_CHECK_S = 20.0
 # An address has room for 107 bytes.
 _MOST_PATH = 100
 
@@ -69,7 +71,10 @@ def tff_version() -> str:
 def why_not_isolated() -> Optional[str]:
     """Returns why a worker cannot have a network of its own here; None if it can."""
     command = [sys.executable, '-I', '-S', str(_GUARD), '--check']
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
     return done.stderr.strip() or 'no reason given' if done.returncode else None
 
 
@@ -92,12 +97,10 @@ def path_listener(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     before = os.umask(0o177)
     try:
-        if stat.S_ISSOCK(os.stat(path).st_mode) and not _is_listening(path):
-            # Of one who was killed.
-            os.unlink(path)
-    except FileNotFoundError:
-        pass
-    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(path).st_mode) and not _is_listening(path):
+                # Of one who was killed.
+                os.unlink(path)
         listener.bind(path)
     except OSError as error:
         listener.close()

@@ -82,6 +82,23 @@ def test_where_the_machine_does_not_allow_it_the_run_says_so_loudly(monkeypatch,
     assert 'CAN BE REACHED FROM OUTSIDE' in caplog.text and '[Errno 1] unshare' in caplog.text
 
 
+def test_a_machine_that_forbids_namespaces_is_known_for_one():
+    # A user namespace whose limit of networks is zero stands for such a machine.
+    forbid = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
+    machine = ['unshare', '--user', '--map-root-user', 'sh', '-c', forbid, 'sh']
+    if not shutil.which('unshare') or subprocess.run([*machine, 'true']).returncode:
+        pytest.skip('no user namespaces here')
+    ask = (
+        'from dp_fedemb.engines import worker_process;'
+        'print("reason:", worker_process.why_not_isolated())'
+    )
+    environment = {**os.environ, 'PYTHONPATH': str(_ROOT)}
+    done = subprocess.run(
+        [*machine, sys.executable, '-c', ask], capture_output=True, text=True, env=environment
+    )
+    assert 'reason: [Errno 28] unshare' in done.stdout, done.stderr
+
+
 def test_a_local_worker_that_is_stopped_is_named_in_time():
     with runtime.LocalRuntime(1, timeout_s=1.5) as local:
         assert spin(3) == 3
@@ -164,6 +181,10 @@ def test_a_socket_of_the_dead_is_made_anew_and_one_of_the_living_refused(tmp_pat
     (tmp_path / 'file').write_text('not a socket')
     with pytest.raises(ValueError, match='choose another path'):
         worker_process.path_listener(str(tmp_path / 'file'))
+    with pytest.raises(ValueError, match='Not a directory; choose another path'):
+        worker_process.path_listener(str(tmp_path / 'file' / 'socket'))
+    with pytest.raises(ValueError, match='choose another path'):
+        worker_process.path_listener(str(tmp_path / ('long' * 40)))
     assert (tmp_path / 'file').read_text() == 'not a socket'
 
 
