@@ -20,6 +20,7 @@ user that goes takes its virtual client along or leaves it empty, 2C where it tu
 virtual client's update into another. What neighbours are is in `relations`.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import math
 from typing import Any, Optional
@@ -85,6 +86,8 @@ class PrivacyPlan:
 
     def __post_init__(self) -> None:
         settings.check(self)
+        _check_kind('mechanism', self.mechanism, mechanisms.Mechanism, mechanisms.MECHANISMS)
+        _check_kind('sampling', self.sampling, sampling_lib.Sampling, sampling_lib.SAMPLINGS)
         m, k = self.virtual_clients_per_round, self.users_per_virtual_client
         if self.sampling_probability > 1:
             raise ValueError(
@@ -291,3 +294,9 @@ def _lists(values: dict[str, Any]) -> dict[str, Any]:
         else value
         for name, value in values.items()
     }
+
+
+def _check_kind(name: str, value: Any, kind: type, classes: Mapping[str, type]) -> None:
+    if not isinstance(value, kind):
+        known = ', '.join(sorted(each.__name__ for each in classes.values()))
+        raise ValueError(f'{name}={value!r}: expected an instance of {known}')

@@ -14,6 +14,21 @@ from dp_fedemb.privacy import relations
 
 
 @pytest.mark.parametrize(
+    'changes, message',
+    [
+        ({'mechanism': 'gaussian'}, "mechanism='gaussian': expected an instance of .*Gaussian"),
+        ({'mechanism': None}, 'mechanism=None: expected'),
+        ({'mechanism': privacy.Gaussian}, 'mechanism=<class .*: expected'),
+        ({'sampling': 'poisson'}, "sampling='poisson': expected an instance of .*Poisson"),
+        ({'sampling': privacy.Gaussian(1.0, 1.0)}, 'sampling=Gaussian.*: expected'),
+    ],
+)
+def test_names_are_no_mechanisms(make_plan, changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(make_plan('gaussian'), **changes)
+
+
+@pytest.mark.parametrize(
     'sampling, k, sensitivity, relation, other, other_relation',
     [
         (privacy.Poisson(), 1, 2.0, 'REPLACED', 1.0, 'VOID'),
