@@ -57,14 +57,13 @@ def main(_):
     task = groups.task() if FLAGS['task'].present else None
     fars = model_flags.fars()
     groups.check_directory('model')
-    if FLAGS.output_dir is not None:
-        files.check_place(output_dir=FLAGS.output_dir)
+    output = FLAGS.output_dir or os.path.join(FLAGS.model, 'export')
+    files.check_place(output_dir=output)
 
     from dp_fedemb import export
 
     formats = FLAGS.formats or list(export.FORMATS)
     model = model_flags.load(FLAGS.model)
-    output = FLAGS.output_dir or os.path.join(FLAGS.model, 'export')
     done = export.export(
         model,
         output,

@@ -1,6 +1,7 @@
 """A folder that can be given away: the model in every format, its card, its statement."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import json
 import os
@@ -27,6 +28,7 @@ CARD = 'model_card.md'
 _CHECKS = 'formats.json'
 _EVALUATION = 'evaluation.json'
 _STATEMENT_TEXT = 'privacy.txt'
+_BESIDE = {CARD, _CHECKS, _EVALUATION, _STATEMENT_TEXT, pretrained.STATEMENT}
 _GLYPHS = 'drawn glyphs, which are public'
 PathLike = Union[str, 'os.PathLike[str]']
 
@@ -85,7 +87,8 @@ def export(
         on_format: called with the name of each format that is written and compared.
 
     Raises:
-        FileExistsError: if something else is at `output_dir`.
+        FileExistsError: if something else is at `output_dir`, or in it.
+        OSError: naming `output_dir`, if it cannot be written; what was there stays.
         ValueError: for an unknown format, one that does not give the model's embeddings, or
             an evaluation of another model.
     """
@@ -103,7 +106,7 @@ def export(
     model.example_spec.check(checked_on.examples)
     right = evaluation_lib.embed(model, checked_on.examples)
     sizes, checks = {}, {}
-    with files.appearing_directory(path, replace=True) as draft:
+    with _naming(path), files.appearing_directory(path, replace=True) as draft:
         for name in dict.fromkeys(formats):
             made = _write(
                 name, model.path, draft, calibration.examples if calibration else right[:0]
@@ -145,12 +148,30 @@ def _output(output_dir: PathLike) -> pathlib.Path:
     path = pathlib.Path(output_dir).expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise FileExistsError(f'output_dir={str(path)!r}: is a file; choose another directory')
-    if path.is_dir() and any(path.iterdir()) and not (path / _CHECKS).exists():
+    inside = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    if inside and _CHECKS not in inside:
         raise FileExistsError(
             f'output_dir={str(path)!r}: is not empty and holds no export; choose another'
             ' directory'
         )
+    ours = {known.file for known in formats_lib.FORMATS.values()} | _BESIDE
+    for name in sorted(inside - ours):
+        raise FileExistsError(
+            f'output_dir={str(path)!r}: holds {name!r}, which is no part of an export and'
+            ' would be deleted with the earlier one; move it away'
+        )
     return path
+
+
+@contextlib.contextmanager
+def _naming(path: pathlib.Path) -> Iterator[None]:
+    """Names the folder, and no draft, where the system refuses something."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def _evaluation(

@@ -16,10 +16,13 @@ def write(saved_model: pathlib.Path, path: pathlib.Path, calibration: np.ndarray
     # By name: whatever else somebody has put there stays there.
     for name in saved_model_lib.PARTS:
         part = saved_model / name
-        if part.is_dir():
-            shutil.copytree(part, path / name)
-        elif part.exists():
-            shutil.copy2(part, path / name)
+        # Not copytree, whose error is a list of errors.
+        for found in sorted([part, *part.rglob('*')]):
+            copy = path / found.relative_to(saved_model)
+            if found.is_dir():
+                copy.mkdir()
+            elif found.exists():
+                shutil.copyfile(found, copy)
 
 
 def load(path: pathlib.Path) -> runtime.Embed:

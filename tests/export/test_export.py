@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import resource
 import shutil
 import subprocess
 import sys
@@ -327,6 +328,27 @@ def test_a_format_that_is_not_the_model_is_refused(bare, tmp_path, monkeypatch, 
     with pytest.raises(ValueError, match=f'format wrong: .*{words}.*; leave it out'):
         export.export(bare, tmp_path / 'out', ['saved_model', 'wrong'])
     assert [path.name for path in tmp_path.iterdir()] == ['bare']
+
+
+def test_a_file_that_cannot_be_written_leaves_the_earlier_export(bare, tmp_path):
+    done = export.export(bare, tmp_path / 'out', ['tflite'])
+    before = (done.path / 'model.tflite').read_bytes()
+    # A limit of this process on the size of files is as real as a full disk.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for name in ('saved_model', 'onnx', 'tflite'):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        try:
+            with pytest.raises(OSError, match='File too large') as caught:
+                export.export(bare, done.path, [name])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert caught.value.filename == str(done.path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ['bare', 'out']
+        assert (done.path / 'model.tflite').read_bytes() == before
+    (done.path / 'notes.txt').write_text('mine')
+    with pytest.raises(FileExistsError, match="holds 'notes.txt', which is no part"):
+        export.export(bare, done.path, ['tflite'])
+    assert (done.path / 'notes.txt').read_text() == 'mine'
 
 
 def test_refusals(bare, run_directory, tmp_path):
