@@ -9,6 +9,7 @@ process number would name somebody else there.
 from collections.abc import Callable, Iterator
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import pathlib
@@ -16,6 +17,11 @@ import secrets
 import shutil
 from typing import Union
 
+# Faults of the system: another file would meet them too, or this one not tomorrow.
+_OF_THE_HOST = (
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ENOSPC),
+    *(errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
+)
 PathLike = Union[str, 'os.PathLike[str]']
 _MARK = '.partial-'
 # renameat2(2).
@@ -148,6 +154,14 @@ def make_directory(path: PathLike, mode: int = 0o755) -> None:
     make_directory(path.parent)
     path.mkdir(mode, exist_ok=True)
     sync(path.parent)
+
+
+def of_the_host(error: BaseException) -> bool:
+    """Whether the system is at fault, and not a file that it was to read.
+
+    Such a file is not damaged: whoever skips or replaces it would lose what is whole.
+    """
+    return isinstance(error, OSError) and error.errno in _OF_THE_HOST
 
 
 def check_place(**directories: PathLike) -> None:

@@ -5,8 +5,11 @@ import os
 import pathlib
 import signal
 import sys
+import threading
+import traceback
 
 import pytest
+import tqdm
 
 from dp_fedemb import privacy
 
@@ -106,6 +109,36 @@ def _module(name):
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _fork(work):
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            # By default forks share one, which a process that is killed does not give back.
+            tqdm.tqdm.set_lock(threading.RLock())
+            code = work() or 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return pid
+
+
+@pytest.fixture(scope='session')
+def fork():
+    """Function that starts `work` in a fork and returns its process number.
+
+    Its exit code is what `work` returns, 0 for None, and 1 where that raises.
+    """
+    return _fork
+
+
+@pytest.fixture(scope='session')
+def in_fork():
+    """Function that runs `work` in a fork and returns its exit code; see `fork`."""
+    return lambda work: os.waitstatus_to_exitcode(os.waitpid(_fork(work), 0)[1])
 
 
 @pytest.fixture

@@ -110,13 +110,13 @@ def test_files_appear_in_a_folder_beside_others(tmp_path):
     assert os.listdir(tmp_path) == ['d']
 
 
-def test_a_killed_writers_file_goes_with_the_next_write(tmp_path):
-    pid = os.fork()
-    if pid == 0:
+def test_a_killed_writers_file_goes_with_the_next_write(tmp_path, in_fork):
+    def write_half():
         with files.appearing_file(tmp_path / 'secret', 0o600) as draft:
             draft.write_text('seed')
-            os._exit(0)
-    os.waitpid(pid, 0)
+            os._exit(7)
+
+    assert in_fork(write_half) == 7
     (left,) = os.listdir(tmp_path)
     assert files.is_draft(left)
     # Of another name: nobody knows whether that one's writer will come back.
@@ -130,21 +130,22 @@ def test_a_killed_writers_file_goes_with_the_next_write(tmp_path):
     assert (tmp_path / 'secret').read_text() == 'new'
 
 
-def test_a_lock_waits_and_leaves_nothing(tmp_path):
+def test_a_lock_waits_and_leaves_nothing(tmp_path, fork):
     got, release = tmp_path / 'got', tmp_path / 'release'
-    pid = os.fork()
-    if pid == 0:
+
+    def hold():
         with files.lock(tmp_path / 'd'):
             got.touch()
             while not release.exists():
                 time.sleep(0.01)
-        os._exit(0)
+
+    pid = fork(hold)
     while not got.exists():
         time.sleep(0.01)
     waits = []
     with files.lock(tmp_path / 'd', lambda: waits.append(release.touch())):
         assert len(waits) == 1
-    os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert sorted(os.listdir(tmp_path)) == ['got', 'release']
 
 

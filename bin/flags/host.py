@@ -15,6 +15,9 @@ _ADVICE = {
     errno.ENOMEM: 'free memory, or raise the limit on it (ulimit -v)',
     errno.EAGAIN: 'raise the limit on threads and processes (ulimit -u), or free memory',
     errno.EIO: 'check the disk',
+    errno.ESTALE: 'mount the network disk again',
+    errno.ENOTCONN: 'mount the network disk again',
+    errno.ETIMEDOUT: 'see whether the network disk answers',
 }
 _NO_THREAD = "can't start new thread"
 

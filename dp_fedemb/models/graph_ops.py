@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Iterator
 import pathlib
 from typing import Any
 
+from dp_fedemb import files
+
 FLAG = 'accept_ops'
 _PLAIN = ('Const', 'Placeholder', 'NoOp', 'Identity', 'IdentityN', '_Arg', '_Retval', 'Assert')
 _VARIABLES = ('VarHandleOp', 'ReadVariableOp', 'AssignVariableOp')
@@ -41,6 +43,8 @@ def unsafe(path: pathlib.Path) -> list[str]:
     try:
         model.ParseFromString((path / 'saved_model.pb').read_bytes())
     except (OSError, message.DecodeError) as error:
+        if files.of_the_host(error):
+            raise
         raise ValueError(f'model={str(path)!r}: damaged SavedModel ({error})') from None
     by_objects = len(model.meta_graphs) == 1 and model.meta_graphs[0].HasField(
         'object_graph_def'

@@ -7,6 +7,7 @@ import os
 import pathlib
 from typing import Any, Optional, Union
 
+from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
@@ -86,6 +87,8 @@ def read_preprocessing(
     try:
         return preprocessing_lib.Preprocessing.of_record(json.loads(path.read_text('utf-8')))
     except (ValueError, TypeError, OSError) as error:
+        if files.of_the_host(error):
+            raise
         reason = ' '.join(str(error).split())
         raise ValueError(f'{path}: damaged ({reason}); save the model again') from None
 

@@ -100,6 +100,8 @@ class Checkpoints:
         """Returns the newest checkpoint that is whole; None if there is none at all.
 
         Raises:
+            OSError: if one cannot be read, which says nothing of what is in it: an older one
+                would repeat rounds that are released.
             ValueError: if all are damaged, or of a version that wrote other files.
         """
         rounds = self.rounds()
@@ -107,7 +109,17 @@ class Checkpoints:
             path = self._path(round_num)
             try:
                 found = _read(path)
-            except (OSError, ValueError) as error:
+            except IsADirectoryError as error:
+                logging.warning('%s: damaged: %s; the one before is used', path, error.strerror)
+                continue
+            except OSError as error:
+                raise type(error)(
+                    error.errno,
+                    f'{error.strerror}: the newest checkpoint cannot be read; mend that and run'
+                    ' the same command again',
+                    str(path),
+                ) from None
+            except ValueError as error:
                 logging.warning('%s: %s; the one before is used', path, error)
                 continue
             if round_num == rounds[-1]:

@@ -8,6 +8,7 @@ from typing import Any, Optional, Union
 
 import tensorflow_federated as tff
 
+from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb import privacy
 from dp_fedemb import randomness
@@ -389,6 +390,8 @@ class Experiment:
         try:
             ledger.begin(self.train.path, entry, self.budget_epsilon, plan=self.plan)
         except OSError as error:
+            if files.of_the_host(error):
+                raise
             raise ValueError(
                 f'train={str(self.train.path)!r}: its ledger of releases cannot be written'
                 f' ({error.strerror}); make the directory writable, or copy the store'

@@ -13,6 +13,7 @@ import zipfile
 import zlib
 
 from dp_fedemb import environment
+from dp_fedemb import files
 
 # The largest picture in an archive.
 MEMBER_BYTES = 1 << 29
@@ -48,8 +49,13 @@ def check_zip(path: pathlib.Path, where: str) -> None:
         raise damaged(path, f'member {broken}', where)
 
 
-def damaged(path: pathlib.Path, reason: object, where: str) -> ValueError:
-    """Returns the error for an archive that cannot be read to its end."""
+def damaged(path: pathlib.Path, reason: object, where: str) -> Exception:
+    """Returns the error for an archive that cannot be read to its end.
+
+    That is the reason itself where it is an error of the system.
+    """
+    if isinstance(reason, OSError) and files.of_the_host(reason):
+        return reason
     reason = ' '.join(str(reason).split()) or type(reason).__name__
     return ValueError(f'{path}: damaged ({reason}); fetch it again: {where}')
 

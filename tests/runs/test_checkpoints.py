@@ -1,6 +1,9 @@
 """Checkpoints, journal and rows: whole, checked, and appended."""
 
 import csv
+import errno
+import os
+import pathlib
 import stat
 
 import numpy as np
@@ -63,6 +66,24 @@ def test_a_damaged_newest_one_is_named_and_the_one_before_used(saved, tmp_path, 
     assert newest.name in caplog.text and 'damaged' in caplog.text
     # It is still there to be looked at.
     assert newest.exists()
+
+
+@pytest.mark.parametrize('number', [errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOENT])
+def test_one_that_cannot_be_read_is_not_passed_over(saved, tmp_path, monkeypatch, number):
+    newest = paths(tmp_path)[-1]
+    read = pathlib.Path.read_bytes
+
+    def failing(path):
+        if path == newest:
+            raise OSError(number, os.strerror(number), str(path))
+        return read(path)
+
+    monkeypatch.setattr(pathlib.Path, 'read_bytes', failing)
+    with pytest.raises(OSError, match='newest checkpoint cannot be read') as error:
+        saved.load()
+    assert error.value.errno == number and error.value.filename == str(newest)
+    monkeypatch.undo()
+    assert saved.load().round_num == 3
 
 
 def test_nothing_whole_is_refused_in_one_line(saved, tmp_path):

@@ -5,7 +5,6 @@ picture happens to hold: a dark photograph stays dark. Where the format does not
 (32-bit and signed integers, floats beyond 0..1), the picture is refused.
 """
 
-import errno
 import io
 import os
 import stat
@@ -17,6 +16,7 @@ from PIL import Image
 from PIL import ImageCms
 from PIL import ImageOps
 
+from dp_fedemb import files
 from dp_fedemb.data.images import formats
 
 # A telephone's 200 megapixels pass; a bomb of a few kilobytes that fills the memory does not.
@@ -55,7 +55,8 @@ def decode(
 
     Raises:
         BrokenPicture: for a picture that is damaged, too large, or of unknown levels.
-        OSError: where the system, and not the picture, is at fault (no file handles).
+        OSError: where the system, and not the picture, is at fault (no file handles, a disk
+            that does not answer).
     """
     try:
         if isinstance(image, np.ndarray):
@@ -68,7 +69,7 @@ def decode(
         raise
     # Damaged files make decoders raise nearly anything.
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        if files.of_the_host(error):
             raise
         reason = ' '.join(str(error).split())
         # The buffer's address and the path say nothing to the reader.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
-import errno
 import itertools
 import lzma
 import tarfile
@@ -11,6 +10,7 @@ import zipfile
 import zlib
 
 from dp_fedemb import environment
+from dp_fedemb import files
 
 _Item = TypeVar('_Item')
 _Result = TypeVar('_Result')
@@ -32,8 +32,6 @@ _BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
 )
-# No fault of the picture: every other one would seem broken, too.
-_OF_THE_SYSTEM = (errno.EMFILE, errno.ENFILE)
 
 
 def decoded(
@@ -54,7 +52,8 @@ def decoded(
         try:
             return item, read(item), ''
         except _BROKEN as error:
-            if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+            # No fault of the picture: every other one would seem broken, too.
+            if files.of_the_host(error):
                 raise
             return item, None, ' '.join(str(error).split()) or type(error).__name__
 
