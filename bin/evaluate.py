@@ -151,9 +151,15 @@ def _load(path, store):
 
 def _evaluate(model, path, task, store, rivals, missing, questions, pairs):
     from dp_fedemb import progress
+    from dp_fedemb.evaluation import division
     from dp_fedemb.evaluation import evaluated
 
     about = _about(task, store, model, path)
+    warning = division.warning(
+        model.path.parent, about['model'], task.name, FLAGS.part, task.stores
+    )
+    if warning:
+        about.update(warning=warning, about=[*about['about'], warning])
     if missing:
         about['about'].append(f'{missing}.')
     with progress.bar(store.num_examples, 'embedding', 'image') as bar:

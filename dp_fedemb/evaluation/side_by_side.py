@@ -60,7 +60,11 @@ def compare(
     counts = ('num_images', 'num_identities', 'lone_images', 'genuine_pairs', 'impostor_pairs')
     return {
         'title': f'{len(names)} models side by side: {first["task"]}',
-        'about': [f'Models {", ".join(names)}.', *first['about'][1:]],
+        'about': [
+            f'Models {", ".join(names)}.',
+            *first['about'][1:],
+            *(one.values['warning'] for one in found[1:] if 'warning' in one.values),
+        ],
         **{name: first[name] for name in counts},
         'headline_far': far,
         'models': models,

@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.evaluation import collection
+from dp_fedemb.evaluation import division
 from dp_fedemb.evaluation import embedded_images
 from dp_fedemb.evaluation import inference
 from dp_fedemb.evaluation import verification
@@ -76,6 +77,7 @@ class Evaluator:
             'num_users': self._store.num_users,
             'image_shape': list(self._store.example_spec.shape),
             'embedding_dim': embeddings.shape[1],
+            'evaluated': division.fingerprint(self._store),
         }
         values = collection.collect(images, ['verification'], about)
         names = map(verification.recall_name, self._fars)

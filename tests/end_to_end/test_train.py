@@ -114,6 +114,7 @@ def test_evaluate_finds_what_the_run_found(tiny_run, run_binary, tiny):
     assert found['metrics'][name] == pytest.approx(own['trained'][name], abs=1e-6)
     for name in ('task', 'part', 'num_users', 'image_shape', 'embedding_dim'):
         assert own[name] == found[name], name
+    assert own['evaluated'] and not any('WARNING' in line for line in found['about'])
     # Embedded in other batches, so that a pair at the threshold may fall on its other side.
     assert [point['reason'] for point in own['points']] == [
         point['reason'] for point in found['points']

@@ -77,6 +77,9 @@ footer { margin-top: 3rem; padding-bottom: 2rem; }
 """
 
 
+_BAD = 'verdict bad'
+
+
 def page(title: str, about: Sequence[str], sections: Sequence[tuple[str, str, str]]) -> str:
     """Returns a page without references to other files.
 
@@ -98,7 +101,10 @@ def page(title: str, about: Sequence[str], sections: Sequence[tuple[str, str, st
     )
     if menu:
         menu = f'<nav aria-label="Sections"><ul>{menu}</ul></nav>\n'
-    lines = ''.join(f'<p class="about">{html.escape(line)}</p>' for line in about)
+    lines = ''.join(
+        f'<p class="{_BAD if line.startswith("WARNING") else "about"}">{html.escape(line)}</p>'
+        for line in about
+    )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
