@@ -7,6 +7,7 @@
     bin/privacy.py extrapolate --num_users=3400 --noise_multiplier=0.62 --rounds=200
     bin/privacy.py utility --runs=RUNS --target_epsilon=4
     bin/privacy.py ledger data_cache/emnist/train
+    bin/privacy.py tuned runs/best/released
 
 `epsilon` accounts a setting. `calibrate` finds the noise multiplier, the rounds, the users or
 the cohort (--solve_for) for a target epsilon. `plan` finds the mechanism and sampler that
@@ -16,7 +17,8 @@ leave the least noise in the model at a target epsilon, for a server's momentum 
 draws epsilon against population and cohort with the noise on the mean kept as it is: how many
 users does it take? `utility` answers that from finished runs at several noises: which noise
 costs a twentieth (--drop) of the recall, and how many users make it private. `ledger` lists
-every release that was made from the users of a store, and their sum.
+every release that was made from the users of a store, and their sum. `tuned` accounts a
+search of bin/sweep.py again, from the statement of what it released.
 """
 
 from absl import app
@@ -28,6 +30,7 @@ from privacy_commands import accounting
 from privacy_commands import extrapolating
 from privacy_commands import ledgers
 from privacy_commands import planning
+from privacy_commands import tuned_command
 from privacy_commands import utility_command
 
 from dp_fedemb import validate
@@ -79,7 +82,11 @@ COMMANDS = {
     'extrapolate': extrapolating.extrapolate,
     'utility': utility_command.show,
     'ledger': ledgers.show,
+    'tuned': tuned_command.show,
 }
+
+# Commands with a directory, and of what.
+_OF_DIRECTORY = {'ledger': 'a store', 'tuned': 'what a search released'}
 
 
 def main(arguments):
@@ -87,10 +94,10 @@ def main(arguments):
         raise app.UsageError(f'no command; expected one of {", ".join(COMMANDS)}')
     command, *rest = arguments
     validate.one_of('command', command, COMMANDS)
-    if command == 'ledger':
+    if command in _OF_DIRECTORY:
         if not rest:
-            raise ValueError('ledger without a store: name its directory')
-        ledgers.show(rest[0])
+            raise ValueError(f'{command} without {_OF_DIRECTORY[command]}: name its directory')
+        COMMANDS[command](rest[0])
         return
     if rest:
         raise ValueError(f'unexpected argument {rest[0]!r}; flags start with --')

@@ -17,7 +17,9 @@ The same command again goes on where it was. Scores are those of the task's vali
 unless --part says otherwise.
 """
 
+import dataclasses
 import functools
+import math
 import sys
 
 from absl import flags
@@ -90,7 +92,8 @@ def _search(directory, cells, answer, settings):
     found = running.read_records(cells, records)
     rows = [{'trial': name, **results.row(record)} for name, record in found.items()]
     _check_metric(rows)
-    rows.sort(key=lambda row: -row[FLAGS.metric])
+    # What has no score, for instance by a model that diverged, is last.
+    rows.sort(key=lambda row: -(row[FLAGS.metric] if _scored(row) else -math.inf))
     if rows:
         from dp_fedemb.tuning import figures  # Matplotlib takes a second.
 
@@ -101,7 +104,10 @@ def _search(directory, cells, answer, settings):
         best = next(cell for cell in cells if cell.name == rows[0]['trial'])
         directory.write_text('best.flags', _best_flags(best, len(rows)))
         shown = [['trial', FLAGS.metric]]
-        shown += [[row['trial'], f'{row[FLAGS.metric]:.4f}'] for row in rows[:10]]
+        shown += [
+            [row['trial'], f'{row[FLAGS.metric]:.4f}' if _scored(row) else 'none']
+            for row in rows[:10]
+        ]
         print(tables.text(shown, 'lr'))
         print(f'outputs: {directory.path}: table.md, table.csv, trials.png, best.flags')
     _end_failed(
@@ -144,6 +150,8 @@ def _statement(of_trial, answer, count):
         delta=answer['delta'],
         trials=FLAGS.mean_trials if FLAGS.mode == 'selection' else count,
         details=_details(count),
+        distribution=FLAGS.distribution if FLAGS.mode == 'selection' else None,
+        commands=answer['commands'],
     )
 
 
@@ -162,6 +170,7 @@ def _select(directory, cells, answer):
         cells_lib.Cell(f'trial_{number}', 'train', cells[index].flags, base=cells[index].base)
         for number, index in enumerate(selection_lib.choices(seed, chosen, len(cells)))
     ]
+    _enter(answer, seed, released)
     failures = running.run(
         trials,
         _programs('--trial_of_selection'),
@@ -172,14 +181,24 @@ def _select(directory, cells, answer):
         secret=True,
     )
     if failures:
-        _end_failed({'a trial': f'{next(iter(failures.values()))}; nothing is released'})
+        # Its log is a trial's, and not to be looked at.
+        why = 'stopped by a signal; nothing is released, and the same command goes on with it'
+        _end_failed({'a trial': why})
     records = running.read_records(trials, secret / 'records')
+    ended = {name: each for name, each in records.items() if running.FAILED not in each}
+    if len(ended) < len(records):
+        print(
+            'At least one trial failed. It has no score and is not tried again: that would be a'
+            ' trial that nobody accounted for.',
+            file=sys.stderr,
+        )
+    records = ended
     rows = {name: results.row(record) for name, record in records.items()}
     _check_metric(rows.values())
     best = selection_lib.best({name: row[FLAGS.metric] for name, row in rows.items()})
     if best is None:
         released.mkdir()
-        print('No trial was drawn: nothing is released, and the epsilon is spent.')
+        print('No trial was drawn, or none ended: nothing is released; the epsilon is spent.')
         selection_lib.forget(directory.path)
         return
     statement = selection_lib.release(
@@ -194,6 +213,16 @@ def _select(directory, cells, answer):
     print(f'outputs: {released}')
 
 
+def _enter(answer, seed, released):
+    """Writes the selection into the store's ledger, all of its epsilon, before any trial.
+
+    So that one that is given up, and begun anew elsewhere, is not for free.
+    """
+    run = _name(seed)
+    if run not in ledger.read(answer['store']).latest():
+        ledger.append(answer['store'], _entry(answer, run, released, answer['plans'][0]))
+
+
 def _noted(of_trial, *, answer, seed, path):
     """Returns the statement of the selection, once the ledger of the store has it."""
     statement = _statement(of_trial, answer, None)
@@ -202,20 +231,35 @@ def _noted(of_trial, *, answer, seed, path):
         for plan, z in zip(answer['plans'], answer['noise_multipliers'])
         if z == of_trial['noise_multiplier'] and plan['rounds'] == of_trial['rounds_planned']
     )
-    private = statement['private_by_itself']
-    ledger.append(
-        answer['store'],
-        ledger.Entry(
-            run=randomness.key(seed, 'name in the ledger').hex()[:32],
-            directory=str(path),
-            rounds=statement['rounds_completed'],
-            epsilon=statement['epsilon_user'] if private else None,
-            delta=statement['delta'] if private else None,
-            planned_epsilon=statement['epsilon_user'] if private else None,
-            plan=plan,
-        ),
+    entry = _entry(answer, _name(seed), path, plan)
+    figures = (statement['epsilon_user'], statement['delta'])
+    if not statement['private_by_itself']:
+        figures = (None, None)
+    entry = dataclasses.replace(
+        entry, epsilon=figures[0], delta=figures[1], planned_epsilon=figures[0]
     )
+    ledger.append(answer['store'], entry)
     return statement
+
+
+def _name(seed):
+    return randomness.key(seed, 'name in the ledger').hex()[:32]
+
+
+def _entry(answer, run, path, plan):
+    return ledger.Entry(
+        run=run,
+        directory=str(path),
+        rounds=plan['rounds'],
+        epsilon=answer['epsilon_user'],
+        delta=answer['delta'],
+        planned_epsilon=answer['epsilon_user'],
+        plan=plan,
+    )
+
+
+def _scored(row):
+    return row[FLAGS.metric] is not None and math.isfinite(row[FLAGS.metric])
 
 
 def _check_metric(rows):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import tomllib
-from typing import Any
+from typing import Any, Optional
 
 from flags import ROOT
 
@@ -10,8 +10,24 @@ from dp_fedemb import tables
 from dp_fedemb.tuning import cells as cells_lib
 from dp_fedemb.tuning import running
 from dp_fedemb.tuning import step_time
+import tasks
+from tasks import synthetic
 
 _SIZES = ROOT / 'tasks' / 'configs' / 'paper' / 'sizes.toml'
+
+
+def _size(
+    task: str, found: Mapping[str, Any], sizes: Mapping[str, Any]
+) -> Optional[Mapping[str, Any]]:
+    """Sizes of a task: published, or as its options say; None where nobody knows."""
+    given = dict(text.partition('=')[::2] for text in found.get('task_option', ()))
+    if task != synthetic.NAME:
+        # Users of another kind have other sizes.
+        return None if 'user' in given else sizes.get(task)
+    config = tasks.TaskConfig(options=given)
+    options = tasks.parse_options(synthetic.Options, config, task)
+    examples = options.identities_per_user * options.images_per_identity
+    return {'examples_per_user': examples, 'side': options.image_size, 'channels': 1}
 
 
 def dry_run(
@@ -35,7 +51,7 @@ def dry_run(
     total, most = 0.0, 0
     for cell, found in zip(cells, facts, strict=True):
         print(programs.published_line(cell))
-        size = sizes.get(task)
+        size = _size(task, found, sizes)
         if 'rounds' not in found or size is None:
             print('  no estimate: ' + ('not trained in rounds' if size else 'sizes unknown'))
             continue

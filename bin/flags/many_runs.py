@@ -6,6 +6,7 @@ two programs may define one flag. Reads {"program", "runs": [[argument, ...], ..
 ...} as JSON and answers with {"error"} or {"runs": [facts, ...], ...}.
 """
 
+import collections
 import json
 import pathlib
 import runpy
@@ -159,6 +160,11 @@ def _facts(
             'seed is given: trials with one seed share their noise, so that what they cost does'
             ' not add up; leave it out'
         )
+    if request.get('trials') is not None and values.trial_of_selection:
+        raise ValueError(
+            'trial_of_selection is given: it would keep the trial out of the ledger; the sweep'
+            ' sets it where that is right, leave it out'
+        )
     if planned and values.target_epsilon is not None:
         raise ValueError(
             f'target_epsilon={values.target_epsilon}: of one trial, while the total of all of'
@@ -194,6 +200,7 @@ def _without_data(program: str) -> dict[str, Any]:
         'embedding_dim': values.embedding_dim or 128,
         'head': values.head,
         'max_examples_per_user': values.max_examples_per_user,
+        'task_option': values.task_option,
     }
     if program == 'train':
         settings = groups.training(values.rounds)
@@ -211,6 +218,7 @@ def _accounted(plans: list[Any], trials: dict[str, Any]) -> dict[str, Any]:
     """Plans the noise of trials where there is a total, and accounts them."""
     from dp_fedemb.privacy import rounding
     from dp_fedemb.privacy import selection
+    from dp_fedemb.privacy.reporting import statement
 
     cost: Any = selection.composed_epsilon
     if trials['mode'] == 'selection':
@@ -226,6 +234,9 @@ def _accounted(plans: list[Any], trials: dict[str, Any]) -> dict[str, Any]:
         'noise_multipliers': [plan.mechanism.noise_multiplier for plan in plans],
         'single_epsilons': [rounding.rounded_up(plan.epsilon()) for plan in plans],
         'plans': [plan.to_json() for plan in plans],
+        'commands': collections.Counter(
+            statement.verify_command(plan, plan.rounds) for plan in plans
+        ),
         'delta': plans[0].guarantee_delta,
         **epsilons,
     }

@@ -77,6 +77,11 @@ def check_base(base: list[str]) -> None:
             raise ValueError(
                 f'{word} after "--": of one trial; set --total_epsilon, of all, before it'
             )
+        if name == 'budget_epsilon' and FLAGS.mode == 'selection':
+            raise ValueError(
+                f'{word} after "--": it would be held against one trial and not against the'
+                ' selection; bin/privacy.py ledger says what is left, --total_epsilon spends it'
+            )
         if name == 'noise_multiplier' and FLAGS.total_epsilon is not None:
             raise ValueError(f'{word} with total_epsilon: the total decides the noise')
     if FLAGS.total_epsilon is not None and FLAGS.mode == 'public':

@@ -17,6 +17,10 @@ from dp_fedemb.engines import worker_guard
 from dp_fedemb.tuning import cells as cells_lib
 
 LOG = 'log.txt'
+# Of a record of a secret cell that failed by itself.
+FAILED = 'failed'
+# Exit codes from here on are of programs that were stopped.
+_SIGNALS = 128
 _POLL_S = 0.1
 _GRACE_S = 10.0
 # A process for each cell leaves no room for threads of TensorFlow beside its shards.
@@ -91,7 +95,8 @@ def run(
         records: gets NAME.json of each cell that ended well, written in one step.
         jobs: cells at the same time.
         description: of the progress bar.
-        secret: whether the number of cells is: the bar then counts seconds.
+        secret: whether the number of cells is: the bar then counts seconds, and a cell that
+            fails by itself, not by a signal, has ended: its record says so.
         ended: called with a cell that has ended well and the directory of its run, before
             its record is made.
 
@@ -125,6 +130,9 @@ def run(
                     ended(each.cell, work / name / 'run')
                     record = _record(each, programs, work / name)
                     json_files.write(records / f'{name}.json', record)
+                elif secret and 0 < each.process.returncode < _SIGNALS:
+                    # Not tried again: that would be one more trial.
+                    json_files.write(records / f'{name}.json', {'name': name, FAILED: True})
                 else:
                     failures[name] = _last_line(work / name / LOG)
                 if not secret:

@@ -12,6 +12,7 @@ is accounted, so neither is printed or kept.
 
 from collections.abc import Callable, Mapping
 import json
+import math
 import pathlib
 import shutil
 from typing import Any, Optional
@@ -26,7 +27,7 @@ SECRET, RELEASED = 'secret', 'released'
 _PUBLISHED = ('config.json', 'evaluation.json', 'metrics.csv', 'saved_model')
 _SEED = 'seed'
 _WARNING = """Trials of a private selection. Nothing here may be published or looked at: the
-number of trials and all scores but the best are outside the guarantee.
+number of trials, their logs, and all scores but the best are outside the guarantee.
 """
 
 
@@ -59,9 +60,14 @@ def choices(seed: int, selection: privacy.Selection, candidates: int) -> list[in
     return [int(each) for each in generator.integers(candidates, size=number)]
 
 
-def best(scores: Mapping[str, float]) -> Optional[str]:
-    """Returns the trial with the highest score, the first of several; None of none."""
-    return max(scores, key=scores.__getitem__) if scores else None
+def best(scores: Mapping[str, Optional[float]]) -> Optional[str]:
+    """Returns the trial with the highest score, the first of several; None of none.
+
+    Args:
+        scores: by trial; None, or NaN, is worse than any number.
+    """
+    known = {name: _number(score) for name, score in scores.items()}
+    return max(known, key=known.__getitem__) if known else None
 
 
 def release(
@@ -90,6 +96,10 @@ def release(
         json_files.write(draft / 'privacy.json', statement)
         (draft / 'privacy.txt').write_text(privacy.statement_text(statement))
     return statement
+
+
+def _number(score: Optional[float]) -> float:
+    return -math.inf if score is None or math.isnan(score) else score
 
 
 def forget(path: pathlib.Path) -> None:

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from dp_fedemb.privacy import ledger
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RUN = f'import runpy; runpy.run_path({str(ROOT / "bin" / "sweep.py")!r}, run_name="__main__")'
 DEMO = '--flagfile=' + str(ROOT / 'tasks' / 'configs' / 'demo.flags')
@@ -43,6 +45,10 @@ def refused(privacy_process, tmp_path):
         (['--mode=public', '--vary=client_lr=1', '--', 'runs'], "argument 'runs'"),
         (['--mode=selection', '--vary=client_lr=1', '--mean_trials=0.5'], 'mean_trials=0.5'),
         (['--mode=public', '--vary=client_lr=0.1,0.10'], 'twice'),
+        (
+            ['--mode=selection', '--vary=client_lr=1', '--', '--budget_epsilon=9'],
+            'not against the selection',
+        ),
     ],
 )
 def test_refusals_without_data(refused, arguments, words):
@@ -102,6 +108,20 @@ def test_refusals_with_data(tmp_path, arguments, words):
     assert not (tmp_path / 'sweep').exists()
 
 
+def store(here):
+    (found,) = (here / 'cache').rglob('train/privacy_ledger.json')
+    return found.parent
+
+
+def verified(directory):
+    """Accounts a search again from the statement of what it released."""
+    program = [sys.executable, str(ROOT / 'bin' / 'privacy.py')]
+    result = subprocess.run(
+        [*program, 'tuned', str(directory)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 @pytest.mark.soak
 def test_three_modes(tmp_path):
     """Composed and private selection meet their total; the selection shows one model."""
@@ -116,6 +136,9 @@ def test_three_modes(tmp_path):
             statement = json.loads((out / 'released' / 'privacy.json').read_text())
             assert 29 < statement['epsilon_user'] <= 30 and statement['private']
             assert {path.name for path in out.iterdir()} == {'released', 'config.json'}
+            (entry,) = ledger.read(store(here)).entries[-1:]
+            assert entry.epsilon == statement['epsilon_user']
+            verified(out / 'released')
             again = sweep(here, *command)
             assert 'finished' in again.stdout
             continue
@@ -125,5 +148,6 @@ def test_three_modes(tmp_path):
             for run in (out / 'trials').iterdir():
                 statement = json.loads((run / 'run' / 'privacy.json').read_text())
                 assert 29 < statement['epsilon_user'] <= 30 and statement['private']
+                verified(run / 'run')
         other = sweep(here, '--mode=public', '--vary=client_lr=0.1,0.4')
         assert other.returncode != 0 and 'belongs to a sweep' in other.stderr

@@ -36,7 +36,13 @@ def test_the_statement_has_the_total(mode):
     alone = privacy.statement(plan(), statistical_distance=1e-9, start='fresh')
     epsilons = total(mode)
     found = tuned.statement(
-        alone, mode, epsilons=epsilons, delta=alone['delta'], trials=10, details='ten'
+        alone,
+        mode,
+        epsilons=epsilons,
+        delta=alone['delta'],
+        trials=10,
+        details='ten',
+        commands={alone['verify']: 1},
     )
     assert found['epsilon_user'] >= epsilons['epsilon_user'] > alone['epsilon_user']
     assert found['epsilon_user_total'] == found['epsilon_user'] and found['private']
@@ -45,7 +51,8 @@ def test_the_statement_has_the_total(mode):
     assert not any('hyper-parameters' in line for line in found['not_covered'])
     text = privacy.statement_text(found)
     assert privacy.rounded_up_text(epsilons['epsilon_user']) in text.splitlines()[2]
-    assert tuned.MODES[mode] in text and 'verify with' not in text
+    assert tuned.MODES[mode] in text and tuned.VERIFY in text
+    assert found['trials']['released'] == alone['verify']
 
 
 def test_ancestors_come_on_top_and_weak_seeds_stay_weak():
@@ -56,6 +63,7 @@ def test_ancestors_come_on_top_and_weak_seeds_stay_weak():
         'delta': alone['delta'],
         'trials': 10,
         'details': 'geometric',
+        'commands': {},
     }
     found = tuned.statement(alone, 'selection', **arguments)
     assert found['epsilon_user_total'] == pytest.approx(found['epsilon_user'] + 1, abs=1e-3)
@@ -98,6 +106,8 @@ def test_only_the_best_leaves(tmp_path):
         (run / 'privacy.json').write_text(json.dumps(privacy.statement(plan())))
     best = selection.best({'trial_0': 0.2173, 'trial_1': 0.9181, 'trial_2': 0.4192})
     assert best == 'trial_1' and selection.best({}) is None
+    # A model that diverged has no score, and is not the best for being the first.
+    assert selection.best({'a': float('nan'), 'b': None, 'c': 0.1}) == 'c'
     selection.release(
         tmp_path, secret / 'trials' / best / 'run', lambda known: {**known, 'tuning': 'so'}
     )

@@ -83,6 +83,25 @@ def test_the_number_of_secret_cells_is_not_shown(programs, tmp_path, capfd):
     assert 'selection' in shown and '/7' not in shown
 
 
+def test_a_secret_cell_that_failed_is_not_tried_again(programs, tmp_path):
+    """One more try is one more trial; a cell that was stopped goes on."""
+    cells = [cell('good', 0.5), cell('bad', 'bad')]
+    work, records = tmp_path / 'work', tmp_path / 'records'
+    for _ in range(2):
+        assert running.run(cells, programs, work, records, 2, 'selection', secret=True) == {}
+    assert (work / 'bad' / 'run' / 'starts').read_text() == 'x'
+    found = running.read_records(cells, records)
+    assert found['bad'] == {'name': 'bad', running.FAILED: True}
+    assert running.FAILED not in found['good']
+    code = 'import os, signal; os.kill(os.getpid(), signal.SIGKILL)'
+    (tmp_path / 'bin' / 'train.py').write_text(code)
+    stopped = [cell('stopped', 0.5)]
+    assert list(running.run(stopped, programs, work, records, 1, 's', secret=True)) == [
+        'stopped'
+    ]
+    assert not (records / 'stopped.json').exists()
+
+
 def test_nothing_is_left_running(programs, tmp_path):
     script = f"""
         import pathlib

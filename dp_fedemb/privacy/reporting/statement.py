@@ -175,7 +175,7 @@ def statement(
         'not_covered': _not_covered(raw_metrics, tuning),
         'tuning': tuning,
         'caveats': _caveats(seed_given, noise_bits),
-        'verify': _verify(plan, rounds),
+        'verify': verify_command(plan, rounds),
         'deployment': _deployment(plan, guarantee) if plan.hypothetical else None,
     }
 
@@ -239,8 +239,8 @@ def _deployment(
     }
 
 
-def _verify(plan: plan_lib.PrivacyPlan, rounds: int) -> Optional[str]:
-    """The command that computes the guarantee again; None if there is none."""
+def verify_command(plan: plan_lib.PrivacyPlan, rounds: int) -> Optional[str]:
+    """Returns the command that computes the guarantee again; None if there is none."""
     if not plan.private or rounds == 0:
         return None
     values = {

@@ -13,6 +13,7 @@ MODES = {
     'selection': 'by private selection, which is in this epsilon: the best of a secret random'
     ' number of trials, and nothing else, is released',
 }
+VERIFY = 'bin/privacy.py tuned DIRECTORY, the one of this file'
 # What no longer holds of `statement.NOT_COVERED`, and what does in its place.
 CHOICE = 'choice of hyper-parameters'
 _LATER = (
@@ -29,6 +30,8 @@ def statement(
     delta: float,
     trials: float,
     details: str,
+    distribution: Optional[str] = None,
+    commands: Mapping[str, int],
 ) -> dict[str, Any]:
     """Returns the statement of a trial with what all trials cost in it.
 
@@ -39,6 +42,9 @@ def statement(
         delta: of these.
         trials: their number, or for a selection its mean.
         details: of the trials, in words: how many or from which distribution.
+        distribution: of their number; None where all are released.
+        commands: that account one trial (`statement.verify_command`), and of how many
+            settings: all that a trial may draw, or those of the trials themselves.
     """
     found = dict(of_trial)
     found['tuning'] = f'{MODES[mode]} ({details})'
@@ -48,8 +54,14 @@ def statement(
         *(line for line in of_trial['not_covered'] if not line.startswith(CHOICE)),
         *_LATER,
     ]
-    # The command verifies one trial.
-    found['verify'] = None
+    # What the total follows from, for the command that computes it again.
+    found['trials'] = {
+        'number': trials,
+        'distribution': distribution,
+        'commands': dict(commands),
+        'released': of_trial['verify'],
+    }
+    found['verify'] = VERIFY
     for name in ('epsilon_user_rdp', 'epsilon_present_absent_rdp', 'rho'):
         found[name] = None
     found['epsilon_virtual_client'] = None
