@@ -175,6 +175,9 @@ def _read_split_file(path: pathlib.Path, users: set[str]) -> dict[str, str]:
             continue
         part, _, user = line.strip().replace('\t', ' ').partition(' ')
         user = names_lib.normal(user.strip())
+        # A folder's name may begin or end with a blank.
+        exact = names_lib.normal(line).lstrip()[len(part) + 1 :]
+        user = exact if exact in users else user
         if part not in base.PARTS or user not in users:
             raise ValueError(
                 f'{path}:{number}: {line!r}: expected "part user" with part one of'

@@ -208,13 +208,19 @@ def _with_pairs(task, lines, partial):
         if not partial:
             raise ValueError(f'task {NAME}: {note}; get {_WHERE}, or set partial=true')
         notes += (note,)
-    lost = sorted({line.fold for line in lines} - {line.fold for line in kept})
-    if lost:
-        # Fewer folds would be another protocol, and its accuracy another number.
+    left, fold = np.unique([line.fold for line in kept], return_inverse=True)
+    lost = sorted({line.fold for line in lines} - set(left.tolist()))
+    if len(left) < 2:
         raise ValueError(
-            f'task {NAME}: no pair is left in fold(s) {", ".join(map(str, lost))} of'
-            f' {1 + max(line.fold for line in lines)}; get {_WHERE}, or set'
+            f'task {NAME}: pairs are left in {len(left)} fold(s) of {len(left) + len(lost)},'
+            f' and the threshold of one is chosen on others; get {_WHERE}, or set'
             ' protocol=all_pairs'
+        )
+    if lost:
+        notes += (
+            f'no pair is left in fold(s) {", ".join(map(str, lost))} of'
+            f' {len(left) + len(lost)}: the accuracy is that of {len(left)} folds, and not to'
+            ' be compared with published ones',
         )
     return dataclasses.replace(
         task,
@@ -223,6 +229,6 @@ def _with_pairs(task, lines, partial):
             first=np.array([row[line.first] for line in kept], np.int64),
             second=np.array([row[line.second] for line in kept], np.int64),
             same=np.array([line.same for line in kept], bool),
-            fold=np.array([line.fold for line in kept], np.int32),
+            fold=fold.astype(np.int32),
         ),
     )

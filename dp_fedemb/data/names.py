@@ -17,6 +17,23 @@ def normal(name: object) -> str:
     return unicodedata.normalize('NFC', str(name))
 
 
+def look_alikes(names: Iterable[str]) -> list[list[str]]:
+    """Returns groups of different names that a reader takes for one, each in order.
+
+    They differ in nothing but capitals, blanks, marks without a width (of right-to-left
+    text, for instance) or forms of letters that Unicode holds to be the same character.
+
+    >>> look_alikes(['ann', 'Ann ', 'bo'])
+    [['Ann ', 'ann']]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        text = unicodedata.normalize('NFKC', name.casefold())
+        seen = ''.join(c for c in text if unicodedata.category(c) not in ('Cf', 'Cc', 'Zs'))
+        groups.setdefault(seen, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 def shortened(names: Iterable[str], most: int = 5) -> str:
     """Returns names as text for a message; of many the first ones.
 

@@ -112,6 +112,14 @@ def test_split_file(people, tmp_path):
             build(people, tmp_path / 'cache', split_file=str(tmp_path / 'split.txt'))
 
 
+def test_a_list_names_folders_with_blanks_exactly(people, tmp_path):
+    (people / 'person1').rename(people / 'person1 ')
+    listed = tmp_path / 'split.txt'
+    listed.write_bytes('test\tperson1 \r\ntrain  person2  \r\n'.encode('utf-16'))
+    task = build(people, tmp_path / 'cache', split_file=str(listed))
+    assert task.test.user_names == ['person1 '] and task.train.user_names == ['person2']
+
+
 def test_an_added_image_is_converted(people, official, tmp_path):
     first = build(people, tmp_path / 'cache')
     assert build(people, tmp_path / 'cache').train.path == first.train.path

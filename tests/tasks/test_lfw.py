@@ -78,6 +78,20 @@ def test_pairs_of_missing_images(official, tmp_path):
     assert '1 of 4 pairs name images that are missing' in task.notes
 
 
+def test_folds_that_lost_all_pairs(official, tmp_path):
+    official.lfw(tmp_path)
+    path = tmp_path / 'pairs.txt'
+    lines = path.read_text().splitlines()
+    gone = ['Ann_Ash\t7\t8', 'Ann_Ash\t7\tBo\t7']
+    path.write_text('\n'.join(['3\t1', *lines[1:3], *gone, *lines[3:]]))
+    task = build(tmp_path, tmp_path / 'cache')
+    assert task.pairs.fold.tolist() == [0, 0, 1, 1]
+    assert any('no pair is left in fold(s) 1 of 3' in note for note in task.notes)
+    path.write_text('\n'.join(['2\t1', *lines[1:3], *gone]))
+    with pytest.raises(ValueError, match=r'pairs are left in 1 fold\(s\) of 2.*all_pairs'):
+        build(tmp_path, tmp_path / 'cache')
+
+
 @pytest.mark.parametrize('text', ['', '2 1\n', '2\t1\nAnn_Ash\t1\n' * 3, 'x y\n'])
 def test_damaged_pairs(text, tmp_path):
     path = tmp_path / 'pairs.txt'

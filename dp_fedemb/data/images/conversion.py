@@ -6,6 +6,7 @@ stores are then written user by user. Memory holds one user's images.
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 import dataclasses
+import hashlib
 import os
 import pathlib
 from typing import Any, Optional, Union
@@ -73,7 +74,8 @@ def convert(
             image of theirs is in it.
 
     Returns:
-        What is worth noting: the users of whom no image can be read.
+        What is worth noting: users of whom no image can be read, users whose names look
+        like one, and images that are the same in two parts or of two users.
 
     Raises:
         ValueError: for too many broken images.
@@ -102,6 +104,7 @@ def convert(
                     writer.add_user(images, identities, user, names)
                 else:
                     writer.add_absent_user(user)
+    doubtful = (*_look_alikes(spool, train_users), *spool.duplicates())
     spool.path.unlink()
     if broken.lines:
         text = '\n'.join(broken.lines) + '\n'
@@ -109,10 +112,23 @@ def convert(
         (directory / _BROKEN_LIST).write_bytes(text.encode(errors='backslashreplace'))
     lost = sorted(user for part, user in had_broken if not spool.holds(part, user))
     if not lost:
-        return ()
+        return doubtful
     return (
         f'no image can be read of {len(lost):,} users: {names_lib.shortened(lost)}; those of'
         ' train keep their places without data',
+        *doubtful,
+    )
+
+
+def _look_alikes(spool: '_Spool', places: Iterable[str]) -> tuple[str, ...]:
+    users = {user for part in spool.parts for user in spool.of(part)}
+    groups = names_lib.look_alikes({*users, *map(names_lib.normal, places)})
+    if not groups:
+        return ()
+    shown = names_lib.shortened((' = '.join(map(repr, group)) for group in groups), 3)
+    return (
+        f'{len(groups):,} names of users look like another one and count as two users each:'
+        f' {shown}; where that is one user, give it one name',
     )
 
 
@@ -140,6 +156,8 @@ class _Spool:
         # part -> user -> list of (row, identity, name)
         self._rows: dict[str, dict[str, list[tuple[int, str, str]]]] = {}
         self._count = 0
+        # A hash of each image, in the order of the rows; None where nothing is to be seen.
+        self._hashes: list[Optional[bytes]] = []
         self._file = open(path, 'wb')
 
     def __enter__(self) -> '_Spool':
@@ -153,7 +171,12 @@ class _Spool:
         return list(self._rows)
 
     def add(self, example: Example, image: np.ndarray) -> None:
-        self._file.write(image.tobytes())
+        content = image.tobytes()
+        self._file.write(content)
+        plain = content.count(content[:1]) == len(content)
+        self._hashes.append(
+            None if plain else hashlib.blake2b(content, digest_size=12).digest()
+        )
         users = self._rows.setdefault(example.part, {})
         row = (self._count, names_lib.normal(example.identity), example.name)
         users.setdefault(names_lib.normal(example.user), []).append(row)
@@ -162,6 +185,43 @@ class _Spool:
     def holds(self, part: str, user: str) -> bool:
         """Whether there is an image of a user."""
         return user in self._rows.get(part, {})
+
+    def of(self, part: str) -> list[str]:
+        """Users of a part of whom there is an image."""
+        return list(self._rows.get(part, {}))
+
+    def duplicates(self) -> tuple[str, ...]:
+        """Says how many images there are twice, as they are stored, where none should be."""
+        owners: dict[bytes, tuple[str, str, str]] = {}
+        notes = []
+        counts = {'train': 0, 'other': 0}
+        examples: dict[str, str] = {}
+        for part in sorted(self._rows, key='train'.__ne__):
+            for user, rows in self._rows[part].items():
+                for row, _, name in rows:
+                    digest = self._hashes[row]
+                    if digest is None:
+                        continue
+                    of_part, of_user, of_name = owners.setdefault(digest, (part, user, name))
+                    if of_part == part and of_user == user:
+                        continue
+                    kind = 'train' if part == of_part else 'other'
+                    if part != of_part or part == 'train':
+                        counts[kind] += 1
+                        examples.setdefault(kind, f'{name or user} = {of_name or of_user}')
+        if counts['other']:
+            notes.append(
+                f'{counts["other"]:,} images are, as stored, the same as one of another part'
+                f' ({names_lib.printable(examples["other"])}): the evaluation then judges what'
+                ' was trained on; remove them from one'
+            )
+        if counts['train']:
+            notes.append(
+                f'{counts["train"]:,} images of train are, as stored, the same as one of'
+                f' another user ({names_lib.printable(examples["train"])}): if that is one'
+                ' user, epsilon does not hold for it as a whole'
+            )
+        return tuple(notes)
 
     def users(
         self, part: str, places: Iterable[str] = ()

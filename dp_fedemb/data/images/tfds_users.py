@@ -13,6 +13,8 @@ from dp_fedemb.data.images import conversion
 Key = Union[str, Callable[[Mapping[str, Any]], Any]]
 
 _BATCH = 256
+# What tables are left with where a text is missing, in the spellings that no person has.
+_MISSING = frozenset(('nan', 'NaN', 'NaT', '<NA>', 'N/A', 'n/a', 'None', 'null', 'NULL'))
 
 
 class NoNameError(ValueError):
@@ -23,7 +25,7 @@ def key_function(key: Key, features: Optional[Any] = None) -> Callable[[Mapping]
     """Returns the function from an example to a user's or identity's name.
 
     The function raises `NoNameError` for a value that names nobody: a missing or unknown label
-    (-1), an empty text, NaN, none or several values.
+    (-1), an empty text, NaN (or a text that says so), none or several values.
 
     Args:
         key: feature or function.
@@ -195,4 +197,6 @@ def _name(value: Any, labels: Optional[Sequence[str]] = None) -> str:
     text = names_lib.normal(value)
     if not text.strip():
         raise NoNameError('an empty text')
+    if text in _MISSING:
+        raise NoNameError(f'the text {text!r}, which stands for a missing value')
     return text

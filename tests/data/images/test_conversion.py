@@ -57,6 +57,41 @@ def test_scattered_images_are_gathered_by_user(tmp_path):
     assert not (tmp_path / 'spool.bin').exists()
 
 
+def notes_of(directory, *owned, places=()):
+    """Notes on pictures, each (part, user, number of the picture)."""
+    drawn = np.random.default_rng(0).integers(0, 256, (9, 4, 4), dtype=np.uint8)
+    drawn[0] = 7
+    examples = [
+        example(0, part, user, 'any', drawn[number], f'{user}/{index}')
+        for index, (part, user, number) in enumerate(owned)
+    ]
+    return conversion.convert(examples, directory, AS_IT_IS, None, train_users=places)
+
+
+def test_pictures_in_two_parts_or_of_two_users_are_counted(tmp_path):
+    # A user's own copies, copies among tested ones and plain pictures say nothing.
+    clean = [('train', 'a', 1), ('train', 'a', 1), ('test', 'c', 2), ('test', 'd', 2)]
+    plain = [('train', 'b', 0), ('test', 'e', 0), ('train', 'f', 0)]
+    (tmp_path / 'clean').mkdir()
+    assert notes_of(tmp_path / 'clean', *clean, *plain) == ()
+    twice = [('test', 'g', 1), ('validation', 'h', 2), ('train', 'i', 3), ('train', 'b', 3)]
+    (tmp_path / 'twice').mkdir()
+    parts, users = notes_of(tmp_path / 'twice', *twice, *clean, *plain)
+    assert parts.startswith(
+        '2 images are, as stored, the same as one of another part (g/0 = a/'
+    )
+    assert users.startswith('1 images of train are, as stored, the same as one of another user')
+    assert 'b/3 = i/2' in users
+
+
+def test_names_that_look_alike_are_said(tmp_path):
+    owned = [('train', 'Ann', 1), ('test', 'ann ', 2), ('train', 'bo', 3)]
+    (note,) = notes_of(tmp_path, *owned, places=['bo\u200f', 'cy'])
+    assert (
+        note.startswith('2 names of users look like another one') and "'Ann' = 'ann '" in note
+    )
+
+
 def test_parts_are_apart_and_only_training_is_limited(tmp_path):
     examples = [example(n, part='train' if n % 2 else 'test') for n in range(60)]
     stores = convert(tmp_path, examples, max_examples_per_user=4, seed=3)

@@ -235,6 +235,9 @@ def test_values_that_name_nobody_are_left_out_by_reason(tmp_path):
     assert named('one') == ['0', '1', '2', '3'] and named('nested/b') == ['2'] * 4
     assert named(lambda row: None if row['number'] == 7 else 'x')[:2] == [('no value',), 'x']
     assert named(lambda row: {'a': 1})[0] == ('a dict',)
+    for text in (b'nan', 'NULL', '<NA>'):
+        assert 'a missing value' in named(lambda row, text=text: text)[0][0]
+    assert named(lambda row: b'Nan')[0] == 'Nan'
     for key, words in [
         ('vector', r"'vector': of shape \(3,\)"),
         ('nested', 'nested/a, nested/b'),
