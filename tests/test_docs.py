@@ -8,7 +8,7 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGES = sorted([*(ROOT / 'docs').glob('*.md'), *ROOT.glob('*.md')])
+PAGES = sorted([*(ROOT / 'docs').rglob('*.md'), *ROOT.glob('*.md')])
 ROOMS = {path.stem for path in (ROOT / 'dp_fedemb').iterdir() if path.stem[0] != '_'}
 
 

@@ -16,18 +16,20 @@ from tasks import synthetic
 _SIZES = ROOT / 'tasks' / 'configs' / 'paper' / 'sizes.toml'
 
 
-def _size(
-    task: str, found: Mapping[str, Any], sizes: Mapping[str, Any]
-) -> Optional[Mapping[str, Any]]:
-    """Sizes of a task: published, or as its options say; None where nobody knows."""
+def size_of(task: str, found: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
+    """Returns sizes of a task, published or as its options say; None where nobody knows.
+
+    Args:
+        task: its name.
+        found: facts of a run, see `many_runs`.
+    """
     given = dict(text.partition('=')[::2] for text in found.get('task_option', ()))
-    if task != synthetic.NAME:
-        # Users of another kind have other sizes.
-        return None if 'user' in given else sizes.get(task)
-    config = tasks.TaskConfig(options=given)
-    options = tasks.parse_options(synthetic.Options, config, task)
-    examples = options.identities_per_user * options.images_per_identity
-    return {'examples_per_user': examples, 'side': options.image_size, 'channels': 1}
+    if task == synthetic.NAME:
+        options = tasks.parse_options(synthetic.Options, tasks.TaskConfig(options=given), task)
+        examples = options.identities_per_user * options.images_per_identity
+        return {'examples_per_user': examples, 'side': options.image_size, 'channels': 1}
+    # Users of another kind have other sizes.
+    return None if 'user' in given else tomllib.loads(_SIZES.read_text()).get(task)
 
 
 def dry_run(
@@ -46,12 +48,11 @@ def dry_run(
         task: of all of them.
         jobs: cells at once.
     """
-    sizes = tomllib.loads(_SIZES.read_text())
     measured: dict[step_time.Workload, step_time.Measured] = {}
     total, most = 0.0, 0
     for cell, found in zip(cells, facts, strict=True):
         print(programs.published_line(cell))
-        size = _size(task, found, sizes)
+        size = size_of(task, found)
         if 'rounds' not in found or size is None:
             print('  no estimate: ' + ('not trained in rounds' if size else 'sizes unknown'))
             continue

@@ -156,13 +156,15 @@ def cells(
     found: list[cells_lib.Cell] = []
     rows = [row for row in table.rows if scale in row.get('only', SCALES)]
     # Seed by seed, so that a table that is half run has whole seeds.
-    for seed in of_scale.get('seeds', [None]):
+    seeds = of_scale.get('seeds', [None])
+    for seed in seeds:
+        earlier = list(found)
         for row, case in [(each, case) for each in rows for case in _cases(each, scale)]:
             cell, start = _cell(table, of_scale, row, case, seed, configuration, last)
             if start is not None and start not in starts:
                 starts.append(start)
-            # What has no seed is there once.
-            if cell not in found:
+            # What has no seed is there once; the same within a seed repeats, and is refused.
+            if cell not in earlier:
                 found.append(cell)
             if scale == 'smoke':
                 return [*starts, *found]

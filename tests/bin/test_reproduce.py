@@ -13,6 +13,7 @@ from dp_fedemb.tuning import table as table_lib
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / 'bin'))
 
+from flags import estimating  # noqa: E402
 from flags import many_runs  # noqa: E402
 
 RUN = (
@@ -99,6 +100,15 @@ def test_what_the_paper_made_public_is_there():
         assert 'our\n# choice' in text or 'Our choice' in text
 
 
+def test_sizes_to_estimate_by():
+    for task in (*PAPER, 'omniglot'):
+        assert estimating.size_of(task, {})['examples_per_user'] > 0
+    drawn = estimating.size_of('synthetic', {'task_option': ['images_per_identity=7']})
+    assert drawn == {'examples_per_user': 28, 'side': 28, 'channels': 1}
+    assert estimating.size_of('omniglot', {'task_option': ['user=drawer']}) is None
+    assert estimating.size_of('lfw', {}) is None
+
+
 GRID = """
 title = 'A grid'
 question = 'What is refused?'
@@ -116,6 +126,7 @@ only = ['small', 'smoke']
         ('flags = {no_such_flag = 1}', "cell 'FedEmb': Unknown command line flag"),
         ("flags = {rounds = 'many'}", 'many'),
         ("[[rows]]\nshown = {method = 'again'}", 'are the same run'),
+        ('vary = {client_lr = [0.1, 0.1]}', 'are the same run'),
         ("colour = 'red'", 'key of row 1'),
         ('vary = {', 'no table of cells'),
     ],
