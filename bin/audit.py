@@ -19,57 +19,21 @@ import sys
 
 from absl import flags
 
-from flags import from_settings
+from flags import audit_flags
 from flags import groups
 from flags import plan_flags
 from flags import program
 
 from dp_fedemb import files
-from dp_fedemb import privacy
 from dp_fedemb import validate
-from dp_fedemb.learning import client_config
 
 FLAGS = flags.FLAGS
 
 groups.define_task()
 groups.define_model()
-from_settings.define(client_config.ClientConfig)
+groups.define_training()
 plan_flags.define(clip_norm_default=1.0)
-flags.DEFINE_float('server_lr', 1.0, "Of the server's SGD.", 1e-6, 1e6)
-flags.DEFINE_float('server_momentum', 0.0, "Of the server's SGD, below 1.", 0.0, 0.999999)
-flags.DEFINE_float('confidence', 0.95, 'Of every lower bound.', 0.5, 0.999999)
-flags.DEFINE_string('output_dir', None, 'For audit.json and pictures.')
-flags.DEFINE_bool('json', False, 'Print one JSON object instead of tables.')
-flags.DEFINE_integer(
-    'num_users', None, 'noise: N, users in the population.', lower_bound=1, upper_bound=10**12
-)
-flags.DEFINE_integer('coordinates', 65_536, 'noise: of a record; each is a game.', 64, 10**8)
-flags.DEFINE_integer('audited_runs', 4, 'noise: runs of different seeds.', 2, 1000)
-flags.DEFINE_list(
-    'audited_rounds', None, 'noise: numbers of rounds to play; 1 and all by default.'
-)
-flags.DEFINE_enum(
-    'canary_kind',
-    'updates',
-    ['updates', 'mislabelled', 'unique'],
-    'canaries: updates (a random direction in place of a trained update), mislabelled or'
-    ' unique (images).',
-)
-flags.DEFINE_integer('canaries', 1000, 'canaries: how many, each a user.', 16, 10**6)
-flags.DEFINE_integer('most_users', 1000, 'canaries: most real users.', 1, 10**9)
-flags.DEFINE_list(
-    'epsilons',
-    None,
-    'membership: target epsilons to train at, with "none" for no clip and no noise; by default'
-    ' what the flags of the plan say.',
-)
-flags.DEFINE_integer(
-    'models', 4, 'membership: models, each the target once and else a shadow.', 3, 1000
-)
-flags.DEFINE_integer(
-    'images_per_user', 5, 'membership: most images of a user in training.', 2, 10**6
-)
-flags.DEFINE_integer('candidates', None, 'membership: most users to ask about.', 12, 10**9)
+audit_flags.define()
 
 
 def main(arguments):
@@ -79,7 +43,7 @@ def main(arguments):
     validate.one_of('command', command, COMMANDS)
     if FLAGS.output_dir is not None:
         files.check_place(output_dir=FLAGS.output_dir)
-    _targets()
+    audit_flags.targets()
     values, pictures, text, alarms = COMMANDS[command]()
     written = _write(command, values, pictures)
     if FLAGS.json:
@@ -98,7 +62,7 @@ def main(arguments):
 def _noise():
     if FLAGS.num_users is None:
         raise ValueError('num_users is not given: set it to the size of the population')
-    rounds = _audited_rounds()
+    rounds = audit_flags.audited_rounds()
     plan = plan_flags.plan(FLAGS.num_users)
 
     from dp_fedemb.auditing import report
@@ -124,26 +88,11 @@ def _noise():
     return values, {}, text, found.alarms
 
 
-def _audited_rounds():
-    if FLAGS.audited_rounds is None:
-        return None
-    try:
-        numbers = [int(text) for text in FLAGS.audited_rounds]
-    except ValueError:
-        numbers = []
-    if not numbers or not 1 <= min(numbers) <= max(numbers) <= FLAGS.rounds:
-        raise ValueError(
-            f'audited_rounds={FLAGS.audited_rounds}: expected whole numbers from 1 to'
-            f' rounds={FLAGS.rounds}'
-        )
-    return numbers
-
-
 def _canaries():
     groups.check_task()
     groups.check_model()
     plan_flags.check()
-    client = from_settings.build(client_config.ClientConfig)
+    settings = groups.training(FLAGS.rounds)
 
     from dp_fedemb.auditing.canaries import audit
 
@@ -157,7 +106,7 @@ def _canaries():
 
     found = audit.audit(
         task.train,
-        training.Training(groups.model(task), client, FLAGS.server_lr, FLAGS.server_momentum),
+        training.Training(groups.model(task), settings, task.public),
         plan_flags.plan,
         kind=FLAGS.canary_kind,
         canaries=FLAGS.canaries,
@@ -185,11 +134,41 @@ def _canaries():
     return values, {}, report.bounds_table(shown), alarms
 
 
-def _membership():
-    targets = _targets()
+def _rounds():
     groups.check_task()
     groups.check_model()
-    client = from_settings.build(client_config.ClientConfig)
+    plan_flags.check()
+    settings = groups.training(FLAGS.rounds)
+    task = groups.task()
+    plan = plan_flags.plan(task.train.num_users)
+
+    from dp_fedemb.auditing import report
+    from dp_fedemb.auditing.rounds import audit
+    from dp_fedemb.runs import experiment
+
+    steps = audit.audit(
+        experiment.Experiment(
+            groups.model(task), plan, settings, task.train, None, public=task.public
+        ),
+        rounds=FLAGS.watched_rounds,
+        most_clients=FLAGS.watched_clients,
+        tell=_tell,
+    )
+    found = list(steps)
+    values = {
+        'task': task.name,
+        'plan': plan.to_json(),
+        'checks': [check.to_json() for check in found],
+        'alarms': [check.alarm for check in found if check.failed],
+    }
+    return values, {}, report.checks_table(values['checks']), values['alarms']
+
+
+def _membership():
+    targets = audit_flags.targets()
+    groups.check_task()
+    groups.check_model()
+    settings = groups.training(FLAGS.rounds)
     task = groups.task()
 
     from dp_fedemb.auditing import estimators
@@ -201,16 +180,14 @@ def _membership():
     candidates = game.Candidates.of_store(
         task.train, FLAGS.images_per_user, seed=0, most=FLAGS.candidates
     )
-    trained = training.Training(
-        groups.model(task), client, FLAGS.server_lr, FLAGS.server_momentum
-    )
+    trained = training.Training(groups.model(task), settings, task.public)
     rows, found, claims = [], {}, {}
     for label, target in targets.items():
         plans = {}
 
         def plan(num_users, target=target, plans=plans):
             if num_users not in plans:
-                plans[num_users] = _plan(num_users, target)
+                plans[num_users] = audit_flags.plan_for(num_users, target)
             return plans[num_users]
 
         attacks = game.play(
@@ -246,38 +223,6 @@ def _membership():
     return {**values, 'alarms': alarms}, pictures, report.membership_table(rows), alarms
 
 
-def _targets():
-    """Names of trainings -> target epsilon, None for no privacy, 0 for the plan's flags."""
-    if FLAGS.epsilons is None:
-        return {'as the flags say': 0.0}
-    found = {}
-    for text in FLAGS.epsilons:
-        try:
-            target = None if text == 'none' else float(text)
-        except ValueError:
-            target = -1.0
-        if target is not None and not 0 < target < 1e6:
-            raise ValueError(f'epsilons={text!r}: expected numbers above 0, or none')
-        found['no privacy' if target is None else f'epsilon {target:g}'] = target
-    return found
-
-
-def _plan(num_users, target):
-    if target == 0:
-        return plan_flags.plan(num_users)
-    sizes = {
-        'num_users': num_users,
-        'virtual_clients_per_round': FLAGS.virtual_clients_per_round,
-        'users_per_virtual_client': FLAGS.users_per_virtual_client,
-        'rounds': FLAGS.rounds,
-        'delta': FLAGS.delta,
-    }
-    if target is None:
-        return privacy.PrivacyPlan(mechanism=privacy.NoPrivacy(), **sizes)
-    first = privacy.PrivacyPlan(mechanism=privacy.Gaussian(FLAGS.clip_norm, 1.0), **sizes)
-    return privacy.calibrate(first, target)
-
-
 def _tell(text):
     print(f'  {text}', file=sys.stderr, flush=True)
 
@@ -293,7 +238,12 @@ def _write(command, values, pictures):
     return [path.name, *(f'{name}.png' for name in pictures)]
 
 
-COMMANDS = {'noise': _noise, 'canaries': _canaries, 'membership': _membership}
+COMMANDS = {
+    'noise': _noise,
+    'rounds': _rounds,
+    'canaries': _canaries,
+    'membership': _membership,
+}
 
 
 if __name__ == '__main__':

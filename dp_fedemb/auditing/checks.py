@@ -30,6 +30,11 @@ class Check:
         """Whether correct code would hardly ever do so."""
         return not self.p_value >= LEVEL
 
+    @property
+    def alarm(self) -> str:
+        """A line that says what failed."""
+        return f'{self.name}: {self.seen} (p = {self.p_value:.1e})'
+
     def to_json(self) -> dict[str, Any]:
         """Returns JSON values."""
         return {**dataclasses.asdict(self), 'failed': self.failed}

@@ -27,7 +27,7 @@ def write(
 
     Args:
         directory: of a run or of a report; made if it is not there.
-        command: `noise`, `canaries` or `membership`.
+        command: `noise`, `rounds`, `canaries` or `membership`.
         values: JSON values; an infinite number becomes null.
 
     Raises:
@@ -142,6 +142,7 @@ def text_beside(run: pathlib.Path) -> Optional[str]:
 # Command -> what it attacked.
 _TITLES = {
     'noise': 'The mechanism alone, at the settings of the plan',
+    'rounds': 'A few rounds of a real run, watched',
     'canaries': 'A training with canaries',
     'membership': 'Membership of users in trained models',
 }

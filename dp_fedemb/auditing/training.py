@@ -1,26 +1,30 @@
 """Trainings of an audit: the real engine and the real private run, and nothing saved.
 
 Every round is what `runs.program` releases, without its directory: cohort, heads, clip,
-exact sum and noise come from the same objects.
+exact sum, noise and server come from the same objects.
 """
 
 import collections
 from collections.abc import Callable, Iterator
+import contextlib
 import dataclasses
 from typing import Any, Optional
 
 import numpy as np
 import tensorflow_federated as tff
 
-from dp_fedemb import aggregation
 from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
-from dp_fedemb.engines import in_process
-from dp_fedemb.learning import client_config
+from dp_fedemb.engines import engine as engine_lib
 from dp_fedemb.models import embedding_model
+from dp_fedemb.runs import candidates
+from dp_fedemb.runs import engine_choice
+from dp_fedemb.runs import settings as settings_lib
 
 Weights = list[np.ndarray]
+# As `engine_choice.engine`.
+Engine = Callable[..., contextlib.AbstractContextManager[engine_lib.Engine]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,19 +33,15 @@ class Training:
 
     Attributes:
         model: backbone and head.
-        client: local fine-tuning.
-        server_lr: of the server's SGD.
-        server_momentum: of the server's SGD.
-        num_shards: virtual clients trained at the same time.
+        settings: of the run: local steps, server, engine.
+        public: public users, where updates are clipped around theirs.
         engine: builds the engine; another one to plant faults or canaries.
     """
 
     model: embedding_model.EmbeddingModel
-    client: client_config.ClientConfig
-    server_lr: float = 1.0
-    server_momentum: float = 0.0
-    num_shards: int = 1
-    engine: Callable[..., in_process.InProcessEngine] = in_process.InProcessEngine
+    settings: settings_lib.Settings
+    public: Optional[store_lib.UserStore] = None
+    engine: Engine = engine_choice.engine
 
     def releases(
         self,
@@ -65,29 +65,28 @@ class Training:
                 f'a plan of {run.plan.num_users} users for a store of {store.num_users}:'
                 ' expected the same'
             )
-        engine = self.engine(
-            self.model,
-            self.client,
-            reader=virtual_clients.build_reader(store),
-            num_shards=self.num_shards,
-            query=aggregation.build_query(run, self.model.record_specs()),
-            server_optimizer=tff.learning.optimizers.build_sgdm(
-                self.server_lr, self.server_momentum
-            ),
-        )
+        rounds = run.plan.rounds
+        schedule = dataclasses.replace(self.settings.schedule, rounds=rounds)
+        settings = dataclasses.replace(self.settings, schedule=schedule)
+        query = engine_choice.query(settings, run, self.model.record_specs())
         begin = self.model.initial_weights(run.weights_seed)
-        state = engine.set_model_weights(
-            engine.initialize(), tff.learning.models.ModelWeights(*begin)
-        )
         yield list(begin[0])
-        for round_num in range(run.plan.rounds):
-            shards = virtual_clients.assemble(store, run, round_num, self.num_shards)
+        with self.engine(settings, run.plan, self.model, query, store, self.public) as engine:
+            state = engine.set_model_weights(
+                engine.initialize(), tff.learning.models.ModelWeights(*begin)
+            )
+            state = engine.send(state)
+            for round_num in range(rounds):
+                shards = virtual_clients.assemble(store, run, round_num, engine.num_shards)
 
-            def committed(total: Any, number: int = round_num) -> int:
-                return 0 if commit is None else commit(number, total)
+                def committed(total: Any, number: int = round_num) -> int:
+                    return 0 if commit is None else commit(number, total)
 
-            state = engine.next(state, shards, committed).state
-            yield [np.asarray(weight) for weight in state.global_model_weights.trainable]
+                state = engine.next(state, shards, committed).state
+                models = candidates.of_state(engine.fetch(state))
+                # With an average, that is what a run without a validation part releases.
+                released = models.get(candidates.AVERAGE, models[candidates.LAST])
+                yield [np.asarray(weight) for weight in released[0]]
 
     def last_release(self, run: privacy.PrivateRun, store: store_lib.UserStore) -> Weights:
         """Returns the weights after the last round."""

@@ -69,7 +69,7 @@ def engine(
     options = {
         'query': mechanism,
         'centre': _centre(settings, plan, model, public),
-        'server_optimizer': _server_optimizer(settings, plan),
+        'server_optimizer': server_optimizer(settings, plan),
         'learning_rate_schedule': schedules.build(
             settings.client_lr_schedule, settings.schedule.rounds
         ),
@@ -102,9 +102,10 @@ def engine(
             yield tff_engine.TffEngine(local, model, settings.client, reader=reader, **options)
 
 
-def _server_optimizer(
+def server_optimizer(
     settings: settings_lib.Settings, plan: privacy.PrivacyPlan
 ) -> tff.learning.optimizers.Optimizer:
+    """Returns the server's optimizer of a run."""
     schedule = None
     if settings.server_lr_schedule != 'constant':
         schedule = schedules.build(settings.server_lr_schedule, settings.schedule.rounds)

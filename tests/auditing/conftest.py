@@ -8,6 +8,7 @@ from dp_fedemb import data
 from dp_fedemb import models
 from dp_fedemb.auditing import training
 from dp_fedemb.learning import client_config
+from dp_fedemb.runs import settings
 
 SHAPE = (6, 6, 1)
 
@@ -18,8 +19,8 @@ def _backbone():
         [
             tf.keras.Input(SHAPE),
             layers.Flatten(),
-            layers.Dense(256, activation='relu'),
-            layers.Dense(32),
+            layers.Dense(256, activation='relu', name='hidden'),
+            layers.Dense(32, name='embedding'),
         ]
     )
 
@@ -44,4 +45,8 @@ def training_setup():
     client = client_config.ClientConfig(
         learning_rate=0.2, head_lr_scale=5.0, local_epochs=10, batch_size=16
     )
-    return training.Training(model, client)
+    schedule = settings.TrainingSchedule(1)
+    return training.Training(
+        model,
+        settings.Settings(client, schedule, engine='in_process', client_parallelism=1),
+    )

@@ -28,6 +28,10 @@ def plan_of(num_users, noise_multiplier=2.0, rounds=3):
     )
 
 
+def with_settings(setup, **changes):
+    return dataclasses.replace(setup, settings=dataclasses.replace(setup.settings, **changes))
+
+
 def by_updates(people, setup, seed=0, plan=plan_of):
     return audit.audit(
         people,
@@ -40,7 +44,7 @@ def by_updates(people, setup, seed=0, plan=plan_of):
 
 
 def test_canary_updates_come_near_the_claim_and_never_above(people, training_setup):
-    found = by_updates(people, dataclasses.replace(training_setup, server_momentum=0.9))
+    found = by_updates(people, with_settings(training_setup, server_momentum=0.9))
     for bounds in found.values():
         for bound in bounds:
             assert bound.estimate.lower < bound.estimate.claimed and not bound.estimate.alarm

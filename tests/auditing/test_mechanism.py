@@ -70,7 +70,7 @@ def test_honest_mechanisms_pass(name, make_plan):
 def test_honest_cohorts_pass(chosen, k, make_plan):
     plan = plan_of(make_plan, sampling=chosen, users_per_virtual_client=k)
     runs = [privacy.PrivateRun(plan, seed) for seed in range(20)]
-    found = [*cohort_checks.run_checks(runs), cohort_checks.absent_user(plan)]
+    found = [*cohort_checks.run_checks(runs), *cohort_checks.changed_user(plan)]
     assert [check for check in found if check.failed] == []
 
 
@@ -148,6 +148,29 @@ def sampled_more_often_than_accounted(monkeypatch):
         return intact(self, more, seed, round_num)
 
     monkeypatch.setattr(sampling.Poisson, 'cohort', cohort)
+
+
+def sampling_probability_understated(monkeypatch):
+    """The accountant is told of a smaller one than the sampler has."""
+    told_of(monkeypatch, lambda told: {'probability': 0.8 * told.probability})
+
+
+def fewer_rounds_accounted(monkeypatch):
+    told_of(monkeypatch, lambda told: {'rounds': told.rounds // 2})
+
+
+def sensitivity_off_by_two(monkeypatch):
+    told_of(monkeypatch, lambda told: {'ratio': 2 * told.ratio})
+
+
+def told_of(monkeypatch, change):
+    intact = sampling.Poisson.analysis
+
+    def analysis(self, *arguments):
+        told = intact(self, *arguments)
+        return dataclasses.replace(told, **change(told))
+
+    monkeypatch.setattr(sampling.Poisson, 'analysis', analysis)
 
 
 def the_same_cohort_in_every_round(monkeypatch):
@@ -270,6 +293,18 @@ def one_layer_without_noise(monkeypatch):
     monkeypatch.setattr(rounded_gaussian, 'draw', draw)
 
 
+def noise_of_one_layer_in_another(monkeypatch):
+    """The layers of `Layout`: the first numbers of the last are those of the first."""
+    intact = rounded_gaussian.draw
+
+    def draw(key, stddev, size):
+        drawn = intact(key, stddev, size)
+        drawn[-(size // 4) :] = drawn[: size // 4]
+        return drawn
+
+    monkeypatch.setattr(rounded_gaussian, 'draw', draw)
+
+
 def tiled_noise(monkeypatch):
     intact = rounded_gaussian.draw
     monkeypatch.setattr(
@@ -297,10 +332,13 @@ FAULTS = [
     (clip_skipped_for_one_in_a_hundred, 'no record is longer'),
     (clip_by_layer_only, 'no record is longer'),
     (sampled_more_often_than_accounted, 'as often as is accounted'),
+    (sampling_probability_understated, 'as often as is accounted'),
+    (fewer_rounds_accounted, 'told of every round'),
+    (sensitivity_off_by_two, 'than the accountant is told'),
     (the_same_cohort_in_every_round, 'cohorts of rounds are independent'),
     (some_users_more_often, 'more often than others'),
     (slots_accounted_as_groups, 'made up as the plan says'),
-    (groups_that_are_not_void, 'an absent user moves no more'),
+    (groups_that_are_not_void, 'told, if absent'),
     (same_noise_in_two_rounds, 'no two rounds have the same noise'),
     (same_noise_in_another_attempt, 'fresh noise'),
     (public_key, 'noise of runs with other seeds'),
@@ -308,6 +346,7 @@ FAULTS = [
     (old_float_generator, 'no lattice'),
     (inverted_float_uniforms, 'no lattice'),
     (one_layer_without_noise, 'noise of layer 3'),
+    (noise_of_one_layer_in_another, 'noise of layers'),
     (tiled_noise, 'noise of coordinates'),
     (tails_cut_off, 'tails'),
 ]
@@ -337,10 +376,52 @@ def test_planted_faults_are_caught(fault, found_by, make_plan, monkeypatch):
             noise_checks.seeds_differ(plan, range(300)),
             *audit_lib.clip_checks.run_checks(runs[0], np.random.default_rng(1)),
             *cohort_checks.run_checks([privacy.PrivateRun(plan, seed) for seed in range(50)]),
-            cohort_checks.absent_user(plan),
+            *cohort_checks.changed_user(plan),
         ]
     failed = [check.name for check in found if check.failed]
     assert any(found_by in name for name in failed), failed
+
+
+def wrong_separation(monkeypatch):
+    """Users come back every second round, and the accountant is told of the schedule."""
+    intact = sampling.MinSeparation.cohort
+    monkeypatch.setattr(
+        sampling.MinSeparation,
+        'cohort',
+        lambda self, population, seed, number: intact(self, population, seed, number % 2),
+    )
+
+
+def correlation_understated(monkeypatch):
+    """Of a user's rounds the accountant adds up the first alone."""
+    intact = sampling.MinSeparation.analysis
+    monkeypatch.setattr(
+        sampling.MinSeparation,
+        'analysis',
+        lambda self, population, mechanism, rounds, unit='user': intact(
+            self, population, mechanism, 1, unit
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    'fault, found_by',
+    [
+        (wrong_separation, 'no sooner'),
+        (wrong_separation, "accountant's sensitivity"),
+        (correlation_understated, "accountant's sensitivity"),
+    ],
+)
+def test_planted_faults_of_schedules_are_caught(fault, found_by, make_plan, monkeypatch):
+    plan = make_plan('banded', num_users=64, rounds=9)
+
+    def failed():
+        runs = [privacy.PrivateRun(plan, seed) for seed in (3, 4)]
+        return [check.name for check in cohort_checks.run_checks(runs) if check.failed]
+
+    assert failed() == []
+    fault(monkeypatch)
+    assert any(found_by in name for name in failed())
 
 
 @pytest.mark.parametrize('repeats', [30, pytest.param(200, marks=pytest.mark.soak)])

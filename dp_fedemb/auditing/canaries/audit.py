@@ -49,6 +49,8 @@ def audit(
     Raises:
         ValueError: for updates as canaries where there is no clip or no noise.
     """
+    if kind == UPDATES:
+        updates.check(training.settings)
     with tempfile.TemporaryDirectory(prefix='audit-') as folder:
         path = pathlib.Path(folder) / 'store'
         if kind == UPDATES:

@@ -8,6 +8,8 @@ attacker sees releases alone: all of them, or the last.
 """
 
 import collections
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -23,8 +25,11 @@ from dp_fedemb.auditing.mechanism import black_box
 from dp_fedemb.auditing.mechanism import games
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import store_writer
+from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import in_process
 from dp_fedemb.learning import shard_work
+from dp_fedemb.runs import engine_choice
+from dp_fedemb.runs import settings as settings_lib
 
 ALL_ITERATES, FINAL_MODEL = 'all iterates', 'final model'
 Array = npt.NDArray[np.float64]
@@ -128,6 +133,26 @@ class _Replacing:
         )
 
 
+def check(settings: settings_lib.Settings) -> None:
+    """Raises ValueError for settings that canary updates cannot be attacked with."""
+    wrong = {
+        'server_optimizer': settings.server_optimizer != 'sgd',
+        'server_lr_schedule': settings.server_lr_schedule != 'constant',
+        'ema': bool(settings.ema),
+        'centre_clients': bool(settings.centre_clients),
+        'algorithm': settings.algorithm != 'fedemb',
+        'engine': settings.engine == 'tff' or bool(settings.workers),
+    }
+    for name, is_wrong in wrong.items():
+        if is_wrong:
+            raise ValueError(
+                f'{name}={getattr(settings, name)} with canaries=updates: they are put into the'
+                " engine in_process and told from the models of the server's plain SGD; leave"
+                ' it out, choose --canary_kind=mislabelled or unique, or audit with rounds,'
+                ' which takes every server and engine'
+            )
+
+
 def scores(
     training: training_lib.Training,
     run: privacy.PrivateRun,
@@ -141,7 +166,11 @@ def scores(
         run: plan and seed.
         store: of `add_places`.
         canaries: as many as the store has places for.
+
+    Raises:
+        ValueError: for a server from whose models the updates cannot be told.
     """
+    check(training.settings)
     plan = run.plan
     change = plan.sampling.record_change(plan.population).update
     other = 1.0 - change  # Nothing, or the opposite.
@@ -155,7 +184,20 @@ def scores(
 
         work = functools.partial(_CanaryWork, moves, first_row)
 
-    attacked = dataclasses.replace(training, engine=Engine)
+    @contextlib.contextmanager
+    def engine(
+        settings: settings_lib.Settings, plan: Any, model: Any, query: Any, *rest: Any
+    ) -> Iterator[Engine]:
+        yield Engine(
+            model,
+            settings.client,
+            reader=virtual_clients.build_reader(rest[0]),
+            query=query,
+            server_optimizer=engine_choice.server_optimizer(settings, plan),
+        )
+
+    attacked = dataclasses.replace(training, engine=engine)
+    settings = training.settings
     game = games.Game(1.0, other, plan.sampling_probability)
     if hasattr(plan.sampling, 'participation'):
         game = dataclasses.replace(game, probability=None)
@@ -171,8 +213,8 @@ def scores(
             first, before, step = now, now, np.zeros_like(now)
             continue
         # What the server's momentum added is known from the release before.
-        moved = (before - now) / training.server_lr
-        update = moved - training.server_momentum * step
+        moved = (before - now) / settings.server_lr
+        update = moved - settings.server_momentum * step
         before, step = now, moved
         seen = canaries.directions @ (update * scale).astype(np.float32)
         seen = seen.astype(np.float64)

@@ -66,11 +66,7 @@ class NoiseAudit:
                 for bound in self.bounds
                 if bound.estimate.alarm
             ),
-            *(
-                f'{check.name}: {check.seen} (p = {check.p_value:.1e})'
-                for check in self.checks
-                if check.failed
-            ),
+            *(check.alarm for check in self.checks if check.failed),
         ]
 
 
@@ -121,7 +117,7 @@ def audit(
         noise_checks.seeds_differ(plan, [seeds[0] + index for index in range(_SEEDS)]),
         *clip_checks.run_checks(private[0], generator),
         *cohort_checks.run_checks(private),
-        cohort_checks.absent_user(plan),
+        *cohort_checks.changed_user(plan),
     ]
     bounds = []
     for number in dict.fromkeys((1, plan.rounds) if rounds is None else rounds):

@@ -13,6 +13,8 @@ from dp_fedemb.auditing import checks
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import store_writer
 from dp_fedemb.data import virtual_clients
+from dp_fedemb.privacy import analysis as analysis_lib
+from dp_fedemb.privacy import relations
 from dp_fedemb.privacy.sampling import groups
 
 # Draws of cohorts: users times rounds, for large populations fewer rounds.
@@ -67,7 +69,14 @@ def _groups(runs: Sequence[privacy.PrivateRun], rounds: int) -> Iterator[checks.
 
 def _sampled(runs: Sequence[privacy.PrivateRun], rounds: int) -> Iterator[checks.Check]:
     plan = runs[0].plan
-    q, users = plan.sampling_probability, plan.num_users
+    told = plan.analysis(plan.rounds)
+    assert isinstance(told, analysis_lib.SampledGaussian)
+    q, users = told.probability, plan.num_users
+    yield checks.holds(
+        'the accountant is told of every round',
+        told.rounds >= plan.rounds,
+        f'{told.rounds} of {plan.rounds}',
+    )
     times = np.zeros(users)
     sizes, both = [], []
     previous = np.zeros(users, bool)
@@ -82,10 +91,13 @@ def _sampled(runs: Sequence[privacy.PrivateRun], rounds: int) -> Iterator[checks
     draws = len(sizes)
     name = 'users take part as often as is accounted'
     if plan.sampling.name == 'fixed_size':
-        fixed = all(size == plan.population.users_per_round for size in sizes)
-        yield checks.holds(name, fixed, f'{min(sizes)} to {max(sizes)} users a round')
+        yield checks.holds(
+            name,
+            all(size == round(q * users) for size in sizes),
+            f'{min(sizes)} to {max(sizes)} users a round, {q * users:g} accounted',
+        )
     else:
-        yield _frequency(plan, name, sum(sizes), draws)
+        yield _frequency(plan, name, q, sum(sizes), draws)
     # How often each user came, against all the same.
     expected = draws * q
     spread = float(np.sum((times - times.mean()) ** 2) / max(expected * (1 - q), 1e-12))
@@ -112,9 +124,11 @@ def _sampled(runs: Sequence[privacy.PrivateRun], rounds: int) -> Iterator[checks
         )
 
 
-def _frequency(plan: privacy.PrivacyPlan, name: str, seen: int, draws: int) -> checks.Check:
+def _frequency(
+    plan: privacy.PrivacyPlan, name: str, q: float, seen: int, draws: int
+) -> checks.Check:
     """All users of all rounds; in whole groups it is groups that come independently."""
-    q, k = plan.sampling_probability, plan.users_per_virtual_client
+    k = plan.users_per_virtual_client
     if not _is_whole(plan) or k == 1:
         return checks.count(name, seen, draws * plan.num_users, q, 'users in all rounds')
     places = plan.num_users
@@ -139,16 +153,66 @@ def _schedule(runs: Sequence[privacy.PrivateRun], rounds: int) -> Iterator[check
         f'after {nearest} rounds at the least, {most} times of {rounds} rounds at the most;'
         f' {schedule.min_separation} and {schedule.most(rounds)} accounted',
     )
+    yield from _sensitivity(runs[0], rounds)
 
 
-def absent_user(plan: privacy.PrivacyPlan) -> checks.Check:
-    """What an absent user moves in a round, with a store in which one has no data.
+def _sensitivity(run: privacy.PrivateRun, rounds: int) -> Iterator[checks.Check]:
+    """The sensitivity of all rounds together, from the rounds that users really are in.
 
-    A virtual client that is gone moves the sum by C, one that is trained without the user
-    by up to 2C; all others must stay as they are.
+    Those of each user, through the strategy's matrix where the noise is correlated: the
+    columns that belong to its rounds, added up, since what a user sends is its own choice
+    and may be the same in all of them.
     """
+    plan = run.plan
+    column = np.eye(1, rounds)[0]
+    if isinstance(plan.mechanism, privacy.Correlated):
+        column = plan.mechanism.resolved_strategy().column(rounds)
+    elif not plan.mechanism.independent_rounds:
+        return  # A tree's nodes are no columns.
+    there = np.zeros((plan.num_users, rounds), bool)
+    for round_num in range(rounds):
+        there[np.concatenate([[], *run.cohort(round_num).users]).astype(int), round_num] = True
+    matrix = np.array([np.pad(column, (j, 0))[:rounds] for j in range(rounds)])
+    norms = np.linalg.norm(np.unique(there, axis=0).astype(float) @ matrix, axis=1)
+    told = plan.analysis(rounds)
+    assert told is not None
+    _, moved = _moves(plan)
+    replaced = plan.sampling.relation() == relations.REPLACED
+    change = moved['replaced' if replaced else 'absent']
+    seen = float(norms.max()) * change * plan.mechanism.clip_norm / plan.noise_stddev
+    yield checks.holds(
+        "the rounds that users are in have the accountant's sensitivity",
+        seen <= (1 + 1e-6) / told.ratio,
+        f'{seen:.6g} of the noise, {1 / told.ratio:.6g} accounted',
+    )
+
+
+def changed_user(plan: privacy.PrivacyPlan) -> Iterator[checks.Check]:
+    """What a user's data move in a round, against what the accountant is told.
+
+    By stores in which one user has other data, or none, and the rounds that are made of
+    them. A virtual client that is gone moves the sum by C, one that becomes another by up
+    to 2C; all others must stay as they are. What the accountant is told is the noise over
+    the move: its own noise over it is the move it believes in.
+    """
+    small, moved = _moves(plan)
+    for unit in ('user', 'present_absent'):
+        relation = plan.sampling.relation(unit)
+        # Only a relation that says so lets a user's data become others.
+        replaced = relation == relations.REPLACED
+        seen = max(moved.values()) if replaced else moved['absent']
+        told = _told_move(small, unit)
+        yield checks.holds(
+            'a user moves no more of a round than the accountant is told'
+            + (', if absent' if unit == 'present_absent' else ''),
+            seen <= told * (1 + 1e-9),
+            f'up to {seen:g} C, {told:g} C accounted ({relation.name})',
+        )
+
+
+def _moves(plan: privacy.PrivacyPlan) -> tuple[privacy.PrivacyPlan, dict[str, float]]:
+    """A small plan of the same sampler, and what it moves for an absent and a replaced user."""
     k = plan.users_per_virtual_client
-    accounted = plan.sampling.record_change(plan.population, 'present_absent')
     # As many rounds to an epoch as a schedule wants.
     count = 3 * k * (getattr(plan.sampling, 'min_separation', None) or 2)
     small = dataclasses.replace(
@@ -160,38 +224,57 @@ def absent_user(plan: privacy.PrivacyPlan) -> checks.Check:
         delta=0.5 / count,
         noise_cohort_size=None,
     )
-    moved = 0.0
     with tempfile.TemporaryDirectory(prefix='audit-') as folder:
-        stores = [_store(pathlib.Path(folder) / name, count, name) for name in ('', '0')]
-        for seed in range(8):
-            run = privacy.PrivateRun(small, seed)
-            for round_num in range(small.rounds):
-                clients = [_clients(store, run, round_num) for store in stores]
-                gone = clients[0] - clients[1]
-                come = clients[1] - clients[0]
-                moved = max(moved, 2.0 * len(come) + max(len(gone) - len(come), 0))
-    return checks.holds(
-        'an absent user moves no more of a round than is accounted',
-        moved <= accounted.update,
-        f'up to {moved:g} C, {accounted.update:g} C accounted',
-    )
+        stores = [_store(pathlib.Path(folder) / name, count, name) for name in ('', '0', 'new')]
+        moved = {
+            name: max(
+                _moved(privacy.PrivateRun(small, seed), stores[0], other) for seed in range(8)
+            )
+            for name, other in (('absent', stores[1]), ('replaced', stores[2]))
+        }
+    return small, moved
 
 
-def _store(path: pathlib.Path, count: int, absent: str) -> store_lib.UserStore:
-    """Users of one image each, which tells who it is."""
+def _told_move(plan: privacy.PrivacyPlan, unit: str) -> float:
+    """The move, over C, that the accountant's noise belongs to, of one participation."""
+    told = plan.analysis(1, unit)
+    assert told is not None
+    stddev = plan.noise_stddev / plan.mechanism.clip_norm
+    # Of two data sets that move the sum in opposite directions each is told of its own.
+    sides = 2.0 if getattr(told, 'kind', '') == 'replaced' else 1.0
+    return sides * stddev / told.ratio
+
+
+def _moved(
+    run: privacy.PrivateRun, store: store_lib.UserStore, other: store_lib.UserStore
+) -> float:
+    """Most that two data sets' rounds are apart, in units of C."""
+    apart = 0.0
+    for round_num in range(run.plan.rounds):
+        clients = [_clients(each, run, round_num) for each in (store, other)]
+        gone, come = clients[0] - clients[1], clients[1] - clients[0]
+        # One that is gone and one that has come are 2 C apart, whichever they are.
+        apart = max(apart, 2.0 * min(len(gone), len(come)) + abs(len(gone) - len(come)))
+    return apart
+
+
+def _store(path: pathlib.Path, count: int, kind: str) -> store_lib.UserStore:
+    """Users of one image each, user 0 with two images if `kind` is new, or none if 0."""
     with store_writer.UserStoreWriter(path / 'store', (1, 1, 1)) as writer:
         for user in range(count):
-            if str(user) == absent:
+            if str(user) == kind:
                 writer.add_absent_user(str(user))
-            else:
-                writer.add_user(np.full((1, 1, 1, 1), user % 256, np.uint8), [user], str(user))
+                continue
+            images = 2 if kind == 'new' and user == 0 else 1
+            shape = (images, 1, 1, 1)
+            writer.add_user(np.full(shape, user % 256, np.uint8), [user] * images, str(user))
     return store_lib.UserStore.open(path / 'store')
 
 
 def _clients(
     store: store_lib.UserStore, run: privacy.PrivateRun, round_num: int
 ) -> set[tuple[int, ...]]:
-    """The virtual clients of a round, each as the users whose images it is trained on."""
+    """The virtual clients of a round, each as the users of the images it is trained on."""
     (shard,) = virtual_clients.assemble(store, run, round_num, 1)
     users = store.users
     parts = np.split(shard['rows'], shard['splits'][1:-1])

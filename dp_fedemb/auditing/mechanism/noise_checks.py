@@ -57,6 +57,7 @@ def run_checks(
     normals = np.concatenate(first_rounds)
     yield from _size(np.array(first_rounds), layout)
     yield _runs(first_rounds)
+    yield _between_layers(first_rounds[0], layout)
     yield _coordinates(first_rounds[0])
     yield _repeated(first_rounds[0])
     # A lattice is seen only by whoever knows the unit to the last digit.
@@ -159,6 +160,23 @@ def _coordinates(noise: Array) -> checks.Check:
         float(deviations[worst]),
         len(deviations),
         f'{deviations[worst]:.2f} deviations at distance {worst + 1}',
+    )
+
+
+def _between_layers(noise: Array, layout: black_box.Layout) -> checks.Check:
+    """Whether two layers begin with the same noise, which few coordinates share."""
+    parts = layout.layers(noise)
+    pairs = [(i, j) for i in range(len(parts)) for j in range(i)]
+    deviations = {}
+    for i, j in pairs:
+        size = min(len(parts[i]), len(parts[j]))
+        deviations[i, j] = _correlation(parts[i][:size], parts[j][:size]) * np.sqrt(size)
+    one, other = max(pairs, key=lambda pair: abs(deviations[pair]))
+    return checks.normal(
+        'noise of layers is independent',
+        deviations[one, other],
+        len(pairs),
+        f'{deviations[one, other]:.2f} deviations of layers {other + 1} and {one + 1}',
     )
 
 

@@ -1,0 +1,1 @@
+"""A few rounds of a real run, watched from its data to the model on the disk."""
