@@ -44,6 +44,7 @@ def main(arguments):
     if FLAGS.output_dir is not None:
         files.check_place(output_dir=FLAGS.output_dir)
     audit_flags.targets()
+    groups.training(FLAGS.rounds)
     values, pictures, text, alarms = COMMANDS[command]()
     written = _write(command, values, pictures)
     if FLAGS.json:
