@@ -88,13 +88,20 @@ def build(config: base.TaskConfig) -> base.Task:
 def _notes(listing: listing_lib.Listing, places: list[str]) -> tuple[str, ...]:
     owners = {names_lib.normal(name.split(os.sep)[0]) for name in listing.names}
     empty = [name for name in places if name not in owners]
-    if not empty:
-        return listing.notes
-    return (
-        *listing.notes,
-        f'{len(empty):,} folders hold no picture: {names_lib.shortened(empty)}; where they'
-        ' are of train, they keep their places without data',
-    )
+    notes = list(listing.notes)
+    if len(places) < len(listing.folders):
+        spellings = collections.Counter(map(names_lib.normal, listing.folders))
+        twice = [name for name in places if spellings[name] > 1]
+        notes.append(
+            f'{len(twice):,} names are spelt in several ways of Unicode, and are one user'
+            f' each: {names_lib.shortened(twice)}'
+        )
+    if empty:
+        notes.append(
+            f'{len(empty):,} folders hold no picture: {names_lib.shortened(empty)}; where'
+            ' they are of train, they keep their places without data'
+        )
+    return tuple(notes)
 
 
 def _has_users(listing: listing_lib.Listing, layout: str) -> bool:

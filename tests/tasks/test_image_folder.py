@@ -188,6 +188,7 @@ def test_two_spellings_of_a_name_are_one_user(tmp_path, official):
     )
     assert task.train.user_names == ['Zoë', 'bo'] and list(task.train.user_splits) == [0, 2, 3]
     assert any('1 users are not in' in note and '(cy)' in note for note in task.notes)
+    assert any('1 names are spelt in several ways' in note for note in task.notes)
 
 
 def test_a_user_of_whom_nothing_is_left_is_named(people, tmp_path):

@@ -121,15 +121,18 @@ def convert(
 
 
 def _look_alikes(spool: '_Spool', places: Iterable[str]) -> tuple[str, ...]:
-    users = {user for part in spool.parts for user in spool.of(part)}
-    groups = names_lib.look_alikes({*users, *map(names_lib.normal, places)})
-    if not groups:
-        return ()
-    shown = names_lib.shortened((' = '.join(map(repr, group)) for group in groups), 3)
-    return (
-        f'{len(groups):,} names of users look like another one and count as two users each:'
-        f' {shown}; where that is one user, give it one name',
-    )
+    users = {*spool.users_named(), *map(names_lib.normal, places)}
+    notes = []
+    # Where identities are users, what is said of these is enough.
+    for what, names in (('users', users), ('identities', spool.identities_named() - users)):
+        groups = names_lib.look_alikes(names)
+        if groups:
+            shown = names_lib.shortened((' = '.join(map(repr, group)) for group in groups), 3)
+            notes.append(
+                f'{len(groups):,} names of {what} look like another one and count as two each:'
+                f' {shown}; where they are one, give it one name'
+            )
+    return tuple(notes)
 
 
 def broken_images(directory: pathlib.Path) -> list[str]:
@@ -186,9 +189,18 @@ class _Spool:
         """Whether there is an image of a user."""
         return user in self._rows.get(part, {})
 
-    def of(self, part: str) -> list[str]:
-        """Users of a part of whom there is an image."""
-        return list(self._rows.get(part, {}))
+    def users_named(self) -> set[str]:
+        """Users of whom there is an image."""
+        return {user for users in self._rows.values() for user in users}
+
+    def identities_named(self) -> set[str]:
+        """Identities of which there is an image."""
+        return {
+            identity
+            for users in self._rows.values()
+            for rows in users.values()
+            for _, identity, _ in rows
+        }
 
     def duplicates(self) -> tuple[str, ...]:
         """Says how many images there are twice, as they are stored, where none should be."""
