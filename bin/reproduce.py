@@ -57,7 +57,8 @@ flags.DEFINE_bool(
 flags.DEFINE_integer('jobs', os.cpu_count(), 'Cells side by side.', 1, 1024)
 
 _ENGINE = ('--engine=in_process', '--client_parallelism=1')
-_OWN = ('output_dir', 'data_dir', 'cache_dir', 'engine', 'client_parallelism', 'task')
+_PLACES = ('output_dir', 'data_dir', 'cache_dir', 'engine', 'client_parallelism')
+_OWN = (*_PLACES, 'task')
 
 
 def main(last):
@@ -83,6 +84,7 @@ def main(last):
             directory.check(_config(table, cells))
         jobs.append((table, cells, directory))
     every = [cell for _, cells, _ in jobs for cell in cells]
+    _check_own(every)
     facts = _check(every)
     if FLAGS.dry_run:
         programs = _programs(pathlib.Path('WORK'))
@@ -158,6 +160,17 @@ def _data():
     if FLAGS.data_dir is not None:
         given.append(f'--data_dir={pathlib.Path(FLAGS.data_dir).absolute()}')
     return given
+
+
+def _check_own(cells):
+    """Refuses what a grid may not decide: where things are, and what the ledger gets."""
+    for cell in cells:
+        for name in (*_PLACES, 'trial_of_selection'):
+            if name in cell.flags:
+                raise ValueError(
+                    f'cell {cell.name!r}: {name}={cell.flags[name]!r} is not for a grid to say;'
+                    ' leave it out'
+                )
 
 
 def _check(cells):

@@ -182,6 +182,15 @@ def test_refusals(privacy_process, arguments, words):
     assert code != 0 and len(error.strip().splitlines()) == 1 and words in error, error
 
 
+@pytest.mark.parametrize('name', ['output_dir', 'data_dir', 'trial_of_selection'])
+def test_a_grid_says_nothing_of_places_and_ledgers(privacy_process, tmp_path, name):
+    grid = tmp_path / 'grid.toml'
+    grid.write_text(GRID + f"flags = {{{name} = 'x'}}\n")
+    arguments = (f'--grid={grid}', '--task=synthetic', '--scale=small', '--dry_run')
+    code, _, error, _ = privacy_process(*arguments, script=RUN)
+    assert code == 2 and error.count('\n') == 1 and f"cell 'FedEmb': {name}='x'" in error
+
+
 def test_missing_data(tmp_path):
     result = reproduce(tmp_path, '--table=loss', '--task=omniglot', '--scale=smoke')
     assert result.returncode != 0 and 'data_dir=None' in result.stderr.splitlines()[-1]
