@@ -238,7 +238,9 @@ def _publish(path, to):
 
 
 def _write(table, cells, directory, records):
-    from dp_fedemb.tuning import figures  # Matplotlib takes a second.
+    # Matplotlib takes a second.
+    from dp_fedemb.evaluation.figures import drawing
+    from dp_fedemb.tuning import figures
 
     found = running.read_records(cells, records)
     rows = [row for record in found.values() for row in _rows(record)]
@@ -252,8 +254,7 @@ def _write(table, cells, directory, records):
         merged, table.x, table.y, table.by, log_x=table.log_x, log_y=table.log_y
     )
     if picture is not None:
-        with files.appearing_file(directory.path / 'figure.png') as draft:
-            picture.savefig(draft, format='png')
+        drawing.save({'figure': picture}, directory.path)
     print(results.to_markdown(merged), flush=True)
 
 

@@ -30,6 +30,7 @@ from flags import ROOT
 from flags import sweep_flags
 
 from dp_fedemb import configured_directory
+from dp_fedemb import files
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb import tables
@@ -95,12 +96,14 @@ def _search(directory, cells, answer, settings):
     # What has no score, for instance by a model that diverged, is last.
     rows.sort(key=lambda row: -(row[FLAGS.metric] if _scored(row) else -math.inf))
     if rows:
-        from dp_fedemb.tuning import figures  # Matplotlib takes a second.
+        # Matplotlib takes a second.
+        from dp_fedemb.evaluation.figures import drawing
+        from dp_fedemb.tuning import figures
 
         directory.write_text('table.csv', results.to_csv(rows))
         directory.write_text('table.md', results.to_markdown(rows))
         picture = figures.parallel_coordinates(rows, settings, FLAGS.metric)
-        picture.savefig(directory.path / 'trials.png')
+        drawing.save({'trials': picture}, directory.path)
         best = next(cell for cell in cells if cell.name == rows[0]['trial'])
         directory.write_text('best.flags', _best_flags(best, len(rows)))
         shown = [['trial', FLAGS.metric]]
@@ -197,7 +200,7 @@ def _select(directory, cells, answer):
     _check_metric(rows.values())
     best = selection_lib.best({name: row[FLAGS.metric] for name, row in rows.items()})
     if best is None:
-        released.mkdir()
+        files.make_directory(released)
         print('No trial was drawn, or none ended: nothing is released; the epsilon is spent.')
         selection_lib.forget(directory.path)
         return

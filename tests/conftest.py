@@ -101,6 +101,12 @@ def mutations():
     return _module('mutations.py')
 
 
+@pytest.fixture(scope='session')
+def file_shim():
+    """The module `file_shim.py`: a process that ends at a file operation of a number."""
+    return _module('file_shim.py')
+
+
 def _module(name):
     path = pathlib.Path(__file__).parent / name
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -73,9 +73,10 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         return releases.Releases(self.metrics, self.tensorboard).are_complete(done)
 
     def write_statement(self, statement: dict[str, Any]) -> None:
-        """Writes the privacy statement, as JSON and as text."""
-        self.write_json(pretrained.STATEMENT, statement)
+        """Writes the privacy statement, as text and as JSON."""
+        # Last what programs read: where it is new, a kill has not left the other behind.
         self.write_text('privacy.txt', privacy.statement_text(statement))
+        self.write_json(pretrained.STATEMENT, statement)
 
     def write_model(self, round_num: int, export: Callable[[str], None]) -> None:
         """Replaces the model by what `export(path)` writes, and notes its round."""

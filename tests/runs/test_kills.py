@@ -1,77 +1,19 @@
 """A run that is killed at any file operation ends as one that never was.
 
-A shim counts what touches the file system and ends the process before the operation of
-a given number, or after half of a write, without any clean-up: as SIGKILL does. The same
-call again must leave the same files, byte for byte.
+`file_shim.py` ends the process at each of them. The same call again must leave the same
+files, byte for byte.
 """
 
-import builtins
-import contextlib
 import dataclasses
 import functools
 import json
-import os
 
 import pytest
 
-from dp_fedemb import files
 from dp_fedemb import privacy
 from dp_fedemb.runs import directory as directory_lib
 
 SEED = 2**100 + 7
-KILLED = 77
-_CALLS = ('open', 'write', 'fsync', 'replace', 'rename', 'unlink', 'mkdir', 'rmdir', 'chmod')
-
-
-class Shim:
-    """Counts file operations below a directory; at the chosen one the process ends."""
-
-    def __init__(self, root, kill_at=None):
-        self.count = 0
-        self._root = str(root)
-        self._kill_at = kill_at
-
-    def _tick(self):
-        self.count += 1
-        if self.count == self._kill_at:
-            os._exit(KILLED)
-
-    @contextlib.contextmanager
-    def installed(self):
-        saved = {name: getattr(os, name) for name in _CALLS}
-        exchange, builtin_open = files._exchange, builtins.open
-
-        def wrap(name):
-            def call(*arguments, **options):
-                place = os.fspath(arguments[0]) if not isinstance(arguments[0], int) else None
-                if place is None or str(place).startswith(self._root):
-                    if name == 'write' and self.count + 1 == self._kill_at:
-                        content = bytes(arguments[1])
-                        saved['write'](arguments[0], content[: len(content) // 2])
-                    self._tick()
-                # Only a power cut needs it, and here it is most of the time.
-                return None if name == 'fsync' else saved[name](*arguments, **options)
-
-            return call
-
-        def exchanged(*arguments):
-            self._tick()
-            return exchange(*arguments)
-
-        def opened(place, mode='r', *arguments, **options):
-            if str(place).startswith(self._root) and set(mode) & set('wax+'):
-                self._tick()
-            return builtin_open(place, mode, *arguments, **options)
-
-        for name in _CALLS:
-            setattr(os, name, wrap(name))
-        files._exchange, builtins.open = exchanged, opened
-        try:
-            yield self
-        finally:
-            for name, call in saved.items():
-                setattr(os, name, call)
-            files._exchange, builtins.open = exchange, builtin_open
 
 
 @pytest.mark.parametrize(
@@ -80,7 +22,7 @@ class Shim:
     [(privacy.ClipOnly(1.0), 1), (privacy.Gaussian(1.0, 0.5), 19)],
 )
 def test_killed_at_every_file_operation(
-    make_experiment, users, in_fork, tree, tmp_path, mechanism, every
+    make_experiment, users, in_fork, tree, tmp_path, file_shim, mechanism, every
 ):
     plan = dataclasses.replace(make_experiment().plan, mechanism=mechanism)
     make_experiment = functools.partial(make_experiment, plan=plan)
@@ -88,7 +30,7 @@ def test_killed_at_every_file_operation(
     assert set(scores) == {'untrained', 'trained'}
     undisturbed = tree(tmp_path / 'undisturbed')
     # How many there are.
-    with Shim(tmp_path / 'counted').installed() as shim:
+    with file_shim.Shim(tmp_path / 'counted').installed() as shim:
         make_experiment().run(tmp_path / 'counted', SEED)
     assert tree(tmp_path / 'counted') == undisturbed
     assert shim.count > 100
@@ -96,10 +38,10 @@ def test_killed_at_every_file_operation(
         path = tmp_path / f'killed_{number}'
 
         def until_killed(path=path, number=number):
-            with Shim(path, number).installed():
+            with file_shim.Shim(path, number).installed():
                 make_experiment().run(path, SEED)
 
-        assert in_fork(until_killed) == KILLED, number
+        assert in_fork(until_killed) == file_shim.KILLED, number
         # What can be seen is never ahead of what is durable, nor of its statement.
         directory = directory_lib.RunDirectory(path)
         done = max(directory.checkpoints.rounds(), default=-1)
@@ -110,7 +52,7 @@ def test_killed_at_every_file_operation(
             statement = json.loads((path / 'privacy.json').read_text())
             assert (directory.model_round() or 0) <= statement['rounds_completed'], number
 
-        with Shim(path).installed():
+        with file_shim.Shim(path).installed():
             make_experiment().run(path, SEED)
         found = tree(path)
         assert sorted(found.keys() ^ undisturbed.keys()) == [], number

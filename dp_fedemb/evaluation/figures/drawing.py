@@ -12,6 +12,8 @@ from matplotlib import ticker
 from matplotlib.backends import backend_agg
 import numpy as np
 
+from dp_fedemb import files
+
 # Of different lightness, so that they differ in greyscale and for the colour-blind.
 INK, FAINT, GRID = '#1f2a30', '#66727a', '#e3e8eb'
 DARK, LIGHT = '#1d4f7c', '#e08a1e'
@@ -150,6 +152,6 @@ def png(picture: figure.Figure) -> bytes:
 
 
 def save(figures: Mapping[str, figure.Figure], directory: pathlib.Path) -> None:
-    """Writes each figure as NAME.png."""
+    """Writes each figure as NAME.png, in one step."""
     for name, picture in figures.items():
-        (directory / f'{name}.png').write_bytes(png(picture))
+        files.write_bytes(directory / f'{name}.png', png(picture))

@@ -1,6 +1,7 @@
 """Draws epsilon against population and cohort at a constant noise-to-signal ratio."""
 
 from collections.abc import Sequence
+import pathlib
 from typing import Optional
 
 import matplotlib
@@ -8,6 +9,7 @@ from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
 from matplotlib import ticker
 
+from dp_fedemb import files
 from dp_fedemb import tables
 from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import rounding
@@ -76,7 +78,14 @@ def draw(
         f' k = {plan.users_per_virtual_client}, z / m = {ratio:.4g} everywhere, {delta}',
         fontsize=10,
     )
-    figure.savefig(path, dpi=150)
+    save(figure, path)
+
+
+def save(figure: figure_lib.Figure, path: str) -> None:
+    """Writes a figure in one step, in the format of the path's ending; PNG without one."""
+    ending = pathlib.Path(path).suffix
+    with files.appearing_file(path) as draft:
+        figure.savefig(draft, format=ending[1:] or 'png', dpi=150)
 
 
 def _name_of(plan: plan_lib.PrivacyPlan) -> str:

@@ -58,7 +58,7 @@ def draw(
         f' ({low:.3g} to {high:.3g}), which costs {drop:.0%} of the recall without noise',
         fontsize=10,
     )
-    figure.savefig(path, dpi=150)
+    extrapolation_figure.save(figure, path)
 
 
 def _recall(axes: axes_lib.Axes, fit: utility.Fit, drop: float) -> None:
