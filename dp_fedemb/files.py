@@ -244,10 +244,12 @@ def sync(path: PathLike) -> None:
 
 
 def sync_tree(root: PathLike) -> None:
-    """Flushes a directory with everything below it."""
+    """Flushes a directory with everything below it; links, and not what they lead to."""
     for folder, _, names in os.walk(root, topdown=False):
-        for name in names:
-            sync(os.path.join(folder, name))
+        for path in (os.path.join(folder, name) for name in names):
+            # Which may be gone, or a pipe that nobody writes to.
+            if not os.path.islink(path):
+                sync(path)
         sync(folder)
 
 

@@ -177,9 +177,11 @@ def gallery(root):
 
 def tree(root):
     return {
-        str(path.relative_to(root)): (path.read_bytes(), oct(path.stat().st_mode))
+        str(path.relative_to(root)): os.readlink(path)
+        if path.is_symlink()
+        else (path.read_bytes(), oct(path.stat().st_mode))
         for path in sorted(root.rglob('*'))
-        if path.is_file()
+        if not path.is_dir()
     }
 
 
