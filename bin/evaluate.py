@@ -87,8 +87,11 @@ def main(runs):
     from dp_fedemb.auditing import report as audit_report
     from dp_fedemb.evaluation import evaluated
     from dp_fedemb.evaluation import evaluation_tables
+    from dp_fedemb.evaluation import grouping
     from dp_fedemb.evaluation.report import writing
 
+    if FLAGS.groups is not None:
+        grouping.groups(store, FLAGS.groups)  # Before anything takes time.
     models = [_load(path, store) for path in paths]
     pairs = task.pairs if FLAGS.part == 'test' else None
     if questions.metrics is None:

@@ -21,7 +21,7 @@ def groups(store: store_lib.UserStore, source: Union[str, 'os.PathLike[str]']) -
     Args:
         store: of the images.
         source: 'parent' for the folder around an identity's (of names with slashes, as
-            Omniglot's 'alphabet/character', or of the images' paths); or the path of a
+            'alphabet/character', or of the images' paths); or the path of a
             list with a line 'name,group' (or a tab in place of the comma) for each user,
             identity or image. Who is in no line makes a group of its own.
 

@@ -33,7 +33,9 @@ def build(found: Sequence[searching.Found], folder: str) -> str:
     count = len(found)
     about = [
         f'{count:,} {"picture" if count == 1 else "pictures"} (double frame), each with its'
-        f' nearest neighbours in {_printable(folder)}, the most similar first.',
+        # Its name alone: the path tells of whose computer it is on.
+        f' nearest neighbours in {_printable(pathlib.Path(folder).name)}, the most similar'
+        ' first.',
         'The number is the cosine of the two embeddings: 1 for the same direction, 0 for'
         ' unrelated ones.',
     ]

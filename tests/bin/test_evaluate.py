@@ -267,6 +267,7 @@ def test_models_side_by_side(workspace, programs):
         (['--model={workspace}/nowhere'], 'no such directory'),
         (['--model={workspace}'], 'no SavedModel here'),
         (['--task_option=image_size=12'], 'examples of 16x16x1, the data are of 12x12x1'),
+        (['--groups=parent'], 'groups=parent: no folder is around those'),
         (['--plots'], 'give --output_dir as well'),
         (['--output_dir={workspace}/run'], 'is the directory of a run'),
     ],

@@ -92,5 +92,8 @@ def test_the_page_needs_nothing_else_and_escapes_names(model, folder, preprocess
     assert page.count('src="data:image/jpeg;base64,') == 59 == page.count('<img ')
     assert page.count('no picture') == 1 and '(gone since)' in page
     assert len(set(re.findall('alt="([^"]+)"', page))) == 59
+    assert ' in photos, the most similar' in page and str(folder) not in page.replace(
+        str(folder / '00/3.png'), ''
+    )
     assert '<b>&' not in page and '&lt;b&gt;&amp;&quot;x.png' in page
     assert not re.search(r'(src|href)="(?!data:|#)', page) and '<script' not in page

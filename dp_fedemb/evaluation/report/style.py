@@ -68,6 +68,7 @@ pre { font-size: .78rem; line-height: 1.45; white-space: pre-wrap; margin: .7rem
 .query .wrong img { border: 3px dashed #a8480f; }
 .query .self img { border: 4px double var(--ink); }
 .query.large { grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); border: 0; }
+.query.large li:not(.self) img { border: 1px solid var(--line); }
 .query b, .query .path { display: block; }
 .query .path { color: var(--soft); }
 .query .none { aspect-ratio: 1; display: grid; place-items: center; color: var(--soft);
