@@ -92,7 +92,6 @@ def _search(directory, cells, answer, settings):
     )
     found = running.read_records(cells, records)
     rows = [{'trial': name, **results.row(record)} for name, record in found.items()]
-    _check_metric(rows)
     # What has no score, for instance by a model that diverged, is last.
     rows.sort(key=lambda row: -(row[FLAGS.metric] if _scored(row) else -math.inf))
     if rows:
@@ -107,10 +106,7 @@ def _search(directory, cells, answer, settings):
         best = next(cell for cell in cells if cell.name == rows[0]['trial'])
         directory.write_text('best.flags', _best_flags(best, len(rows)))
         shown = [['trial', FLAGS.metric]]
-        shown += [
-            [row['trial'], f'{row[FLAGS.metric]:.4f}' if _scored(row) else 'none']
-            for row in rows[:10]
-        ]
+        shown += [[row['trial'], _score(row)] for row in rows[:10]]
         print(tables.text(shown, 'lr'))
         print(f'outputs: {directory.path}: table.md, table.csv, trials.png, best.flags')
     _end_failed(
@@ -197,7 +193,6 @@ def _select(directory, cells, answer):
         )
     records = ended
     rows = {name: results.row(record) for name, record in records.items()}
-    _check_metric(rows.values())
     best = selection_lib.best({name: row[FLAGS.metric] for name, row in rows.items()})
     if best is None:
         files.make_directory(released)
@@ -212,7 +207,7 @@ def _select(directory, cells, answer):
     selection_lib.forget(directory.path)
     print('\n'.join(privacy.statement_headline(statement)))
     settings = ', '.join(f'{k}={v}' for k, v in records[best]['flags'].items())
-    print(f'the best: {settings}; {FLAGS.metric} = {rows[best][FLAGS.metric]:.4f}')
+    print(f'the best: {settings}; {FLAGS.metric} = {_score(rows[best])}')
     print(f'outputs: {released}')
 
 
@@ -261,15 +256,12 @@ def _entry(answer, run, path, plan):
     )
 
 
+def _score(row):
+    return f'{row[FLAGS.metric]:.4f}' if _scored(row) else 'none'
+
+
 def _scored(row):
     return row[FLAGS.metric] is not None and math.isfinite(row[FLAGS.metric])
-
-
-def _check_metric(rows):
-    for row in rows:
-        if FLAGS.metric not in row:
-            known = [name for name in row if name.startswith('recall')]
-            raise ValueError(f'metric={FLAGS.metric!r}: expected one of {", ".join(known)}')
 
 
 def _end_failed(failures):

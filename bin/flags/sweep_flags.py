@@ -52,7 +52,9 @@ flags.DEFINE_bool(
     False,
     'public: your word that the training users are public, where the task does not draw them.',
 )
-flags.DEFINE_string('metric', 'recall@FAR=0.001', 'What is best has most of it.')
+# Those of an evaluation at the end of a run; not imported, since that takes TensorFlow.
+METRICS = ('recall@FAR=0.001', 'recall@FAR=0.01')
+flags.DEFINE_enum('metric', METRICS[0], list(METRICS), 'What is best has most of it.')
 flags.DEFINE_enum(
     'part', 'validation', ['validation', 'test'], 'Identities that scores are of.'
 )

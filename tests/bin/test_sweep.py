@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from dp_fedemb.evaluation import verification as evaluation
 from dp_fedemb.privacy import ledger
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -45,6 +46,7 @@ def refused(privacy_process, tmp_path):
         (['--mode=public', '--vary=client_lr=1', '--', 'runs'], "argument 'runs'"),
         (['--mode=selection', '--vary=client_lr=1', '--mean_trials=0.5'], 'mean_trials=0.5'),
         (['--mode=public', '--vary=client_lr=0.1,0.10'], 'twice'),
+        (['--mode=public', '--vary=client_lr=1', '--metric=recall'], "metric='recall'"),
         (
             ['--mode=selection', '--vary=client_lr=1', '--', '--budget_epsilon=9'],
             'not against the selection',
@@ -53,6 +55,12 @@ def refused(privacy_process, tmp_path):
 )
 def test_refusals_without_data(refused, arguments, words):
     assert words in refused(*arguments)
+
+
+def test_metrics_are_those_of_an_evaluation(refused):
+    message = refused('--mode=public', '--vary=client_lr=1', '--metric=recall')
+    for far in evaluation.FARS:
+        assert f'recall@FAR={far:g}' in message
 
 
 TINY = (
