@@ -28,6 +28,9 @@ CLIP_NORM = 0.1
 _SMALL_SIDE = 40
 _MOST_TOGETHER = 512
 _MOST_FACTOR = 1e6
+# What is advised is of use: no model has fewer weights, and no more epsilon is a promise.
+_FEWEST_WEIGHTS = 500
+_MOST_EPSILON = 100.0
 # Of all updates of a run, if they agreed, over the noise on them: below it the noise is
 # larger than what real updates, which hardly agree, leave in the model.
 LEAST_SIGNAL = 5.0
@@ -166,14 +169,23 @@ def warning(
     epsilon = _epsilon(plan, found)
     if epsilon is not None:
         lines.append(f'  epsilon: {privacy.rounded_up_text(epsilon, 2)} instead of {target:g}')
+    if fewer >= _FEWEST_WEIGHTS:
+        lines.append(
+            f'  fewer noised weights: {fewer:,} instead of {noised_weights:,}, by --freeze'
+            ' (conv: all but the last layers) or a smaller backbone'
+        )
     lines.append(
-        f'  fewer noised weights: {fewer:,} instead of {noised_weights:,}, by --freeze (conv:'
-        ' all but the last layers) or a smaller backbone'
+        '  a public start, which needs less from the users: --pretrained=public, where the'
+        ' task has a public part (image_folder: public pictures beside the others, each of'
+        ' their folders a line "public FOLDER" of split_file); or, for grey pictures,'
+        ' bin/pretrain.py --task=synthetic (drawn glyphs) of the same image_size, backbone'
+        ' and embedding_dim, then --pretrained=DIRECTORY'
     )
-    lines.append(
-        '  a public start, which needs less from the users: bin/pretrain.py --task=synthetic'
-        ' (drawn glyphs) or on any public folder, then --pretrained=DIRECTORY'
-    )
+    if epsilon is None and fewer < _FEWEST_WEIGHTS:
+        lines.append(
+            f'No epsilon up to {_MOST_EPSILON:g} and no freezing of layers would do: compare'
+            ' whatever these few users add with the public start as it is'
+        )
     return '\n'.join(lines)
 
 
@@ -213,4 +225,4 @@ def _epsilon(plan: privacy.PrivacyPlan, found: float) -> Optional[float]:
         epsilon = dataclasses.replace(plan, mechanism=mechanism).epsilon()
     except ValueError:
         return None
-    return epsilon if math.isfinite(epsilon) else None
+    return epsilon if epsilon <= _MOST_EPSILON else None

@@ -401,6 +401,6 @@ def _training_metrics(metrics: Mapping[str, Any]) -> _Row:
 def _recall(row: _Row) -> str:
     """The first recall of a row, as text for the bar."""
     for name, value in row.items():
-        if verification.is_recall(name):
+        if verification.is_recall(name) and np.isfinite(value):
             return f'{name} {value:.3f}'
     return ''

@@ -49,20 +49,27 @@ def plan_of(users, epsilon):
 
 
 def test_too_few_users_is_said_with_what_would_help():
-    plan, weights = plan_of(400, 8.0), 30_000
+    plan, weights = plan_of(1_500, 8.0), 30_000
     text = advice.warning(plan, weights, 8.0)
     assert text.startswith('WARNING: too few users') and '--synthetic' not in text
     assert 'bin/pretrain.py --task=synthetic' in text and '--freeze' in text
     # Each remedy is enough by itself, and a little less of it is not.
     users = int(text.split('users: ')[1].split()[0].replace(',', ''))
-    assert users > 400 and not advice.warning(plan_of(users + 100, 8.0), weights, 8.0)
+    assert users > 1_500 and not advice.warning(plan_of(users + 100, 8.0), weights, 8.0)
     assert advice.warning(plan_of(users // 2, 8.0), weights, 8.0)
     epsilon = float(text.split('epsilon: ')[1].split()[0])
-    assert not advice.warning(plan_of(400, epsilon * 1.01), weights, None)
+    assert not advice.warning(plan_of(1_500, epsilon * 1.01), weights, None)
     fewer = int(text.split('weights: ')[1].split()[0].replace(',', ''))
     assert advice.signal(plan, fewer) >= advice.LEAST_SIGNAL > advice.signal(plan, 2 * fewer)
     none = dataclasses.replace(plan, mechanism=privacy.NoPrivacy())
     assert not advice.warning(none, weights, None)
+
+
+def test_what_is_advised_is_of_use():
+    text = advice.warning(plan_of(27, 8.0), 50_000, 8.0)
+    assert 'users: ' in text and '--pretrained=public' in text
+    assert 'epsilon: ' not in text and 'noised weights' not in text
+    assert 'No epsilon up to 100 and no freezing' in text.splitlines()[-1]
 
 
 @pytest.mark.parametrize('cohort', [300, 4_000])
