@@ -2,17 +2,22 @@
 """Attacks our own releases, and holds what that shows against the claimed epsilon.
 
     bin/audit.py noise --num_users=3400 --noise_multiplier=0.62 --rounds=20
+    bin/audit.py rounds --flagfile=tasks/configs/demo.flags
     bin/audit.py canaries --task=synthetic --noise_multiplier=1 --rounds=20
     bin/audit.py membership --task=omniglot --data_dir=DIR --epsilons=none,8
 
 `noise` takes the mechanism of a plan alone, as a black box: distinguishing games on
-neighbouring sums, and checks of noise, clip and cohorts; no data, no training. `canaries`
-trains once on a task's users and on canaries whose data fair coins decide. `membership`
-trains models on halves of a task's users and asks of every user whether it was in training.
-Each prints a table, and with --output_dir writes audit.json and pictures. A lower bound of
-epsilon above the claim, or a check that fails, ends with exit code 1.
+neighbouring sums, and checks of noise, clip and cohorts; no data, no training. `rounds`
+takes the flags of a run and watches its first rounds, from exact sums to the model on the
+disk; what it sees is secret, and only verdicts are kept. `canaries` trains once on a task's
+users and on canaries whose data fair coins decide. `membership` trains models on halves of
+a task's users and asks of every user whether it was in training. With --model, of a
+finished run, `noise` takes its plan and `membership` attacks its model. Each prints a
+table, and with --output_dir writes audit.json and pictures. A lower bound of epsilon above
+the claim, or a check that fails, ends with exit code 1 and a line for each.
 """
 
+import dataclasses
 import json
 import math
 import sys
@@ -21,6 +26,7 @@ from absl import flags
 
 from flags import audit_flags
 from flags import groups
+from flags import model_flags
 from flags import plan_flags
 from flags import program
 
@@ -33,6 +39,7 @@ groups.define_task()
 groups.define_model()
 groups.define_training()
 plan_flags.define(clip_norm_default=1.0)
+model_flags.define(required=False)
 audit_flags.define()
 
 
@@ -45,6 +52,7 @@ def main(arguments):
         files.check_place(output_dir=FLAGS.output_dir)
     audit_flags.targets()
     groups.training(FLAGS.rounds)
+    audit_flags.check_model(command)
     values, pictures, text, alarms = COMMANDS[command]()
     written = _write(command, values, pictures)
     if FLAGS.json:
@@ -61,14 +69,23 @@ def main(arguments):
 
 
 def _noise():
-    if FLAGS.num_users is None:
-        raise ValueError('num_users is not given: set it to the size of the population')
-    rounds = audit_flags.audited_rounds()
-    plan = plan_flags.plan(FLAGS.num_users)
+    if FLAGS.num_users is None and FLAGS.model is None:
+        raise ValueError(
+            'num_users is not given: set it to the size of the population, or model to a run'
+        )
+    of_run = []
+    if FLAGS.model is None:
+        rounds = audit_flags.audited_rounds(FLAGS.rounds)
+        plan = plan_flags.plan(FLAGS.num_users)
 
+    from dp_fedemb.auditing import finished
     from dp_fedemb.auditing import report
     from dp_fedemb.auditing.mechanism import audit
 
+    if FLAGS.model is not None:
+        plan = finished.read_plan(FLAGS.model)
+        rounds = audit_flags.audited_rounds(plan.rounds)
+        of_run = finished.statement_checks(FLAGS.model, plan)
     found = audit.audit(
         plan,
         coordinates=FLAGS.coordinates,
@@ -77,6 +94,7 @@ def _noise():
         confidence=FLAGS.confidence,
         tell=_tell,
     )
+    found = dataclasses.replace(found, checks=[*of_run, *found.checks])
     values = {
         'plan': plan.to_json(),
         'bounds': [bound.to_json() for bound in found.bounds],
@@ -165,7 +183,36 @@ def _rounds():
     return values, {}, report.checks_table(values['checks']), values['alarms']
 
 
+def _membership_of_model():
+    """Of a model that is there: attacks, and no bound."""
+    groups.check_task()
+    model = model_flags.load(FLAGS.model)
+    task = groups.task()
+    model.check_examples(task.train.example_spec)
+
+    from dp_fedemb.auditing import finished
+    from dp_fedemb.auditing import report
+
+    most = FLAGS.candidates or 2000
+    rows, members, others = finished.attack_model(
+        model, task.train, task.test, FLAGS.images_per_user, most
+    )
+    rows = [{'label': 'the model', **row} for row in rows]
+    values = {
+        'task': task.name,
+        'model': FLAGS.model,
+        'users': members + others,
+        'models': 1,
+        'attacks': rows,
+        'alarms': [],
+    }
+    text = report.membership_table(rows)
+    return values, {}, f'{text}\n\n{members} members, {others} others. {report.NO_COINS}', []
+
+
 def _membership():
+    if FLAGS.model is not None:
+        return _membership_of_model()
     targets = audit_flags.targets()
     groups.check_task()
     groups.check_model()

@@ -50,18 +50,44 @@ def define() -> None:
     flags.DEFINE_integer('candidates', None, 'membership: most users to ask about.', 12, 10**9)
 
 
-def audited_rounds() -> list[int] | None:
-    """Returns numbers of rounds to play; None for one and all."""
+# Flags of trainings that a command would make, which a finished run has behind it.
+_OF_TRAININGS = ('epsilons', 'noise_multiplier', 'target_epsilon', 'mechanism', 'num_users')
+_WITHOUT_MODEL = {
+    'rounds': 'it watches a run while it trains: give the flags of the run',
+    'canaries': 'canaries are put in before the training: give the flags of the run',
+}
+
+
+def check_model(command: str) -> None:
+    """Refuses --model where a finished run has nothing to audit, or flags that contradict it.
+
+    Raises:
+        ValueError: in one line.
+    """
+    if FLAGS.model is None:
+        return
+    if command in _WITHOUT_MODEL:
+        raise ValueError(f'model={FLAGS.model!r} with {command}: {_WITHOUT_MODEL[command]}')
+    for name in _OF_TRAININGS:
+        if FLAGS[name].present:
+            raise ValueError(
+                f'{name}={FLAGS[name].value} with model={FLAGS.model!r}: a finished run has its'
+                ' own; leave one of the two out'
+            )
+
+
+def audited_rounds(most: int) -> list[int] | None:
+    """Returns numbers of rounds to play, of so many at most; None for one and all."""
     if FLAGS.audited_rounds is None:
         return None
     try:
         numbers = [int(text) for text in FLAGS.audited_rounds]
     except ValueError:
         numbers = []
-    if not numbers or not 1 <= min(numbers) <= max(numbers) <= FLAGS.rounds:
+    if not numbers or not 1 <= min(numbers) <= max(numbers) <= most:
         raise ValueError(
             f'audited_rounds={FLAGS.audited_rounds}: expected whole numbers from 1 to'
-            f' rounds={FLAGS.rounds}'
+            f' rounds={most}'
         )
     return numbers
 

@@ -17,6 +17,10 @@ MEANING = (
     ' attack, another user or other data may do better. The guarantee is what the accountant'
     ' proves, not what an audit fails to refute.'
 )
+NO_COINS = (
+    'No bound: nobody drew who was in this training, and that the two sides differ may be the'
+    ' people. For a bound, let membership train models of its own (leave --model out).'
+)
 NO_ALARM = 'no alarm: nothing was seen that correct code would hardly ever do'
 
 
@@ -98,14 +102,20 @@ def membership_table(attacks: Sequence[Mapping[str, Any]]) -> str:
                     attack['attack'],
                     attack['images'],
                     f'{attack["auc"]:.3f}',
-                    f'{attack["bound"]["lower"]:.3f}',
+                    '-' if attack['bound'] is None else f'{attack["bound"]["lower"]:.3f}',
                     f'{rate["fpr"]:g}',
                     f'{rate["tpr"]:.4f}',
                     f'{rate["low"]:.4f} to {rate["high"]:.4f}',
-                    f'{rate["allowed_tpr"]:.4f}' if rate['allowed_tpr'] < 1 else 'any',
+                    _allowed(rate['allowed_tpr']),
                 )
             )
     return tables.text(rows, 'lllrrrrrr', indent=2)
+
+
+def _allowed(rate: Optional[float]) -> str:
+    if rate is None:
+        return '-'
+    return f'{rate:.4f}' if rate < 1 else 'any'
 
 
 def _number(value: Optional[float], absent: str = 'no bound') -> str:

@@ -43,6 +43,8 @@ def test_bad_input_is_one_line():
     for arguments, named in (
         ((), 'no command'),
         (('noise', '--num_users=3400', '--mechanism=clip_only'), 'adds no noise'),
+        (('rounds', '--model=/'), 'give the flags of the run'),
+        (('membership', '--model=/', '--epsilons=3'), 'a finished run has its own'),
     ):
         code, out, err = call(*arguments)
         lines = [line for line in err.splitlines() if line.startswith('error: ')]
