@@ -50,6 +50,11 @@ def main(arguments):
     validate.one_of('command', command, COMMANDS)
     if FLAGS.output_dir is not None:
         files.check_place(output_dir=FLAGS.output_dir)
+    for other, names in _ONLY.items():
+        if other != command:
+            from_settings.refuse_unused(command, *names)
+    if command == 'noise':
+        from_settings.refuse_unused(command, 'task', 'task_option', 'data_dir')
     audit_flags.targets()
     groups.training(FLAGS.rounds)
     audit_flags.check_model(command)
@@ -286,6 +291,13 @@ def _write(command, values, pictures):
     return [path.name, *(f'{name}.png' for name in pictures)]
 
 
+# Command -> flags that it alone reads.
+_ONLY = {
+    'noise': ('num_users', 'coordinates', 'audited_runs', 'audited_rounds'),
+    'rounds': ('watched_rounds', 'watched_clients'),
+    'canaries': ('canary_kind', 'canaries', 'most_users'),
+    'membership': ('epsilons', 'models', 'images_per_user', 'candidates'),
+}
 COMMANDS = {
     'noise': _noise,
     'rounds': _rounds,

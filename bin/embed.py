@@ -113,15 +113,21 @@ def main(arguments):
     for name in ('index', 'output'):
         if FLAGS[name].value is not None:
             files.check_place(**{name: pathlib.Path(FLAGS[name].value).parent})
+    if FLAGS.evaluation is not None:
+        groups.check_there('evaluation')
     if not arguments:
         _embed()
         return
     command, *rest = arguments
     if command not in _COMMANDS:
         raise ValueError(f'{command!r}: expected one of {", ".join(_COMMANDS)}; see --help')
-    run, expected, fits = _COMMANDS[command]
+    run, expected, fits, uses = _COMMANDS[command]
     if not fits(len(rest)):
         raise ValueError(f'{command} with {len(rest)} arguments: expected {command} {expected}')
+    from_settings.refuse_unused(command, *_OF_TASKS, 'input', *sorted(_OF_COMMANDS - uses))
+    for path in rest:
+        if not pathlib.Path(path).expanduser().exists():
+            raise FileNotFoundError(f'{path}: no such file or directory')
     run(*rest)
 
 
@@ -130,6 +136,8 @@ def main(arguments):
 
 def _index(folder):
     index_path = _needed('index', 'index', 'NAME.index')
+    if pathlib.Path(index_path).expanduser().is_dir():
+        raise IsADirectoryError(f'index={index_path!r}: is a directory; name a file')
     result = _indexed(model_flags.load(FLAGS.model), folder, index_path)
     print(
         f'{len(result.index.paths):,} pictures: {len(result.added):,} new,'
@@ -140,6 +148,7 @@ def _index(folder):
 
 def _search(*images):
     index_path = pathlib.Path(_needed('index', 'search', 'NAME.index')).expanduser()
+    groups.check_there('index')
     page = _needed('output', 'search --format=html', 'NAME.html') if _format_is('html') else ''
     from dp_fedemb import gallery
     from dp_fedemb import tables
@@ -211,13 +220,26 @@ def _cluster(folder):
     )
 
 
-# Name -> function, what it takes, and whether so many arguments are right.
+# Name -> function, what it takes, whether so many arguments are right, and which flags it
+# reads beside those of the model and of pictures.
 _COMMANDS = {
-    'index': (_index, 'FOLDER', lambda count: count == 1),
-    'search': (_search, 'IMAGE...', lambda count: count >= 1),
-    'verify': (_verify, 'A B', lambda count: count == 2),
-    'cluster': (_cluster, 'FOLDER', lambda count: count == 1),
+    'index': (_index, 'FOLDER', lambda count: count == 1, {'index'}),
+    'search': (
+        _search,
+        'IMAGE...',
+        lambda count: count >= 1,
+        {'index', 'neighbours', 'format', 'output'},
+    ),
+    'verify': (_verify, 'A B', lambda count: count == 2, {'far', 'evaluation', 'format'}),
+    'cluster': (
+        _cluster,
+        'FOLDER',
+        lambda count: count == 1,
+        {'index', 'far', 'evaluation', 'threshold', 'output'},
+    ),
 }
+_OF_COMMANDS = set.union(*(uses for *_, uses in _COMMANDS.values()))
+_OF_TASKS = ('task', 'task_option', 'data_dir', 'part', 'other_preprocessing')
 
 
 def _needed(flag, command, example):
@@ -283,8 +305,12 @@ def _embed():
     output = pathlib.Path(_needed('output', 'embed', 'embeddings.npz')).expanduser().absolute()
     if output.suffix != '.npz' or output.is_dir():
         raise ValueError(f'output={FLAGS.output!r}: expected the name of a file, NAME.npz')
+    from_settings.refuse_unused('embed', *sorted(_OF_COMMANDS - {'output'}))
     for name in ('fit', 'resampling', 'invert', 'max_broken', 'max_pixels'):
         from_settings.need(name, 'input')
+    if FLAGS.input is not None:
+        from_settings.refuse_unused('a folder of pictures', *_OF_TASKS)
+        groups.check_directory('input')
     model = model_flags.load(FLAGS.model)
     arrays = _of_task(model) if FLAGS.input is None else _of_folder(model)
 

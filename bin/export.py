@@ -15,6 +15,7 @@ import pathlib
 
 from absl import flags
 
+from flags import from_settings
 from flags import groups
 from flags import model_flags
 from flags import program
@@ -57,6 +58,9 @@ def main(_):
     task = groups.task() if FLAGS['task'].present else None
     fars = model_flags.fars()
     groups.check_directory('model')
+    groups.check_there('public_pictures', 'evaluation')
+    if task is None:
+        from_settings.refuse_unused('a comparison on drawn glyphs', 'part')
     output = FLAGS.output_dir or os.path.join(FLAGS.model, 'export')
     files.check_place(output_dir=output)
 

@@ -18,6 +18,7 @@ from flags import groups
 from flags import pretraining_flags
 from flags import program
 
+from dp_fedemb import configured_directory
 from dp_fedemb import files
 from dp_fedemb import json_files
 
@@ -58,6 +59,8 @@ flags.DEFINE_integer(
 def main(_):
     from_settings.need('pretrained_partial', 'pretrained')
     files.check_place(output_dir=FLAGS.output_dir)
+    configured_directory.ConfiguredDirectory(FLAGS.output_dir, 'pretraining').check_kind()
+    groups.check_start()
     groups.check_task()
     groups.check_model()
     task = groups.task()

@@ -24,6 +24,7 @@ search of bin/sweep.py again, from the statement of what it released.
 from absl import app
 from absl import flags
 
+from flags import from_settings
 from flags import plan_flags
 from flags import program
 from privacy_commands import accounting
@@ -89,11 +90,23 @@ COMMANDS = {
 _OF_DIRECTORY = {'ledger': 'a store', 'tuned': 'what a search released'}
 
 
+# Flag -> the commands that read it; the others are read by nearly all.
+_ONLY = {
+    'populations': ('extrapolate',),
+    'cohorts': ('extrapolate',),
+    'solve_for': ('calibrate',),
+    'output': ('extrapolate', 'utility'),
+    **dict.fromkeys(('runs', 'curve', 'metric', 'drop', 'recall_floor'), ('utility',)),
+}
+
+
 def main(arguments):
     if not arguments:
         raise app.UsageError(f'no command; expected one of {", ".join(COMMANDS)}')
     command, *rest = arguments
     validate.one_of('command', command, COMMANDS)
+    others = [name for name, commands in _ONLY.items() if command not in commands]
+    from_settings.refuse_unused(command, *others)
     if command in _OF_DIRECTORY:
         if not rest:
             raise ValueError(f'{command} without {_OF_DIRECTORY[command]}: name its directory')

@@ -17,6 +17,7 @@ from flags import plan_flags
 from flags import pretraining_flags
 from flags import program
 
+from dp_fedemb import configured_directory
 from dp_fedemb import files
 
 FLAGS = flags.FLAGS
@@ -187,12 +188,32 @@ def _checked_settings():
     if _is_auto() and _is_noisy() and FLAGS.clip_norm is None:
         FLAGS['clip_norm'].value = advice.CLIP_NORM
     plan_flags.check()
+    _check_guarantee()
     from_settings.need('pretrained_partial', 'pretrained')
     from_settings.need('pretrained_is_public', 'pretrained')
     files.check_place(output_dir=FLAGS.output_dir)
+    configured_directory.ConfiguredDirectory(FLAGS.output_dir).check_kind()
+    groups.check_start()
     groups.check_task()
     groups.check_model()
     return settings
+
+
+def _check_guarantee():
+    """Refuses promises that the flags cannot keep, whatever the data are."""
+    if not _is_noisy():
+        for name in ('require_private', 'budget_epsilon', 'trial_of_selection'):
+            if FLAGS[name].value:
+                raise ValueError(
+                    f'{name}={FLAGS[name].value} without noise: this run would have no epsilon;'
+                    ' set target_epsilon or noise_multiplier, or leave it out'
+                )
+    budget, target = FLAGS.budget_epsilon, FLAGS.target_epsilon
+    if None not in (budget, target) and target > budget:
+        raise ValueError(
+            f'target_epsilon={target} above budget_epsilon={budget}: this run alone would'
+            ' overspend the budget; lower the target, or raise the budget'
+        )
 
 
 def _unseen(task):

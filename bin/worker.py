@@ -16,6 +16,7 @@ import time
 
 from absl import flags
 
+from flags import from_settings
 from flags import program
 
 FLAGS = flags.FLAGS
@@ -60,6 +61,9 @@ def main(_):
     from dp_fedemb.engines import worker_process
     from dp_fedemb.runs import signals
 
+    if FLAGS.socket is not None:
+        from_settings.refuse_unused('a worker behind a socket', 'port')
+        worker_process.check_socket(FLAGS.socket)
     cores = environment.usable_cores() if FLAGS.cores is None else FLAGS.cores
     reason = worker_process.why_not_isolated()
     if reason is not None and FLAGS.socket is not None:

@@ -47,15 +47,8 @@ class ConfiguredDirectory:
             ValueError: if it belongs to another configuration, or its config.json is
                 damaged.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise NotADirectoryError(f'output_dir={str(self.path)!r}: is a file')
-        known = self.read_json(CONFIG)
+        known = self.check_kind()
         if known is None:
-            if self.path.exists() and any(not files.is_draft(p) for p in self.path.iterdir()):
-                raise FileExistsError(
-                    f'output_dir={str(self.path)!r}: is not empty and holds no {self._holds};'
-                    ' choose another directory'
-                )
             return
         asked = json.loads(json_files.text(config))
         different = _difference(known, asked, absent or {})
@@ -66,6 +59,26 @@ class ConfiguredDirectory:
                 f'{old!r}, not {new!r}; choose another directory, or the settings in its'
                 f' {CONFIG}'
             )
+
+    def check_kind(self) -> Optional[Any]:
+        """Refuses what is no directory of this kind, before its configuration is known.
+
+        Returns:
+            The configuration that it belongs to; None for a new or empty one.
+
+        Raises:
+            NotADirectoryError, FileExistsError, ValueError: see `check`.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(f'output_dir={str(self.path)!r}: is a file')
+        known = self.read_json(CONFIG)
+        there = self.path.iterdir() if known is None and self.path.exists() else ()
+        if not all(files.is_draft(path) for path in there):
+            raise FileExistsError(
+                f'output_dir={str(self.path)!r}: is not empty and holds no {self._holds};'
+                ' choose another directory'
+            )
+        return known
 
     def begin(
         self, config: Mapping[str, Any], absent: Optional[Mapping[str, Any]] = None

@@ -173,6 +173,23 @@ def need(name: str, other: str) -> None:
         raise ValueError(f'{name}={flag.value}: does nothing without {other}; leave it out')
 
 
+def refuse_unused(purpose: str, *names: str) -> None:
+    """Refuses flags that were given for a purpose that does not read them.
+
+    Args:
+        purpose: what is done, in the words of the message.
+        *names: flags that it has no use for.
+
+    Raises:
+        ValueError: for the first of them that was given.
+    """
+    for name in names:
+        if FLAGS[name].present:
+            raise ValueError(
+                f'{name}={FLAGS[name].value}: {purpose} does not use it; leave it out'
+            )
+
+
 def _own_flags() -> Iterator[tuple[str, flags.Flag]]:
     for module, found in FLAGS.flags_by_module_dict().items():
         if not module.startswith('absl'):

@@ -46,6 +46,10 @@ def _task_config() -> tasks.TaskConfig:
         name, equals, value = text.partition('=')
         if not equals:
             raise ValueError(f'task_option={text!r}: expected name=value')
+        if options.get(name, value) != value:
+            raise ValueError(
+                f'task_option={text!r} and {name}={options[name]!r}: give one of the two'
+            )
         options[name] = value
     return from_settings.build(tasks.TaskConfig, options=options)
 
@@ -71,6 +75,27 @@ def check_directory(name: str) -> None:
     value = FLAGS[name].value
     if value is not None and not pathlib.Path(value).expanduser().is_dir():
         raise FileNotFoundError(f'{name}={value!r}: no such directory')
+
+
+def check_there(*names: str) -> None:
+    """Refuses flags that name no file or directory, before TensorFlow is loaded."""
+    for name in names:
+        value = FLAGS[name].value
+        for path in value if isinstance(value, list) else [value]:
+            if path is not None and not pathlib.Path(path).expanduser().exists():
+                raise FileNotFoundError(f'{name}={path!r}: no such file or directory')
+
+
+def check_start() -> None:
+    """Refuses a --pretrained that is nothing to begin from, before the data are looked for."""
+    if FLAGS.pretrained not in (None, 'public'):
+        check_there('pretrained')
+        path = pathlib.Path(FLAGS.pretrained).expanduser()
+        if not path.is_dir() and path.suffix not in ('.h5', '.hdf5'):
+            raise ValueError(
+                f'pretrained={FLAGS.pretrained!r}: expected the directory of a run or of a'
+                ' SavedModel, or a Keras weight file, *.h5'
+            )
 
 
 def check_model() -> None:

@@ -6,6 +6,8 @@ from typing import Any
 from absl import flags
 import numpy as np
 
+from flags import from_settings
+
 from dp_fedemb import privacy
 from dp_fedemb.privacy.reporting import tuned
 from dp_fedemb.tuning import cells as cells_lib
@@ -86,6 +88,12 @@ def check_base(base: list[str]) -> None:
             )
         if name == 'noise_multiplier' and FLAGS.total_epsilon is not None:
             raise ValueError(f'{word} with total_epsilon: the total decides the noise')
+    if FLAGS.mode != 'selection':
+        from_settings.refuse_unused(f'mode={FLAGS.mode}', 'mean_trials', 'distribution')
+    if FLAGS.mode != 'public':
+        from_settings.refuse_unused(f'mode={FLAGS.mode}', 'users_are_public')
+    if FLAGS.random_trials is None:
+        from_settings.refuse_unused('a grid without random_trials', 'search_seed')
     if FLAGS.total_epsilon is not None and FLAGS.mode == 'public':
         raise ValueError(
             f'total_epsilon={FLAGS.total_epsilon} with mode=public: nothing is accounted'

@@ -37,12 +37,7 @@ class RemoteWorker(connection.Connection):
         Raises:
             ValueError: for another address.
         """
-        host, colon, port = address.rpartition(':')
-        by_port = host and colon and port.isdecimal()
-        if not (by_port or address.startswith('unix:/')):
-            raise ValueError(
-                f'worker {address!r}: expected host:port, or unix:/path of a socket'
-            )
+        worker_process.check_address(address)
         super().__init__(address, timeout_s)
         self.cores = 0
 

@@ -45,6 +45,14 @@ class WorkerError(RuntimeError):
     """A worker is gone, silent or failed: the run can go on from its checkpoint."""
 
 
+def check_address(address: str) -> None:
+    """Raises ValueError for what is no address of a worker."""
+    host, _, port = address.rpartition(':')
+    by_port = host and port.isascii() and port.isdecimal() and 0 < int(port) < 2**16
+    if not (by_port or address.startswith('unix:/')):
+        raise ValueError(f'worker {address!r}: expected host:port, or unix:/path of a socket')
+
+
 def worker_binary() -> pathlib.Path:
     """Returns the path of TFF's C++ worker.
 
@@ -111,6 +119,20 @@ def path_listener(path: str) -> socket.socket:
         os.umask(before)
     listener.listen(_BACKLOG)
     return listener
+
+
+def check_socket(path: str) -> None:
+    """Raises ValueError where no socket can be made at a path, or it stands for something."""
+    place = pathlib.Path(path).expanduser().absolute()
+    reason = None
+    if len(os.fsencode(place)) > _MOST_PATH:
+        reason = f'its path has more than {_MOST_PATH} bytes'
+    elif not place.parent.is_dir():
+        reason = f'{place.parent} is no directory'
+    elif place.exists() and not place.is_socket():
+        reason = 'there is something else'
+    if reason:
+        raise ValueError(f'socket={path!r}: {reason}; choose another path')
 
 
 def port_listener(port: int) -> socket.socket:

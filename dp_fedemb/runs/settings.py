@@ -6,6 +6,7 @@ from typing import Optional
 
 from dp_fedemb import settings
 from dp_fedemb import validate
+from dp_fedemb.engines import worker_process
 from dp_fedemb.learning import client_config
 
 if typing.TYPE_CHECKING:
@@ -252,6 +253,17 @@ class Settings:
             raise ValueError(
                 f'label_buckets={self.label_buckets} with algorithm={self.algorithm}: only'
                 ' fedavg has a head that all share; leave it out'
+            )
+        for address in self.workers:
+            worker_process.check_address(address)
+        if len(set(self.workers)) != len(self.workers):
+            raise ValueError(f'workers={",".join(self.workers)}: expected each of them once')
+        if self.server_adam_floor != type(self).server_adam_floor and (
+            self.server_optimizer != 'adam'
+        ):
+            raise ValueError(
+                f'server_adam_floor={self.server_adam_floor} with server_optimizer='
+                f'{self.server_optimizer}: only adam has one; leave it out'
             )
         if self.workers and self.engine == 'in_process':
             raise ValueError(

@@ -1,9 +1,13 @@
 """Whatever is given to a flag: one line, exit code 2, at once, and nothing written."""
 
+from concurrent import futures
 import json
+import os
 import pathlib
+import random
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -37,6 +41,22 @@ BASE = {
 # What is right in each part and wrong together, or wrong for the place it is in.
 LINES = {
     'train': [
+        ['--server_adam_floor=0.1'],
+        ['--workers=nope'],
+        ['--workers=a:1,a:1'],
+        ['--workers=a:99999'],
+        ['--workers=:1'],
+        ['--workers=unix:relative'],
+        ['--require_private'],
+        ['--require_private', '--clip_norm=1'],
+        ['--budget_epsilon=3'],
+        ['--trial_of_selection'],
+        ['--clip_norm=1', '--target_epsilon=5', '--budget_epsilon=3'],
+        ['--pretrained=/nowhere'],
+        ['--pretrained=/dev/null'],
+        ['--output_dir=/etc'],
+        ['--output_dir=/'],
+        ['--task_option=num_users=12', '--task_option=num_users=13'],
         ['--noise_multiplier=1'],
         ['--clip_norm=inf', '--noise_multiplier=1'],
         ['--target_epsilon=2'],
@@ -84,6 +104,9 @@ LINES = {
         ['--virtual_clients_per_round=0x10', '--virtual_clients_per_round=-3'],
     ],
     'pretrain': [
+        ['--output_dir=/etc'],
+        ['--pretrained=/nowhere'],
+        ['--task_option=num_users=12', '--task_option=num_users=13'],
         ['--pretrained_partial'],
         ['--output_dir=/dev/null'],
         ['--augmentation=glyph:fill=nope'],
@@ -91,6 +114,9 @@ LINES = {
         ['--task_option=public_identities=-1'],
     ],
     'evaluate': [
+        ['--groups=/nowhere'],
+        ['--pairs_files=/nowhere'],
+        ['--pairs_files=/dev/null,/nowhere'],
         ['--model=/nowhere'],
         ['--model=/dev/null'],
         ['--fars=1e-3,nan'],
@@ -104,6 +130,19 @@ LINES = {
         ['--part=nope'],
     ],
     'embed': [
+        ['index', '/nowhere'],
+        ['index', '/tmp', '--index=/tmp'],
+        ['index', '/tmp', '--index=a', '--far=1e-3'],
+        ['search', '/dev/null', '--index=/nowhere'],
+        ['search', '/nowhere', '--index=/dev/null'],
+        ['verify', '/nowhere', '/nowhere', '--far=1e-3'],
+        ['cluster', '/nowhere', '--far=1e-3'],
+        ['--input=/tmp', '--task=synthetic'],
+        ['--input=/nowhere'],
+        ['--format=html'],
+        ['--threshold=0.3'],
+        ['--evaluation=/nowhere'],
+        ['--index=a'],
         ['--output=embeddings'],
         ['--output=/'],
         ['--output=/dev/null/embeddings.npz'],
@@ -114,6 +153,10 @@ LINES = {
     ],
     'prepare': [['--task=nope'], ['--task=lfw'], ['--cache_dir=/dev/null']],
     'privacy': [
+        ['--populations=3'],
+        ['--solve_for=rounds'],
+        ['--output=x.png'],
+        ['--runs=.'],
         ['--noise_multiplier=1e-300'],
         ['--noise_multiplier=1e6', '--delta=1e-320'],
         ['--delta=1'],
@@ -123,6 +166,10 @@ LINES = {
         ['more'],
     ],
     'sweep': [
+        ['--mean_trials=3'],
+        ['--distribution=poisson'],
+        ['--mode=composed', '--users_are_public'],
+        ['--search_seed=3'],
         ['--mode=nope'],
         ['--grid=/nowhere'],
         ['--total_epsilon=3'],
@@ -133,6 +180,9 @@ LINES = {
         ['--', '--output_dir=run'],
     ],
     'audit': [
+        ['--epsilons=1'],
+        ['--canaries=100'],
+        ['--task=synthetic'],
         ['nope'],
         ['--canary_kind=nope'],
         ['--output_dir=/dev/null'],
@@ -140,12 +190,24 @@ LINES = {
         ['--epsilons=nan'],
     ],
     'export': [
+        ['--public_pictures=/nowhere'],
+        ['--evaluation=/nowhere'],
+        ['--part=public'],
         ['--model=/nowhere'],
         ['--output_dir=/dev/null'],
         ['--fars=nan'],
     ],
     'reproduce': [['--table=nope'], ['--grid=/nowhere'], ['--output_dir=/dev/null']],
-    'worker': [['--cores=100000'], ['more']],
+    'worker': [
+        ['--port=1', '--socket=/tmp/x'],
+        ['--socket=/dev/null/x'],
+        ['--socket=/nowhere/x'],
+        ['--socket=/etc/passwd'],
+        ['--socket=/tmp'],
+        ['--socket=/' + 200 * 'x'],
+        ['--cores=100000'],
+        ['more'],
+    ],
     'benchmark': [['--only=nope'], ['--only=throughput,nope'], ['more']],
 }
 
@@ -174,7 +236,7 @@ def answers(tmp_path_factory):
         processes[name].stdin = None
     found = {}
     for name, process in processes.items():
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 0, err[-2000:]
         found[name] = json.loads(out)
     return found
@@ -208,3 +270,57 @@ def test_at_once_and_nothing_written(answers, name):
 
 def test_thousands_of_lines_are_tried(answers):
     assert sum(len(each) for each in answers.values()) > 3000
+
+
+def from_a_shell(name, line, folder):
+    """Returns what is wrong with the answer of a process of its own, '' if nothing."""
+    given = {part.partition('=')[0] for part in line}
+    base = [part for part in BASE[name] if part.partition('=')[0] not in given]
+    command = [sys.executable, ROOT / 'bin' / f'{name}.py', *base, *line]
+    with tempfile.TemporaryDirectory(dir=folder) as place, tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [os.fsencode(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=place,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        lines = output.read().decode('utf-8', 'replace').strip().splitlines()
+        # Of the processor, so that a busy machine is no fault.
+        seconds = used.ru_utime + used.ru_stime
+        fine = (
+            process.returncode == 2
+            and len(lines) == 1
+            and lines[0].startswith('error: ')
+            and seconds < 5
+            and not os.listdir(place)
+        )
+        found = f'{name} {line}: code {process.returncode}, {seconds:.1f} s, {lines[-3:]}'
+        return '' if fine else found
+
+
+def check_from_a_shell(answers, folder, count):
+    """Tries so many lines of each program; those with a NUL byte no shell can say."""
+    generator = random.Random(5)
+    tried = []
+    for name in sorted(BASE):
+        lines = [line for _, line, *_ in answers[name] if '\0' not in ''.join(line)]
+        chosen = lines if count is None else generator.sample(lines, count)
+        tried += [(name, line, folder) for line in chosen]
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        wrong = [each for each in pool.map(lambda args: from_a_shell(*args), tried) if each]
+    assert not wrong, '\n'.join(wrong)
+    return len(tried)
+
+
+def test_as_from_a_shell(answers, tmp_path):
+    assert check_from_a_shell(answers, tmp_path, 1) == len(BASE)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(4 * 3600)
+def test_all_as_from_a_shell(answers, tmp_path):
+    assert check_from_a_shell(answers, tmp_path, None) > 3000
