@@ -25,6 +25,7 @@ import sys
 from absl import flags
 
 from flags import audit_flags
+from flags import from_settings
 from flags import groups
 from flags import model_flags
 from flags import plan_flags

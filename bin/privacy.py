@@ -92,10 +92,8 @@ _OF_DIRECTORY = {'ledger': 'a store', 'tuned': 'what a search released'}
 
 # Flag -> the commands that read it; the others are read by nearly all.
 _ONLY = {
-    'populations': ('extrapolate',),
-    'cohorts': ('extrapolate',),
+    **dict.fromkeys(('populations', 'cohorts', 'output'), ('extrapolate', 'utility')),
     'solve_for': ('calibrate',),
-    'output': ('extrapolate', 'utility'),
     **dict.fromkeys(('runs', 'curve', 'metric', 'drop', 'recall_floor'), ('utility',)),
 }
 

@@ -133,6 +133,8 @@ def read(path: pathlib.Path) -> Index:
             about['broken'],
         )
     except _DAMAGED as error:
+        if files.of_the_host(error):
+            raise
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ValueError(
             f'index={str(path)!r}: no index, or a damaged one ({reason}); delete it and index'

@@ -148,7 +148,13 @@ def read_records(
     for cell in cells:
         path = records / f'{cell.name}.json'
         if path.exists():
-            found[cell.name] = json.loads(path.read_text())
+            try:
+                found[cell.name] = json.loads(path.read_text())
+            except ValueError as error:
+                raise ValueError(
+                    f'{path}: not JSON as it was written ({error}); delete it, and the same'
+                    ' command runs its cell again'
+                ) from None
     return found
 
 

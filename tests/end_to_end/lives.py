@@ -73,9 +73,9 @@ class Life:
             if path.suffix == '.npz':
                 arrays = np.load(path)
                 content = {key: arrays[key].tobytes() for key in arrays.files}
-            elif name == 'report/evaluation.json':
+            elif path.name == 'evaluation.json':
                 content = json.loads(content)
-                del content['model_fingerprint']
+                content.pop('model_fingerprint', None)
             elif path.suffix in ('.pb', '.html', '.png') or name in _HOLDS_TIMES:
                 # Of a model: it names functions in the order of their tracing.
                 content = None
@@ -86,8 +86,8 @@ class Life:
         return found
 
 
-def start(name, arguments, log):
-    """Runs a program of bin/ in a fork; returns its process number."""
+def start(name, arguments, log, before=lambda: None):
+    """Runs a program of bin/ in a fork, after `before`; returns its process number."""
     pid = os.fork()
     if pid:
         return pid
@@ -99,6 +99,7 @@ def start(name, arguments, log):
     sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.parent))
     os.environ[MARK] = str(os.getppid())
+    before()
     runpy.run_path(str(script), run_name='__main__')
     sys.exit()
 
