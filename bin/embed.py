@@ -126,8 +126,10 @@ def main(arguments):
         raise ValueError(f'{command} with {len(rest)} arguments: expected {command} {expected}')
     from_settings.refuse_unused(command, *_OF_TASKS, 'input', *sorted(_OF_COMMANDS - uses))
     for path in rest:
+        if expected == 'FOLDER' and not pathlib.Path(path).expanduser().is_dir():
+            raise FileNotFoundError(f'folder={path!r}: no such directory')
         if not pathlib.Path(path).expanduser().exists():
-            raise FileNotFoundError(f'{path}: no such file or directory')
+            raise FileNotFoundError(f'picture {path!r}: no such file')
     run(*rest)
 
 
@@ -148,8 +150,8 @@ def _index(folder):
 
 def _search(*images):
     index_path = pathlib.Path(_needed('index', 'search', 'NAME.index')).expanduser()
-    groups.check_there('index')
     page = _needed('output', 'search --format=html', 'NAME.html') if _format_is('html') else ''
+    groups.check_there('index')
     from dp_fedemb import gallery
     from dp_fedemb import tables
     from dp_fedemb.gallery import indexing
