@@ -89,6 +89,12 @@ def test_close_rates_lose_labels_rather_than_collide(result):
         assert not a.padded(-1).overlaps(b.padded(-1)), (one, other)
 
 
+def test_the_legend_of_the_roc_curve_hides_no_curve(drawn):
+    (axes,) = drawn['roc'].axes
+    drawn['roc'].draw_without_rendering()
+    assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1 - 1
+
+
 def test_curves_differ_in_greyscale():
     def lightness(color):
         red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))

@@ -85,7 +85,9 @@ def roc(
         ylabel='recall',
     )
     if others:
-        axes.legend(frameon=False, fontsize=8, loc='upper left')
+        # Above the axes: a good model's curve fills their upper edge.
+        place = {'loc': 'lower left', 'bbox_to_anchor': (0, 1), 'ncols': 2}
+        axes.legend(frameon=False, fontsize=8, **place)
     resolved = [point for point in result.points if point.resolvable]
     places = [(max(point.far, lowest), point.recall) for point in resolved]
     for far_there, recall_there in places:
@@ -120,7 +122,7 @@ def similarities(result: verification.Verification, bars: int = 50) -> figure.Fi
     middles = (result.edges[:-1] + result.edges[1:]) / 2
     tallest = 0.0
     for counts, color, style, name in (
-        (result.impostor, drawing.LIGHT, '--', 'of two'),
+        (result.impostor, drawing.LIGHT, '--', 'of two identities'),
         (result.genuine, drawing.DARK, '-', 'of one identity'),
     ):
         if not counts.sum():

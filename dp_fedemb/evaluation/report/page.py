@@ -20,7 +20,7 @@ _CAPTIONS = {
     'overview': 'Recall of this model and of embeddings that nobody trained, on the same'
     ' images. Lines are 95% intervals; further right is better.',
     'roc': 'Recall against the false accept rate, over all pairs. Circles are the operating'
-    ' points of the table.',
+    ' points of the table, with their recall.',
     'similarities': 'How similar pairs of images are: of one identity (solid) and of two'
     ' (dashed, hatched). Dotted lines are the thresholds, named by their false accept rate.',
     'embedding_map': 'Map of embeddings: images that lie together are similar. Each kind of'
