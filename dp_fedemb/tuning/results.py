@@ -17,6 +17,8 @@ EPSILONS = {
     'epsilon, virtual client': 'epsilon_virtual_client',
 }
 _OF = 'epsilon of'
+# A recall at a rate that allows less than one of the impostor pairs.
+_UNRESOLVED = 'too few pairs'
 Row = dict[str, Any]
 
 
@@ -65,6 +67,8 @@ def over_seeds(rows: Iterable[Row], metrics: Sequence[str]) -> list[Row]:
         for name in metrics:
             values = [each[name] for each in members if each.get(name) is not None]
             if not values:
+                if any(name in each for each in members):
+                    merged[name] = None
                 continue
             mean = math.fsum(values) / len(values)
             merged[name] = mean
@@ -96,7 +100,12 @@ def to_markdown(rows: Sequence[Row]) -> str:
     names = [name for name in headings(rows) if not name.endswith(' sd')]
     lines = ['| ' + ' | '.join(names) + ' |', '|' + '---|' * len(names)]
     for each in rows:
-        entries = [_entry(name, each.get(name), each.get(f'{name} sd')) for name in names]
+        entries = [
+            _UNRESOLVED
+            if name.startswith('recall') and name in each and each[name] is None
+            else _entry(name, each.get(name), each.get(f'{name} sd'))
+            for name in names
+        ]
         lines.append('| ' + ' | '.join(entries) + ' |')
     return '\n'.join(lines) + '\n'
 

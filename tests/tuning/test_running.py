@@ -157,6 +157,10 @@ def test_rows_over_seeds():
     # The sample's, with one degree of freedom less.
     assert merged[0]['recall@FAR=0.001 sd'] == pytest.approx(0.1414, abs=1e-4)
     assert '| a | 0.1 | 0.6000 ± 0.1414 | 2 | 7 |' in results.to_markdown(merged)
+    # A recall that too few pairs resolve is told, and one of a row that has none is not.
+    few = [{'method': 'a', 'recall@FAR=0.001': None, 'seconds': 1.0}]
+    few = results.over_seeds([*few, {'method': 'plan', 'seconds': 1.0}], ['recall@FAR=0.001'])
+    assert results.to_markdown(few).count('too few pairs') == 1
     assert results.to_csv(merged).splitlines()[0].startswith('method,z,recall@FAR=0.001')
 
 
