@@ -20,6 +20,7 @@ SMOKE_DIR ?= runs/smoke
 
 demo: $(READY)
 	$(RUN) bin/train.py --flagfile=tasks/configs/demo.flags --output_dir=$(DEMO_DIR)
+	@cat docs/results/epsilon/beside.txt
 
 test: $(READY)
 	$(RUN) -m pytest -n auto --dist loadfile $(TESTARGS)

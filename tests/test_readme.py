@@ -1,10 +1,12 @@
 """The README's code runs as it stands, and its commands and links exist; docs/use.md too."""
 
+import csv
 import importlib
 import os
 import pathlib
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 
@@ -92,3 +94,26 @@ def test_links_exist():
 
 def test_no_placeholder_is_left():
     assert not re.findall(r'[A-Z]+_TABLE', README)
+
+
+def test_the_demos_neighbours_are_those_of_the_table():
+    rows = list(csv.DictReader((ROOT / 'docs/results/epsilon/table.csv').open()))
+
+    def mean(method, epsilon):
+        found = [
+            float(row['recall@FAR=0.001'])
+            for row in rows
+            if row['method'].startswith(method)
+            and row['target_epsilon'] not in ('', None)
+            and float(row['target_epsilon']) == epsilon
+        ]
+        assert len(found) >= 3
+        return f'{statistics.fmean(found):.3f}'
+
+    beside = (ROOT / 'docs/results/epsilon/beside.txt').read_text()
+    assert f'at epsilon 8 this method reaches {mean("DP-FedEmb here", 8)};' in beside
+    assert f'at epsilon 2 DP-FedAvg is left with {mean("DP-FedAvg", 2)}.' in beside
+    for method in ('DP-FedEmb here', 'DP-FedEmb as published', 'DP-FedAvg'):
+        for epsilon in (2, 8):
+            assert mean(method, epsilon) in README
+    assert 'cat docs/results/epsilon/beside.txt' in (ROOT / 'Makefile').read_text()

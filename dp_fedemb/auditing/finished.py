@@ -119,11 +119,11 @@ def attack_model(
     reference = _embedded(model, others, sides[1][:cut])
     asked = _embedded(model, members, sides[0]) + _embedded(model, others, sides[1][cut:])
     bits = np.arange(len(asked)) < len(sides[0])
-    rows = []
+    found: list[dict[str, Any]] = []
     for name, feature in features_lib.FEATURES.items():
         scores = feature(asked, reference)
         rates = [{**rate.to_json(), 'allowed_tpr': None} for rate in roc.rates(scores, bits)]
-        rows.append(
+        found.append(
             {
                 'attack': name,
                 'images': game.SEEN,
@@ -132,7 +132,7 @@ def attack_model(
                 'bound': None,
             }
         )
-    return rows, int(bits.sum()), int((~bits).sum())
+    return found, int(bits.sum()), int((~bits).sum())
 
 
 def _users(store: store_lib.UserStore, images: int, most: int) -> list[np.ndarray]:

@@ -86,8 +86,7 @@ def roc(
     )
     if others:
         # Above the axes: a good model's curve fills their upper edge.
-        place = {'loc': 'lower left', 'bbox_to_anchor': (0, 1), 'ncols': 2}
-        axes.legend(frameon=False, fontsize=8, **place)
+        axes.legend(frameon=False, fontsize=8, loc='lower left', bbox_to_anchor=(0, 1), ncols=2)
     resolved = [point for point in result.points if point.resolvable]
     places = [(max(point.far, lowest), point.recall) for point in resolved]
     for far_there, recall_there in places:
