@@ -1,9 +1,9 @@
 """Recall on Omniglot lies between two bounds, with privacy and without.
 
 Too low, and training is broken; too high, and the noise is gone or test characters leak
-into training. Measured with seeds 1, 2, 3: 0.134, 0.134, 0.131 clipped, and 0.078, 0.068, 0.048
+into training. Measured with seeds 1, 2, 3: 0.134, 0.134, 0.131 clipped, and 0.110, 0.107, 0.099
 private, where 0.043, 0.058, 0.078 were the untrained models. Without its noise a private run is
-a clipped one, and above its bound.
+a clipped one, and above its bound; without its training it is below.
 """
 
 import os
@@ -23,21 +23,18 @@ REAL = pathlib.Path(
         pathlib.Path(__file__).parents[2] / '..' / 'shared' / 'data' / 'omniglot',
     )
 )
-pytestmark = [
-    pytest.mark.soak,
-    pytest.mark.skipif(
-        not (REAL / 'images_background.zip').exists(),
-        reason=f'no Omniglot archives in {REAL}; name their directory in DP_FEDEMB_OMNIGLOT',
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    not (REAL / 'images_background.zip').exists(),
+    reason=f'no Omniglot archives in {REAL}; name their directory in DP_FEDEMB_OMNIGLOT',
+)
 ROUNDS = 8
 METRIC = 'recall@FAR=0.01'
 MECHANISMS = {
     'clipped': privacy.ClipOnly(1.0),
-    # As loud as it has to be for 964 users.
-    'private': privacy.Gaussian(1.0, 0.9),
+    # As loud as lets something be learnt from 964 users: epsilon 13.8.
+    'private': privacy.Gaussian(1.0, 0.35),
 }
-BOUNDS = {'clipped': (0.115, 0.155), 'private': (0.02, 0.105)}
+BOUNDS = {'clipped': (0.121, 0.15), 'private': (0.085, 0.121)}
 
 
 def recall(task, mechanism, directory, seed):
@@ -60,7 +57,7 @@ def task(tmp_path_factory):
 
 @pytest.mark.parametrize('mechanism', list(MECHANISMS))
 def test_recall_is_within_its_bounds(mechanism, task, tmp_path):
-    _, trained, epsilon = recall(task, mechanism, tmp_path / 'run', seed=4)
+    untrained, trained, epsilon = recall(task, mechanism, tmp_path / 'run', seed=4)
     low, high = BOUNDS[mechanism]
-    assert low < trained < high
-    assert (epsilon < 10) == (mechanism == 'private')
+    assert untrained < low < trained < high
+    assert (epsilon < 14) == (mechanism == 'private')
