@@ -97,7 +97,7 @@ def test_no_placeholder_is_left():
 
 
 def test_the_demos_neighbours_are_those_of_the_table():
-    rows = list(csv.DictReader((ROOT / 'docs/results/epsilon/table.csv').open()))
+    rows = list(csv.DictReader((ROOT / 'docs/results/epsilon/runs.csv').open()))
 
     def mean(method, epsilon):
         found = [
