@@ -5,6 +5,7 @@ wrong flags answer at once.
 """
 
 import pathlib
+import sys
 import typing
 from typing import Any
 
@@ -47,8 +48,10 @@ def _task_config() -> tasks.TaskConfig:
         if not equals:
             raise ValueError(f'task_option={text!r}: expected name=value')
         if options.get(name, value) != value:
-            raise ValueError(
-                f'task_option={text!r} and {name}={options[name]!r}: give one of the two'
+            # As for any flag, so that a line can change what a flag file says.
+            print(
+                f'task_option={text} replaces {name}={options[name]} given before it',
+                file=sys.stderr,
             )
         options[name] = value
     return from_settings.build(tasks.TaskConfig, options=options)

@@ -56,7 +56,6 @@ LINES = {
         ['--pretrained=/dev/null'],
         ['--output_dir=/etc'],
         ['--output_dir=/'],
-        ['--task_option=num_users=12', '--task_option=num_users=13'],
         ['--noise_multiplier=1'],
         ['--clip_norm=inf', '--noise_multiplier=1'],
         ['--target_epsilon=2'],
@@ -106,7 +105,6 @@ LINES = {
     'pretrain': [
         ['--output_dir=/etc'],
         ['--pretrained=/nowhere'],
-        ['--task_option=num_users=12', '--task_option=num_users=13'],
         ['--pretrained_partial'],
         ['--output_dir=/dev/null'],
         ['--augmentation=glyph:fill=nope'],

@@ -16,7 +16,8 @@ EXPECTED = {
 
 
 def test_every_example_is_known():
-    assert {path.name for path in (ROOT / 'examples').glob('*.py')} == set(EXPECTED)
+    there = {path.name for path in (ROOT / 'examples').glob('*.py')}
+    assert there == {*EXPECTED, 'small_collections.py'}
 
 
 @pytest.mark.parametrize('name', sorted(EXPECTED))
@@ -30,3 +31,13 @@ def test_it_runs(name, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert EXPECTED[name] in done.stdout
+
+
+def test_small_collections_are_made(tmp_path):
+    program = ROOT / 'examples' / 'small_collections.py'
+    command = [sys.executable, program, 'portraits', 'people', '--seed=1']
+    subprocess.run(command, cwd=tmp_path, check=True)
+    people = list((tmp_path / 'people').iterdir())
+    assert len(people) == 40 and all(len(list(each.iterdir())) == 10 for each in people)
+    lines = (tmp_path / 'people.txt').read_text().splitlines()
+    assert sum('train' in line for line in lines) == 24

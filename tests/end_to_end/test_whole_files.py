@@ -1,7 +1,6 @@
 """What is written outside of runs appears whole: killed anywhere, old or new, never half."""
 
 import ast
-import importlib.util
 import pathlib
 
 from matplotlib import figure as figure_lib
@@ -29,17 +28,6 @@ _INTO_DRAFTS = {
     'dp_fedemb/export/tflite.py': ('_write',),
     'dp_fedemb/tuning/running.py': ('_start',),
 }
-
-
-def _kills():
-    path = ROOT / 'tests/runs/test_kills.py'
-    spec = importlib.util.spec_from_file_location('kills', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-kills = _kills()
 
 
 def picture(height):
@@ -77,12 +65,12 @@ def seen(folder):
 
 
 @pytest.mark.parametrize('name', WRITERS)
-def test_killed_at_every_file_operation(name, tmp_path, in_fork):
+def test_killed_at_every_file_operation(name, tmp_path, in_fork, file_shim):
     write, folder = WRITERS[name], tmp_path / 'folder'
     folder.mkdir()
     write(folder, 1)
     old = seen(folder)
-    with kills.Shim(folder).installed() as shim:
+    with file_shim.Shim(folder).installed() as shim:
         write(folder, 2)
     new = seen(folder)
     assert old != new and shim.count > 3
@@ -91,10 +79,10 @@ def test_killed_at_every_file_operation(name, tmp_path, in_fork):
     for number in range(1, shim.count + 1):
 
         def until_killed(number=number):
-            with kills.Shim(folder, number).installed():
+            with file_shim.Shim(folder, number).installed():
                 write(folder, 2)
 
-        assert in_fork(until_killed) == kills.KILLED, number
+        assert in_fork(until_killed) == file_shim.KILLED, number
         found = seen(folder)
         assert found in (old, new), f'half of a file after operation {number}'
         states.add(found == new)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dp_fedemb import evaluation
+from dp_fedemb import json_files
 from dp_fedemb.evaluation import breakdown
 from dp_fedemb.evaluation import breakdown_tables
 from dp_fedemb.evaluation import clustering
-from dp_fedemb.evaluation import collection
 from dp_fedemb.evaluation import grouping
 
 
@@ -82,7 +82,7 @@ def test_gap_between_groups_is_found_and_has_an_interval(images, found):
     tables = list(breakdown_tables.tables({'far': 0.01, **values}))
     assert [table.name for table in tables] == ['spread', 'users_by_images', 'groups']
     assert 'greatest gap: even over odd' in tables[-1].text()
-    json.dumps(collection.finite(values), allow_nan=False)
+    json.dumps(json_files.finite(values), allow_nan=False)
 
 
 def test_users_of_few_images_are_a_row_of_their_own(images, found):
