@@ -304,7 +304,6 @@ FAULTS = [
 ]
 SLOW_FAULTS = [
     (head_within_the_update, 'heads alone', {}),
-    (head_as_a_further_tensor, "backbone's weights and nothing else", {}),
     (clip_skipped_in_company, 'each alone', {}),
     (sensitivity_off_by_two, 'more than the clip norm', {}),
     (unit_off_by_two, 'more than the clip norm', {}),
@@ -340,6 +339,15 @@ def test_planted_faults_are_named(fault, found_by, changes, experiment_of, monke
         if any(found_by in name for name in failed):
             return
     raise AssertionError(f'{found_by!r} did not fail, but {failed}')
+
+
+@pytest.mark.soak
+def test_a_further_tensor_in_the_sum_ends_the_run(experiment_of, monkeypatch):
+    """The server splits a sum into the backbone's weights, and there is nothing left to say."""
+    built = experiment_of()
+    head_as_a_further_tensor(monkeypatch)
+    with pytest.raises(ValueError, match="can't split axis of size"):
+        list(audit_lib.audit(built, rounds=2, most_clients=3, seed=SEED))
 
 
 @pytest.mark.parametrize(
