@@ -60,7 +60,7 @@ class CorrelatedNoise:
         self._done: list[Name] = []
 
     def noise(self, round_num: int, attempts: Sequence[int]) -> np.ndarray:
-        """Returns int64 [size], the noise of a round, read-only.
+        """Returns int64 [size], the noise of a round, which the caller may write to.
 
         Args:
             round_num: from 0.
@@ -83,7 +83,9 @@ class CorrelatedNoise:
             latest.flags.writeable = False
             self._recent = [latest, *self._recent[: len(self._past_weights) - 1]]
             self._done.append(names[number])
-        return self._recent[0]
+        # TensorFlow adds sums in place to what it is given, whatever its flags say; what is
+        # kept here is in the noise of later rounds.
+        return self._recent[0].copy()
 
     def _of_draws(self, names: list[Name]) -> np.ndarray:
         recent = names[: -len(self._draw_weights) - 1 : -1]
