@@ -7,6 +7,7 @@ import os
 import pathlib
 from typing import Any, Optional, Union
 
+from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb import tables
 
@@ -38,10 +39,9 @@ def write(
         ValueError: for an audit.json that is damaged.
     """
     path = pathlib.Path(directory).expanduser() / NAME
-    known = {**_read(path), 'meaning': MEANING}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known[command] = values
-    json_files.write(path, known)
+    # Another audit of the same directory may end at the same time.
+    with files.lock(path):
+        json_files.write(path, {**_read(path), 'meaning': MEANING, command: values})
     return path
 
 

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from dp_fedemb import privacy
+from dp_fedemb.aggregation import correlated
 from dp_fedemb.aggregation import correlated_noise
 from dp_fedemb.aggregation import fixed_point
 from dp_fedemb.aggregation import gaussian
@@ -257,6 +258,25 @@ def wrong_correlation(monkeypatch):
     monkeypatch.setattr(correlated_noise.CorrelatedNoise, '__init__', start)
 
 
+def noise_that_is_written_over(monkeypatch):
+    """A sum is added in place to what the mechanism keeps, as TensorFlow did at times."""
+    intact = correlated.CorrelatedSumQuery.get_noised_result
+
+    def get_noised_result(query, sample_state, global_state):
+        result = intact(query, sample_state, global_state)
+
+        def write(total):
+            kept = query._made._recent[0]
+            kept.flags.writeable = True
+            kept[-total.size :] += total.ravel()
+            return np.int64(0)
+
+        tf.numpy_function(write, [tf.nest.flatten(sample_state)[-1]], tf.int64)
+        return result
+
+    monkeypatch.setattr(correlated.CorrelatedSumQuery, 'get_noised_result', get_noised_result)
+
+
 def released_without_noise(monkeypatch):
     """The server's step has the noise, the published model has not."""
     intact = candidates.of_state
@@ -301,6 +321,7 @@ FAULTS = [
     (clip_skipped_for_one_in_a_hundred, 'more than the clip norm', {'clients': 400}),
     (noise_drawn_before_the_commit, 'another sum', {}),
     (average_of_something_else, 'released average', {'ema': 0.5}),
+    (noise_that_is_written_over, 'of all rounds together', {'mechanism': BANDED}),
 ]
 SLOW_FAULTS = [
     (head_within_the_update, 'heads alone', {}),
@@ -315,6 +336,12 @@ SLOW_FAULTS = [
     (public_key, 'another secret seed', {}),
     (journal_that_notices_nothing, 'another sum', {}),
     (wrong_correlation, 'as the accountant was told', {'mechanism': BANDED}),
+    (wrong_correlation, 'of all rounds together', {'mechanism': BANDED}),
+    (
+        noise_that_is_written_over,
+        'of all rounds together',
+        {'mechanism': BANDED, 'engine': 'tff', 'server_momentum': 0.9},
+    ),
     (released_without_noise, 'model on the disk', {}),
     (seed_in_a_file, 'secret seed is in nothing', {}),
 ]

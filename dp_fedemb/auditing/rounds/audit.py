@@ -18,6 +18,7 @@ import numpy as np
 from dp_fedemb import privacy
 from dp_fedemb.auditing import checks
 from dp_fedemb.auditing.rounds import noise_of
+from dp_fedemb.auditing.rounds import recomputed
 from dp_fedemb.auditing.rounds import release_checks
 from dp_fedemb.auditing.rounds import sum_checks
 from dp_fedemb.auditing.rounds import watch as watch_lib
@@ -86,6 +87,7 @@ class _Lives:
         plan = self.experiment.plan
         found: list[checks.Check] = []
         noises: list[Any] = []
+        hidden: list[Any] = []
 
         def look(probe: watch_lib.Probe, rounds: list[watch_lib.Round]) -> None:
             self.tell('one virtual client after another')
@@ -95,7 +97,10 @@ class _Lives:
             found.extend(
                 sum_checks.contributions(probe, rounds, self._further(), self.most_clients)
             )
-            noises.extend(noise_of.noise(r, plan, probe.unit(r.before)) for r in rounds)
+            for each in rounds:
+                unit = probe.unit(each.before)
+                noises.append(noise_of.noise(each, plan, unit))
+                hidden.append(noise_of.hidden(each, plan, unit))
 
         self.tell(f'{self.rounds} rounds of the run')
         last = self.rounds - 1
@@ -104,6 +109,12 @@ class _Lives:
         yield from found
         yield from self._heads(first.rounds[0])
         yield from release_checks.noise(noises, first.rounds, plan)
+        yield self._recomputed(
+            'the noise of all rounds together is what seed and accountant make it',
+            [each.attempt for each in first.rounds],
+            noises,
+            hidden,
+        )
         done = {each.number: each for each in first.rounds}
         yield from self._second_life(folder / 'run', noises[-1], done)
         every = [done[number] for number in sorted(done)]
@@ -123,9 +134,12 @@ class _Lives:
         self.tell('the last round again, with another sum')
         plan, last = self.experiment.plan, self.rounds - 1
         noises: list[Any] = []
+        hidden: list[Any] = []
 
         def look(probe: watch_lib.Probe, rounds: list[watch_lib.Round]) -> None:
-            noises.append(noise_of.noise(rounds[-1], plan, probe.unit(rounds[-1].before)))
+            unit = probe.unit(rounds[-1].before)
+            noises.append(noise_of.noise(rounds[-1], plan, unit))
+            hidden.append(noise_of.hidden(rounds[-1], plan, unit))
 
         again = watch_lib.Watch(leave_out=last, last=last, look=look)
         try:
@@ -147,6 +161,23 @@ class _Lives:
             )
         yield release_checks.again(before, noises[0] if noises else None)
         done.update({each.number: each for each in again.rounds})
+        if noises:
+            yield self._recomputed(
+                'the noise of the round that is computed again is what they make it',
+                [done[number].attempt for number in range(self.rounds)],
+                noises,
+                hidden,
+            )
+
+    def _recomputed(
+        self, name: str, attempts: list[int], noises: list[Any], hidden: list[Any]
+    ) -> checks.Check:
+        """Of the last rounds, as many as there are noises."""
+        plan = self.experiment.plan
+        size = sum(part.size for part in noises[0])
+        expected = recomputed.noise(plan, self.seed, attempts, size)[-len(noises) :]
+        stddev = plan.noise_stddev / plan.mechanism.clip_norm
+        return recomputed.check(name, noises, expected, hidden, stddev)
 
     def _other_seed(self, path: pathlib.Path, first: Any) -> Iterator[checks.Check]:
         self.tell('a run with another secret seed')

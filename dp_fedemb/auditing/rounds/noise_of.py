@@ -63,6 +63,33 @@ def noise(seen: watch.Round, plan: privacy.PrivacyPlan, unit: float) -> list[Arr
     return found
 
 
+def hidden(seen: watch.Round, plan: privacy.PrivacyPlan, unit: float) -> list[Array]:
+    """Returns how far float32 can have moved each number of `noise`, in its units.
+
+    Args:
+        seen: the round.
+        plan: gives the public m.
+        unit: of `Probe.unit`.
+    """
+    before, after = (_innermost(s.finalizer) for s in (seen.before, seen.after))
+    if 'means' in after:
+        pairs, rate = _pairs(before['means'], after['means']), 1 - _BETA1
+    elif 'accumulator' in after:
+        pairs, rate = _pairs(before['accumulator'], after['accumulator']), 1.0
+    else:
+        pairs, rate = _pairs(*_weights(seen)), float(before['learning_rate'])
+    centre = watch.centre(seen.after.aggregator)
+    found = []
+    for index, ((old, new), update) in enumerate(zip(pairs, mean_update(seen), strict=True)):
+        terms = [update, np.asarray(seen.total[index], np.float64) * unit]
+        terms += [] if centre is None else [np.asarray(centre[index], np.float64)]
+        steps = 2 * (_step(old) + _step(new)) / rate + 2 * sum(_step(term) for term in terms)
+        found.append(
+            steps * (plan.virtual_clients_per_round / watch.clip_norm(seen.before.aggregator))
+        )
+    return found
+
+
 def expected(plan: privacy.PrivacyPlan, rounds: int) -> list[Optional[float]]:
     """Returns the claimed standard deviation of each round's noise on the sum, over C.
 
@@ -142,6 +169,11 @@ def _check_resolution(seen: watch.Round, plan: privacy.PrivacyPlan, clip_norm: f
             f' {steps:.3g} steps of the float32 weights, too little to be judged from them;'
             ' audit with more noise or a larger clip_norm, or the mechanism alone (noise)'
         )
+
+
+def _step(values: Array) -> Array:
+    """Of float32 at numbers."""
+    return np.spacing(np.abs(values).astype(np.float32)).astype(np.float64)
 
 
 def _innermost(state: Any) -> Mapping[str, Any]:
