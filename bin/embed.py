@@ -126,9 +126,9 @@ def main(arguments):
         raise ValueError(f'{command} with {len(rest)} arguments: expected {command} {expected}')
     from_settings.refuse_unused(command, *_OF_TASKS, 'input', *sorted(_OF_COMMANDS - uses))
     for path in rest:
-        if expected == 'FOLDER' and not pathlib.Path(path).expanduser().is_dir():
+        if expected == 'FOLDER' and not pathlib.Path(path).is_dir():
             raise FileNotFoundError(f'folder={path!r}: no such directory')
-        if not pathlib.Path(path).expanduser().exists():
+        if not pathlib.Path(path).exists():
             raise FileNotFoundError(f'picture {path!r}: no such file')
     run(*rest)
 
@@ -138,7 +138,7 @@ def main(arguments):
 
 def _index(folder):
     index_path = _needed('index', 'index', 'NAME.index')
-    if pathlib.Path(index_path).expanduser().is_dir():
+    if pathlib.Path(index_path).is_dir():
         raise IsADirectoryError(f'index={index_path!r}: is a directory; name a file')
     result = _indexed(model_flags.load(FLAGS.model), folder, index_path)
     print(
@@ -149,7 +149,7 @@ def _index(folder):
 
 
 def _search(*images):
-    index_path = pathlib.Path(_needed('index', 'search', 'NAME.index')).expanduser()
+    index_path = pathlib.Path(_needed('index', 'search', 'NAME.index'))
     page = _needed('output', 'search --format=html', 'NAME.html') if _format_is('html') else ''
     groups.check_there('index')
     from dp_fedemb import gallery
@@ -164,7 +164,7 @@ def _search(*images):
     indexing.check_preprocessing(index, preprocessing, index_path)
     found = gallery.search(model, index, images, preprocessing, FLAGS.neighbours)
     if page:
-        path = pathlib.Path(page).expanduser().absolute()
+        path = pathlib.Path(page).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(path, search_page.build(found, index.folder))
         print(f'page: {path}')
@@ -193,7 +193,7 @@ def _verify(first, second):
 
 def _cluster(folder):
     output = pathlib.Path(_needed('output', 'cluster', 'GROUPS.csv or a new folder'))
-    output = output.expanduser().absolute()
+    output = output.absolute()
     if (FLAGS.far is None) == (FLAGS.threshold is None):
         raise ValueError('cluster: expected either --far=..., as in --far=1e-3, or --threshold')
     from dp_fedemb import gallery
@@ -267,7 +267,7 @@ def _indexed(model, folder, index_path):
     from dp_fedemb.data.images import listing as listing_lib
 
     preprocessing = _preprocessing(model)
-    listing = listing_lib.pictures(pathlib.Path(folder).expanduser(), 'folder')
+    listing = listing_lib.pictures(pathlib.Path(folder), 'folder')
     with progress.bar(len(listing.names), 'indexing', 'image') as bar:
         result = gallery.index(
             model,
@@ -304,7 +304,7 @@ def _say_skipped(notes, broken):
 
 
 def _embed():
-    output = pathlib.Path(_needed('output', 'embed', 'embeddings.npz')).expanduser().absolute()
+    output = pathlib.Path(_needed('output', 'embed', 'embeddings.npz')).absolute()
     if output.suffix != '.npz' or output.is_dir():
         raise ValueError(f'output={FLAGS.output!r}: expected the name of a file, NAME.npz')
     from_settings.refuse_unused('embed', *sorted(_OF_COMMANDS - {'output'}))
@@ -350,7 +350,7 @@ def _of_folder(model):
     from dp_fedemb.evaluation import folder as folder_lib
 
     preprocessing = _preprocessing(model)
-    folder = pathlib.Path(FLAGS.input).expanduser()
+    folder = pathlib.Path(FLAGS.input)
     listing = listing_lib.pictures(folder, 'input')
     with progress.bar(len(listing.names), 'embedding', 'image') as bar:
         found = folder_lib.embed_folder(

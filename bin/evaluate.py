@@ -138,7 +138,7 @@ def _models(runs):
             if FLAGS[name].value:
                 raise ValueError(f'{name}: is for a single model; leave it out with --compare')
         for path in runs:
-            if not pathlib.Path(path).expanduser().is_dir():
+            if not pathlib.Path(path).is_dir():
                 raise FileNotFoundError(f'compare: {path!r}: no such directory')
         return runs
     if runs:
@@ -193,7 +193,7 @@ def _questions():
 
 def _about(task, store, model, path):
     # Not its path, which tells of whose computer it is on.
-    name = pathlib.Path(path).expanduser().absolute().name
+    name = pathlib.Path(path).absolute().name
     return {
         'title': f'Image embeddings on {task.name}',
         'about': [
@@ -216,7 +216,7 @@ def _output_directory():
             raise ValueError('plots: need a directory; give --output_dir as well')
         return None
     files.check_place(output_dir=FLAGS.output_dir)
-    path = pathlib.Path(FLAGS.output_dir).expanduser().absolute()
+    path = pathlib.Path(FLAGS.output_dir).absolute()
     if (path / 'config.json').exists():
         raise FileExistsError(
             f'output_dir={str(path)!r}: is the directory of a run, which has an'

@@ -115,7 +115,7 @@ def _calibration(model, formats):
     from dp_fedemb.models import saved_model
 
     preprocessing = saved_model.preprocessing_of(model.path, model.example_spec.shape)
-    folder = pathlib.Path(FLAGS.public_pictures).expanduser()
+    folder = pathlib.Path(FLAGS.public_pictures)
     paths = listing_lib.pictures(folder, 'public_pictures').paths
     # Evenly over the folder, whose order may be by kind.
     chosen = [

@@ -125,7 +125,7 @@ def _listener(worker_process):
         with worker_process.port_listener(FLAGS.port) as listener:
             yield listener
         return
-    path = os.path.abspath(os.path.expanduser(FLAGS.socket))
+    path = os.path.abspath(FLAGS.socket)
     with worker_process.path_listener(path) as listener:
         try:
             yield listener

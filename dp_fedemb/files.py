@@ -22,6 +22,8 @@ _OF_THE_HOST = (
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ENOSPC),
     *(errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
 )
+# Of a name and of a path, in bytes, with room for what stands below it.
+_MOST_NAME, _MOST_PATH = 255, 3500
 PathLike = Union[str, 'os.PathLike[str]']
 _MARK = '.partial-'
 # renameat2(2).
@@ -164,6 +166,37 @@ def of_the_host(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _OF_THE_HOST
 
 
+def local(path: PathLike, name: str) -> str:
+    """Returns a path with the home of a user in the place of its ~.
+
+    Args:
+        path: of this machine.
+        name: what messages call it.
+
+    Raises:
+        ValueError: for a user that is not there, an address of the web, or what is too long.
+    """
+    text = os.fspath(path)
+    found = os.path.expanduser(text)
+    longest = max(len(os.fsencode(part)) for part in found.split(os.sep))
+    if longest > _MOST_NAME or len(os.fsencode(found)) > _MOST_PATH:
+        raise ValueError(
+            f'{name}={text[:40] + "..."!r}: {len(text)} characters; expected at most'
+            f' {_MOST_NAME} bytes for each name and {_MOST_PATH} for all'
+        )
+    if found.startswith('~'):
+        user = found.partition(os.sep)[0]
+        raise ValueError(
+            f'{name}={text!r}: no such user {user!r}; for a name that begins so write ./{user}'
+        )
+    if '://' in found:
+        raise ValueError(
+            f'{name}={text!r}: is an address; expected a path of this machine, so mount it or'
+            ' copy it here'
+        )
+    return found
+
+
 def check_place(**directories: PathLike) -> None:
     """Raises OSError for the first keyword where nothing could be written; leaves nothing.
 
@@ -172,7 +205,7 @@ def check_place(**directories: PathLike) -> None:
             need not exist.
     """
     for name, directory in directories.items():
-        place = path = pathlib.Path(os.path.expanduser(directory)).absolute()
+        place = path = pathlib.Path(local(directory, name)).absolute()
         try:
             while not _exists(place):
                 place = place.parent

@@ -5,6 +5,10 @@ import functools
 import math
 import numbers
 from typing import Any
+import unicodedata
+
+# Classes of characters by which a text reads otherwise than it is.
+_TURNS = ('LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI', 'PDI')
 
 
 def _holds(test: Callable[[Any], bool], value: Any) -> bool:
@@ -80,13 +84,14 @@ def whole(interval: str = '(-inf, inf)', **values: Any) -> None:
 def text(**values: Any) -> None:
     """Raises ValueError for the first keyword that is no text, is empty or has odd characters.
 
-    Odd are control characters, a line's end among them, and what is no valid Unicode: in
-    names of files and options they are accidents, and most that read them go wrong.
+    Odd are control characters, a line's end among them, characters that turn the direction
+    of reading, and what is no valid Unicode: in names of files and options they are
+    accidents or worse, and most that read them go wrong. Empty is what shows nothing.
     """
     for name, value in values.items():
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not any(_shows(char) for char in value):
             raise ValueError(f'{name}={value!r}: expected a text that is not empty')
-        if any(ord(char) < 32 or 127 <= ord(char) < 160 or _is_half(char) for char in value):
+        if any(_is_odd(char) for char in value):
             raise ValueError(
                 f'{name}={value!r}: expected a text without line breaks, control characters'
                 ' and broken Unicode'
@@ -98,9 +103,20 @@ def is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _is_half(char: str) -> bool:
-    """Whether a character is half a pair of UTF-16, as in names that are not UTF-8."""
-    return 0xD800 <= ord(char) < 0xE000
+def _shows(char: str) -> bool:
+    """Whether a character is more than space, or invisible."""
+    category = unicodedata.category(char)
+    return category[0] != 'Z' and category not in ('Cc', 'Cf', 'Cs')
+
+
+def _is_odd(char: str) -> bool:
+    """Whether it is a control character, ends a line, turns the direction, or is no Unicode.
+
+    The last is half a pair of UTF-16, as in names that are not UTF-8.
+    """
+    if unicodedata.category(char) in ('Cc', 'Cs', 'Zl', 'Zp'):
+        return True
+    return unicodedata.bidirectional(char) in _TURNS
 
 
 @functools.cache

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+from flags import paths
+
 from dp_fedemb import settings
 from dp_fedemb import validate
 
@@ -139,7 +141,7 @@ def check() -> None:
     """Checks the values of all flags, whether they will be used or not.
 
     Those of settings as their dataclasses do; of others, that numbers are finite and texts
-    neither empty nor full of control characters.
+    neither empty nor full of control characters. In paths ~ becomes a home.
 
     Raises:
         ValueError: for the first flag of a wrong value.
@@ -160,6 +162,8 @@ def check() -> None:
                 raise ValueError(f'{name}={value!r}: {error}') from None
         else:
             settings.check_value(field, value, name)
+        if name in paths.NAMES:
+            paths.resolve(flag)
 
 
 def need(name: str, other: str) -> None:

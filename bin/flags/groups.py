@@ -33,11 +33,13 @@ def define_task() -> None:
 
 def task() -> tasks.Task:
     """Builds the task that the flags describe."""
+    check_directory('data_dir')
     return tasks.build_task(FLAGS.task, _task_config())
 
 
 def check_task() -> None:
     """Refuses what is wrong with the flags of `task`, before any data are looked for."""
+    check_directory('data_dir')
     tasks.check_task(FLAGS.task, _task_config())
 
 
@@ -76,7 +78,7 @@ def model(of_task: tasks.Task, **instead: str) -> 'models.EmbeddingModel':
 def check_directory(name: str) -> None:
     """Refuses a flag that names no directory, before TensorFlow is loaded to read it."""
     value = FLAGS[name].value
-    if value is not None and not pathlib.Path(value).expanduser().is_dir():
+    if value is not None and not pathlib.Path(value).is_dir():
         raise FileNotFoundError(f'{name}={value!r}: no such directory')
 
 
@@ -85,7 +87,7 @@ def check_there(*names: str) -> None:
     for name in names:
         value = FLAGS[name].value
         for path in value if isinstance(value, list) else [value]:
-            if path is not None and not pathlib.Path(path).expanduser().exists():
+            if path is not None and not pathlib.Path(path).exists():
                 raise FileNotFoundError(f'{name}={path!r}: no such file or directory')
 
 
@@ -93,7 +95,7 @@ def check_start() -> None:
     """Refuses a --pretrained that is nothing to begin from, before the data are looked for."""
     if FLAGS.pretrained not in (None, 'public'):
         check_there('pretrained')
-        path = pathlib.Path(FLAGS.pretrained).expanduser()
+        path = pathlib.Path(FLAGS.pretrained)
         if not path.is_dir() and path.suffix not in ('.h5', '.hdf5'):
             raise ValueError(
                 f'pretrained={FLAGS.pretrained!r}: expected the directory of a run or of a'

@@ -74,7 +74,7 @@ def fars() -> tuple[float, ...]:
     from dp_fedemb.evaluation import verification
 
     found = tuple(dict.fromkeys(_rate(text) for text in FLAGS.fars))
-    verification.check_fars(found)
+    verification.check_fars(found, 'fars')
     return found
 
 

@@ -11,6 +11,9 @@ from absl import logging
 
 from flags import from_settings
 from flags import host
+from flags import paths
+
+from dp_fedemb import files
 
 # TensorFlow logs GPUs that it does not find as errors; what matters it raises.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -50,7 +53,7 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
         known = trouble is not None or isinstance(error, _USER_ERRORS)
         if not known or (flags.FLAGS.is_parsed() and flags.FLAGS.debug):
             raise
-        text = trouble or str(error) or type(error).__name__
+        text = trouble or paths.trouble(error) or str(error) or type(error).__name__
         _end(text, _BAD_INPUT if trouble is None else _BAD_HOST)
 
 
@@ -73,7 +76,9 @@ def _parse(line: list[str], positional: int) -> list[str]:
     if arguments[positional:]:
         raise ValueError(f'unexpected argument {arguments[positional]!r}; flags start with --')
     from_settings.check()
-    return arguments
+    return [
+        files.local(each, 'argument') if each.startswith('~') else each for each in arguments
+    ]
 
 
 def _in_our_words(text: str) -> str:

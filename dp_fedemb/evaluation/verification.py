@@ -22,6 +22,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from dp_fedemb import validate
 from dp_fedemb.evaluation import all_pairs
 
 FARS = (1e-3, 1e-2)
@@ -208,11 +209,10 @@ def is_recall(name: str) -> bool:
     return name.startswith(_RECALL)
 
 
-def check_fars(fars: Sequence[float]) -> None:
-    """Raises ValueError for a target outside (0, 1)."""
+def check_fars(fars: Sequence[float], name: str = 'far') -> None:
+    """Raises ValueError for a target that is none, or so small that no pairs settle it."""
     for far in fars:
-        if not 0 < far < 1:
-            raise ValueError(f'far={far}: expected a number above 0 and below 1')
+        validate.within('[1e-12, 1)', **{name: far})
 
 
 def _allowed(far: float, impostor_pairs: int) -> int:

@@ -36,10 +36,10 @@ class ClientConfig:
         0.1,
         "The backbone's learning rate in local steps.",
         flag='client_lr',
-        within='(0, 1e6]',
+        within='[1e-12, 1e6]',
     )
     head_lr_scale: float = settings.setting(
-        1.0, "The head's learning rate over the backbone's.", within='(0, 1e6]'
+        1.0, "The head's learning rate over the backbone's.", within='[1e-12, 1e6]'
     )
     head_only_steps: int = settings.setting(
         0, 'First local steps that train the head alone.', within='[0, 1e6]'
@@ -49,7 +49,7 @@ class ClientConfig:
     )
     batch_size: int = settings.setting(32, 'Examples of a local step.', within='[1, 1e5]')
     momentum: float = settings.setting(
-        0.0, 'Of local steps.', flag='client_momentum', within='[0, 1)'
+        0.0, 'Of local steps.', flag='client_momentum', within='[0, 0.999999]'
     )
     local_lr_schedule: str = settings.setting(
         'constant',

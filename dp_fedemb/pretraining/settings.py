@@ -28,16 +28,16 @@ class TrainingConfig:
         augmentation: changes of the training images; None for the method's default.
     """
 
-    epochs: float = settings.setting(10.0, 'Passes over the images.', within='(0, 1e6]')
+    epochs: float = settings.setting(10.0, 'Passes over the images.', within='[1e-6, 1e6]')
     batch_size: int = settings.setting(64, 'Images of a step.', within='[1, 1e5]')
     optimizer: str = settings.setting('sgd', 'Of backbone and head.', choices=OPTIMIZERS)
     learning_rate: float = settings.setting(
-        0.05, 'Of the backbone, at its highest.', within='(0, 1e6]'
+        0.05, 'Of the backbone, at its highest.', within='[1e-12, 1e6]'
     )
     head_lr_scale: float = settings.setting(
-        1.0, "The head's learning rate over the backbone's.", within='(0, 1e6]'
+        1.0, "The head's learning rate over the backbone's.", within='[1e-12, 1e6]'
     )
-    momentum: float = settings.setting(0.9, 'Of SGD.', within='[0, 1)')
+    momentum: float = settings.setting(0.9, 'Of SGD.', within='[0, 0.999999]')
     schedule: str = settings.setting(
         'cosine', 'Over the steps.', choices=client_config.LR_SCHEDULES
     )
@@ -76,7 +76,7 @@ class PretrainingConfig:
         choices=METHODS,
     )
     training: TrainingConfig = TrainingConfig()
-    temperature: float = settings.setting(0.5, "Of SimCLR's loss.", within='(0, 1e6]')
+    temperature: float = settings.setting(0.5, "Of SimCLR's loss.", within='[1e-3, 1e3]')
     projection_dim: int = settings.setting(64, "Of SimCLR's projection.", within='[1, 1e4]')
 
     def __post_init__(self) -> None:

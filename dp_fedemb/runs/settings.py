@@ -44,7 +44,7 @@ class ModelSettings:
         ' pairs of a batch, without weights: supcon or prototype.',
     )
     head_scale: Optional[float] = settings.setting(
-        None, "Factor of the cosines; the head's by default.", within='(0, 1e6]'
+        None, "Factor of the cosines; the head's by default.", within='[1e-3, 1e4]'
     )
     head_margin: Optional[float] = settings.setting(
         None, "Margin of cosface and arcface; the head's by default.", within='[0, 2]'
@@ -171,15 +171,19 @@ class Settings:
     client_lr_schedule: str = settings.setting(
         'constant', 'Over rounds.', choices=client_config.LR_SCHEDULES
     )
-    server_lr: float = settings.setting(1.0, "Of the server's optimizer.", within='(0, 1e6]')
-    server_momentum: float = settings.setting(0.0, "Of the server's SGD.", within='[0, 1)')
+    server_lr: float = settings.setting(
+        1.0, "Of the server's optimizer.", within='[1e-12, 1e6]'
+    )
+    server_momentum: float = settings.setting(
+        0.0, "Of the server's SGD.", within='[0, 0.999999]'
+    )
     server_optimizer: str = settings.setting(
         'sgd',
         "Of the server. adam: the noise's variance is taken out of its second moment.",
         choices=SERVER_OPTIMIZERS,
     )
     server_adam_floor: float = settings.setting(
-        1e-3, "Least root of the second moment of the server's Adam.", within='(0, 1e6]'
+        1e-3, "Least root of the second moment of the server's Adam.", within='[1e-12, 1e6]'
     )
     server_lr_schedule: str = settings.setting(
         'constant', "Of the server's rate, over rounds.", choices=client_config.LR_SCHEDULES
@@ -189,7 +193,7 @@ class Settings:
         'Decay, below 1, of a moving average of the models of the rounds. It is evaluated'
         " too, and the better on the task's validation part is released; the average where"
         ' there is no such part. 0 for none.',
-        within='[0, 1)',
+        within='[0, 0.999999]',
     )
     centre_clients: int = settings.setting(
         0,
@@ -222,7 +226,7 @@ class Settings:
         decides=False,
     )
     worker_timeout_s: float = settings.setting(
-        60.0, 'How long a worker may be silent.', decides=False, within='(0, 1e6]'
+        60.0, 'How long a worker may be silent.', decides=False, within='[0.01, 1e6]'
     )
     client_parallelism: Optional[int] = settings.setting(
         None,

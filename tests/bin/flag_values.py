@@ -2,13 +2,20 @@
 
 from absl import flags
 
+from flags import paths
+
 # What is no number, or none that any flag means.
 NO_NUMBERS = ('', ' ', 'abc', 'nan', '-inf', '1e400', '1,2', '½', 'é', '0x', '1\n2', '1\x002')
 ABSURD = ('1' + 80 * '0', '-1' + 30 * '0', '-1')
 NO_FLOATS = (*NO_NUMBERS, *ABSURD, 'inf', '1e308')
+# Zero as soon as it is a number of 32 bits, with which models are trained.
+NEARLY_ZERO = ('1e-300', '5e-324')
 NO_INTEGERS = (*NO_NUMBERS, *ABSURD, '2.5', '1e3', 'inf')
 NO_TRUTH = ('', 'maybe', '2', 'é', 'nan', 'true\n')
 NO_TEXT = ('', ' ', 'a\nb', 'a\x00b', 'a\x1b[31mb', 'a\udcffb', '\u0085')
+NO_TEXT += ('\u200b', '\ufeff ', 'a\u2028b', 'a\u202egpj.exe')
+# Of another user, of the web, and too long for any file system.
+NO_PATH = ('~nobody-of-that-name/a', 'gs://bucket/a', 'file:///a', 300 * 'a', 3000 * 'a/')
 
 # Numbers that may be zero.
 ZERO = {
@@ -38,6 +45,8 @@ ZERO = {
 }
 # Numbers that may be -1.
 NEGATIVE = {'threshold'}
+# Numbers that may be very small.
+SMALL = {'delta'}
 # Texts that may be empty.
 EMPTY = {'freeze'}
 
@@ -63,8 +72,13 @@ def wrong(name, flag):
         return (*NO_TEXT, 'nope', parser.enum_values[0].upper())
     if isinstance(parser, (flags.IntegerParser, flags.FloatParser)):
         texts = NO_FLOATS if isinstance(parser, flags.FloatParser) else NO_INTEGERS
-        texts = texts if name in ZERO else (*texts, '0')
+        if name not in ZERO:
+            texts = (*texts, '0')
+            if isinstance(parser, flags.FloatParser) and name not in SMALL:
+                texts += NEARLY_ZERO
         return [text for text in texts if text != '-1' or name not in NEGATIVE]
+    if name in paths.NAMES:
+        return (*NO_TEXT, *NO_PATH)
     return [text for text in NO_TEXT if text.strip() or name not in EMPTY]
 
 

@@ -262,7 +262,7 @@ def test_models_side_by_side(workspace, programs):
         (['--metrics=accuracy'], 'metrics=.accuracy.: expected one of verification'),
         (['--metrics=pairs'], 'metric pairs: the task has no list of pairs'),
         (['--part=validation'], 'part=.validation.: task synthetic has train, test'),
-        (['--fars=1.5'], 'far=1.5: expected a number above 0 and below 1'),
+        (['--fars=1.5'], 'fars=1.5: expected a number of at least 1e-12 and below 1'),
         (['--fars=few'], "fars='few': expected numbers"),
         (['--model={workspace}/nowhere'], 'no such directory'),
         (['--model={workspace}'], 'no SavedModel here'),

@@ -70,7 +70,7 @@ def test_folder_table_and_notes(run, workspace):
         (['--public_pictures=run'], "public_pictures='run': no picture in it or below"),
         (['--evaluation=nowhere'], "evaluation='nowhere': no such file"),
         (['--fars=few'], "fars='few': expected numbers"),
-        (['--fars=2'], 'far=2.0: expected a number above 0 and below 1'),
+        (['--fars=2'], 'fars=2.0: expected a number of at least 1e-12 and below 1'),
     ],
 )
 def test_bad_input_is_one_line(run, workspace, arguments, words):

@@ -197,7 +197,9 @@ def test_identities_may_be_names():
 
 @pytest.mark.parametrize('far', [0.0, 1.0, -0.1, float('nan')])
 def test_far_outside_its_range(far):
-    with pytest.raises(ValueError, match=f'far={far}: expected a number above 0 and below 1'):
+    with pytest.raises(
+        ValueError, match=f'far={far}: expected a number of at least 1e-12 and below 1'
+    ):
         verification.verify(GRID[:4], [0, 0, 1, 1], [far])
 
 

@@ -26,12 +26,12 @@ class QuantileClip(base.Mechanism):
         within='[0, 1]',
     )
     adaptive_clip_learning_rate: float = settings.setting(
-        0.2, 'Adaptive clip: rate of log C.', within='(0, 10]'
+        0.2, 'Adaptive clip: rate of log C.', within='[1e-9, 10]'
     )
     clipped_count_stddev: Optional[float] = settings.setting(
         None,
         'Adaptive clip: noise on the count of unclipped updates; m/20 by default.',
-        within='(0, 1e9]',
+        within='[1e-9, 1e9]',
     )
 
     def __post_init__(self) -> None:
