@@ -30,6 +30,9 @@ def trouble(error: BaseException) -> str | None:
     engines = sys.modules.get('dp_fedemb.engines.worker_process')
     if engines is not None and isinstance(error, engines.WorkerError):
         return f'{error}; run the same command again to go on from the last checkpoint'
+    tuning = sys.modules.get('dp_fedemb.tuning.running')
+    if tuning is not None and isinstance(error, tuning.HostError):
+        return str(error)
     number = getattr(error, 'errno', None)
     text = str(error)
     if isinstance(error, MemoryError) or type(error).__name__ == 'ResourceExhaustedError':

@@ -394,7 +394,7 @@ class Experiment:
                 raise
             raise ValueError(
                 f'train={str(self.train.path)!r}: its ledger of releases cannot be written'
-                f' ({error.strerror}); make the directory writable, or copy the store'
+                f' ({error.strerror or error}); make the directory writable, or copy the store'
             ) from None
 
     def _engine(

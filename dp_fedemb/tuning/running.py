@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -19,9 +22,19 @@ from dp_fedemb.tuning import cells as cells_lib
 LOG = 'log.txt'
 # Of a record of a secret cell that failed by itself.
 FAILED = 'failed'
+# The exit code of a program that its settings have ended: refused, or training diverged.
+_OWN_FAULT = 2
 # Exit codes from here on are of programs that were stopped.
 _SIGNALS = 128
+# What the system says of its errors; two of them are arithmetic's.
+_SYSTEM_ERRORS = sorted(
+    {os.strerror(number) for number in errno.errorcode}
+    - {*map(os.strerror, (errno.EDOM, errno.ERANGE))},
+    key=len,
+    reverse=True,
+)
 _POLL_S = 0.1
+_PROBE_BYTES = 1 << 16
 _GRACE_S = 10.0
 # A process for each cell leaves no room for threads of TensorFlow beside its shards.
 _ENVIRONMENT = {'TF_CPP_MIN_LOG_LEVEL': '3', 'TF_NUM_INTEROP_THREADS': '1'}
@@ -33,6 +46,10 @@ _FILES = (
     'evaluation_test.json',
     'evaluation_validation.json',
 )
+
+
+class HostError(RuntimeError):
+    """The machine, and not what it was to do, has ended a cell, which goes on later."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +103,7 @@ def run(
     secret: bool = False,
     ended: Callable[[cells_lib.Cell, pathlib.Path], None] = lambda cell, run: None,
 ) -> dict[str, str]:
-    """Runs the cells that have no record yet; a failed one does not stop the others.
+    """Runs the cells that have no record yet; one that fails by itself stops no other.
 
     Args:
         cells: see `cells.check_different`.
@@ -96,12 +113,17 @@ def run(
         jobs: cells at the same time.
         description: of the progress bar.
         secret: whether the number of cells is: the bar then counts seconds, and a cell that
-            fails by itself, not by a signal, has ended: its record says so.
+            fails by itself has ended: its record says so.
         ended: called with a cell that has ended well and the directory of its run, before
             its record is made.
 
     Returns:
         Why cells failed, by name: the last line that each wrote.
+
+    Raises:
+        HostError: where the machine failed a cell, or nobody knows what did and the cells
+            are secret. The others are stopped, since they would fail too; the next call
+            goes on with all of them.
     """
     work.mkdir(parents=True, exist_ok=True)
     records.mkdir(parents=True, exist_ok=True)
@@ -126,18 +148,57 @@ def run(
             for each in [each for each in running if each.process.poll() is not None]:
                 running.remove(each)
                 name = each.cell.name
-                if each.process.returncode == 0:
+                code, line = each.process.returncode, _last_line(work / name / LOG)
+                if code == 0:
                     ended(each.cell, work / name / 'run')
                     record = _record(each, programs, work / name)
                     json_files.write(records / f'{name}.json', record)
-                elif secret and 0 < each.process.returncode < _SIGNALS:
-                    # Not tried again: that would be one more trial.
-                    json_files.write(records / f'{name}.json', {'name': name, FAILED: True})
                 else:
-                    failures[name] = _last_line(work / name / LOG)
+                    _check_disk(work / name)
+                    if host_error(code, line) or (secret and code != _OWN_FAULT):
+                        raise HostError(_said(name, code, line, secret))
+                    if secret:
+                        # Not tried again: that would be one more trial.
+                        record = {'name': name, FAILED: True}
+                        json_files.write(records / f'{name}.json', record)
+                    else:
+                        failures[name] = line
                 if not secret:
                     bar.update()
     return failures
+
+
+def host_error(code: int, line: str) -> str:
+    """Returns what the machine has done to a program; '' if it was not the machine.
+
+    Args:
+        code: that it ended with, minus a signal's number.
+        line: the last one that it wrote.
+    """
+    if code < 0 or code >= _SIGNALS:
+        number = -code if code < 0 else code - _SIGNALS
+        known = {each.value: each.name for each in signal.Signals}
+        text = f'stopped by {known.get(number, f"signal {number}")}'
+        return f'{text}: is there enough memory?' if number == signal.SIGKILL else text
+    told = next((text for text in _SYSTEM_ERRORS if text in line), '')
+    if told or not line.startswith('error: ') or code == _OWN_FAULT:
+        return told
+    return 'the machine failed'
+
+
+def _check_disk(folder: pathlib.Path) -> None:
+    """Raises OSError for a full disk, of which no log can tell that lies on it."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(_PROBE_BYTES))
+
+
+def _said(name: str, code: int, line: str, secret: bool) -> str:
+    """The line for the reader, who may not see anything of one secret cell."""
+    why = host_error(code, line) or 'a program failed'
+    if secret:
+        return f'{why}; nothing is released, and the same command goes on with all trials'
+    shown = line.removeprefix('error: ') if 0 < code < _SIGNALS else why
+    return f'{name}: {shown}; all others are stopped, and the same command goes on with them'
 
 
 def read_records(

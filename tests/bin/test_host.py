@@ -12,6 +12,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'bin'))
 
 from flags import host
 
+from dp_fedemb.tuning import running
+
 
 @pytest.mark.parametrize(
     'error, words',
@@ -28,6 +30,10 @@ from flags import host
 def test_trouble_of_the_host_says_what_to_do(error, words):
     line = host.trouble(error)
     assert words in line and line.endswith('then run the same command again')
+
+
+def test_what_ended_a_cell_is_said_as_it_was_told():
+    assert host.trouble(running.HostError('one: No space left on device')).startswith('one')
 
 
 @pytest.mark.parametrize(

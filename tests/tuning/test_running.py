@@ -1,5 +1,6 @@
 """Cells side by side: resumed one by one, failures told and survived, records without paths."""
 
+import errno
 import json
 import os
 import pathlib
@@ -29,7 +30,8 @@ with open(run / 'starts', 'a') as file:
 time.sleep(float(values.get('sleep', 0)))
 if values['score'] == 'bad':
     print('all is well')
-    sys.exit('error: score=bad: expected a number')
+    print('error: score=bad: expected a number', file=sys.stderr)
+    sys.exit(2)
 scores = {'trained': {'recall@FAR=0.001': float(values['score'])}}
 (run / 'evaluation.json').write_text(json.dumps(scores))
 config = {'where': str(run), 'data': values.get('data_dir')}
@@ -93,13 +95,70 @@ def test_a_secret_cell_that_failed_is_not_tried_again(programs, tmp_path):
     found = running.read_records(cells, records)
     assert found['bad'] == {'name': 'bad', running.FAILED: True}
     assert running.FAILED not in found['good']
-    code = 'import os, signal; os.kill(os.getpid(), signal.SIGKILL)'
-    (tmp_path / 'bin' / 'train.py').write_text(code)
-    stopped = [cell('stopped', 0.5)]
-    assert list(running.run(stopped, programs, work, records, 1, 's', secret=True)) == [
-        'stopped'
-    ]
-    assert not (records / 'stopped.json').exists()
+
+
+HOST_FAULTS = {
+    'full disk': (
+        "print('error: No space left on device: free some', file=sys.stderr); sys.exit(1)",
+        'No space left on device',
+    ),
+    'lost data': (
+        "print('error: [Errno 2] No such file or directory: x', file=sys.stderr); sys.exit(2)",
+        'No such file or directory',
+    ),
+    'dead worker': (
+        "print('error: the worker is gone; run again', file=sys.stderr); sys.exit(1)",
+        'the',
+    ),
+    'killed for want of memory': (
+        'import os, signal; os.kill(os.getpid(), signal.SIGKILL)',
+        'SIGKILL: is there enough memory?',
+    ),
+    'stopped': ('sys.exit(143)', 'stopped by SIGTERM'),
+}
+
+
+@pytest.mark.parametrize('secret', [False, True])
+@pytest.mark.parametrize('fault', HOST_FAULTS)
+def test_a_fault_of_the_host_ends_all_and_costs_no_trial(programs, tmp_path, fault, secret):
+    """The failing cell is neither recorded nor given up, and one at its side is stopped."""
+    program = tmp_path / 'bin' / 'train.py'
+    broken, said = HOST_FAULTS[fault]
+    program.write_text(f"import sys\nif 'sleep' not in ''.join(sys.argv): {broken}\n{PROGRAM}")
+    cells = [cell('struck', 0.5), cell('beside', 0.25, sleep=300), cell('later', 0.75)]
+    work, records = tmp_path / 'work', tmp_path / 'records'
+    with pytest.raises(running.HostError) as caught:
+        running.run(cells, programs, work, records, 2, 'sweep', secret=secret)
+    assert said in str(caught.value) and 'the same command goes on' in str(caught.value)
+    assert not secret or not {'struck', 'Errno', 'worker'} & set(str(caught.value).split())
+    assert not list(records.iterdir()) and not (work / 'later').exists()
+    assert not any('sleep=300' in line for line in _command_lines())
+    program.write_text(PROGRAM)
+    cells[1] = cell('beside', 0.25)
+    assert running.run(cells, programs, work, records, 2, 'sweep', secret=secret) == {}
+    assert not any(
+        running.FAILED in each for each in running.read_records(cells, records).values()
+    )
+
+
+def test_a_bug_in_secret_trials_is_not_a_score(programs, tmp_path):
+    (tmp_path / 'bin' / 'train.py').write_text('1 / 0')
+    arguments = programs, tmp_path / 'work', tmp_path / 'records', 1, 'sweep'
+    with pytest.raises(running.HostError, match='a program failed'):
+        running.run([cell('bug', 0.5)], *arguments, secret=True)
+    failures = running.run([cell('bug', 0.5)], *arguments)
+    assert failures == {'bug': 'ZeroDivisionError: division by zero'}
+
+
+def test_a_full_disk_is_noticed_where_the_log_cannot_tell(programs, tmp_path, monkeypatch):
+    def full(**options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(running.tempfile, 'TemporaryFile', full)
+    arguments = programs, tmp_path / 'work', tmp_path / 'records', 1, 'sweep'
+    with pytest.raises(OSError, match='No space left'):
+        running.run([cell('bad', 'bad')], *arguments, secret=True)
+    assert not list((tmp_path / 'records').iterdir())
 
 
 def test_nothing_is_left_running(programs, tmp_path):
