@@ -3,6 +3,7 @@
 Searches and tables run trials of a stand-in for bin/train.py, everything around is theirs.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -17,14 +18,19 @@ import numpy as np
 import pytest
 
 from dp_fedemb import configured_directory
+from dp_fedemb import export as export_lib
 from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb.auditing import report as audit_report
+from dp_fedemb.data import example_spec as example_spec_lib
 from dp_fedemb.evaluation import result_table
 from dp_fedemb.evaluation.figures import drawing
 from dp_fedemb.evaluation.report import writing
+from dp_fedemb.export import release
+from dp_fedemb.export import runtime
+from dp_fedemb.export import saved_model_copy
 from dp_fedemb.gallery import clustering
 from dp_fedemb.gallery import index_file
 from dp_fedemb.privacy import ledger
@@ -176,6 +182,60 @@ def gallery(root):
     return work
 
 
+@dataclasses.dataclass(frozen=True)
+class Exportable:
+    """A SavedModel whose embeddings are its pictures, for formats that need no runtime."""
+
+    path: pathlib.Path
+    example_spec: example_spec_lib.ExampleSpec = example_spec_lib.ExampleSpec((1, 1, 2))
+    fingerprint: str = 'model'
+
+    def __call__(self, examples):
+        return np.reshape(examples, [-1, 2]) / np.linalg.norm(
+            np.reshape(examples, [-1, 2]), axis=-1, keepdims=True
+        )
+
+
+def export(root, statement):
+    """An export, and another one in its place."""
+    path = root.parent / 'run' / 'saved_model'
+    if not path.exists():
+        (path / 'variables').mkdir(parents=True)
+        (path / 'variables' / 'data').write_bytes(bytes(100))
+        (path / 'saved_model.pb').write_bytes(b'graph')
+        json_files.write(path.parent / 'privacy.json', statement)
+    model = Exportable(path)
+
+    def write(saved_model, place, calibration):
+        place.write_bytes(bytes(calibration.ravel()))
+
+    formats = {
+        'saved_model': runtime.Format(
+            'saved_model', 'SavedModel', saved_model_copy.write, lambda path: model
+        ),
+        'quantised': runtime.Format('model.bin', 'bytes', write, lambda path: model),
+    }
+    examples = np.array([[3, 4], [5, 12], [8, 15], [4, 3]], np.uint8).reshape(4, 1, 1, 2)
+    checked_on = export_lib.CheckSet(examples, np.array([0, 0, 1, 1]), 'four pictures')
+
+    def work():
+        release.formats_lib.FORMATS.clear()
+        release.formats_lib.FORMATS.update(formats)
+        versions = [
+            export_lib.Calibration(examples[:count], f'{count} pictures') for count in (1, 2)
+        ]
+        if (root / 'export').exists():
+            # Of a kill, and whole: its files fit each other.
+            known = json.loads((root / 'export' / 'formats.json').read_text())
+            number = known['formats']['quantised']['bytes'] // 2
+            assert (root / 'export' / 'model.bin').stat().st_size == 2 * number
+            assert (root / 'export' / 'model_card.md').exists()
+        for version in versions:
+            export_lib.export(model, root / 'export', list(formats), checked_on, version)
+
+    return work
+
+
 def tree(root):
     return {
         str(path.relative_to(root)): os.readlink(path)
@@ -192,6 +252,7 @@ WRITERS = {
     'selection': lambda program, root: sweep(program, root, 'selection'),
     'reproduce': reproduce,
     'gallery': lambda program, root: gallery(root),
+    'export': lambda program, root: export(root, privacy.statement(PLAN, start='fresh')),
 }
 # What grows while a trial runs, and is for people.
 LOGS = ('log.txt', 'stdout.txt')
