@@ -41,8 +41,12 @@ class Relay:
                 time.sleep(_POLL_S)
         os.write(self._status, b'r')
         while True:
-            client, _ = self._listener.accept()
-            threading.Thread(target=self._serve, args=[client], daemon=True).start()
+            try:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=[client], daemon=True).start()
+            except (OSError, RuntimeError):
+                # No handle or thread is free until somebody leaves.
+                time.sleep(_POLL_S)
 
     def _connected(self) -> socket.socket:
         made = socket.create_connection(('localhost', self._port))

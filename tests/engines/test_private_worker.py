@@ -1,5 +1,6 @@
 """Workers that only their user can reach, and that keep nothing of drivers that are gone."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -144,6 +145,13 @@ def test_the_worker_program_behind_a_socket(own_socket, process_checks):
         # One of two has left: the other's worker stays.
         time.sleep(1)
         assert pids_of_binary(program) == {first}
+        held = handles_and_threads(program)
+        send_garbage(path, 100)
+        until = time.monotonic() + 20
+        while any(now > one for now, one in zip(handles_and_threads(program), held)):
+            assert time.monotonic() < until, (held, handles_and_threads(program))
+            time.sleep(0.1)
+        assert pids_of_binary(program) == {first}
         executor = one.workers[0].executor
         assert executor.call(executor.create_function(thousand), [])[0].shape
     # Both have: a new one, that knows nothing of them.
@@ -160,6 +168,23 @@ def test_the_worker_program_behind_a_socket(own_socket, process_checks):
     assert subprocess.run([sys.executable, '-c', crash], env=environment).returncode == 9
     program.wait_for_line('is ready')
     assert pids_of_binary(program) != {second}
+
+
+def send_garbage(path, times):
+    """What anybody may send who is no driver: nothing, garbage, half of a greeting."""
+    for number in range(times):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            # It may be shown the door at once.
+            with contextlib.suppress(OSError):
+                client.sendall([b'', bytes(range(256)) * 64, b'PRI * HTTP/2.0\r\n'][number % 3])
+
+
+def handles_and_threads(program):
+    folders = [pathlib.Path('/proc', str(pid)) for pid in program.workers()]
+    return [
+        sum(len(os.listdir(folder / name)) for folder in folders) for name in ('fd', 'task')
+    ]
 
 
 def pids_of_binary(program):
