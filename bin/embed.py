@@ -112,7 +112,7 @@ def main(arguments):
     groups.check_directory('model')
     for name in ('index', 'output'):
         if FLAGS[name].value is not None:
-            files.check_place(**{name: pathlib.Path(FLAGS[name].value).parent})
+            _check_file(name)
     if FLAGS.evaluation is not None:
         groups.check_there('evaluation')
     if not arguments:
@@ -133,13 +133,19 @@ def main(arguments):
     run(*rest)
 
 
+def _check_file(name):
+    """Refuses what cannot become a file, before the model is loaded."""
+    path = pathlib.Path(FLAGS[name].value).absolute()
+    files.check_place(**{name: path.parent})
+    if name != 'output' or path.suffix:
+        files.check_file(path)
+
+
 # Commands.
 
 
 def _index(folder):
     index_path = _needed('index', 'index', 'NAME.index')
-    if pathlib.Path(index_path).is_dir():
-        raise IsADirectoryError(f'index={index_path!r}: is a directory; name a file')
     result = _indexed(model_flags.load(FLAGS.model), folder, index_path)
     print(
         f'{len(result.index.paths):,} pictures: {len(result.added):,} new,'
@@ -151,6 +157,8 @@ def _index(folder):
 def _search(*images):
     index_path = pathlib.Path(_needed('index', 'search', 'NAME.index'))
     page = _needed('output', 'search --format=html', 'NAME.html') if _format_is('html') else ''
+    if page and pathlib.Path(page).suffix.lower() not in ('.html', '.htm'):
+        raise ValueError(f'output={page!r}: expected the name of a page, NAME.html')
     groups.check_there('index')
     from dp_fedemb import gallery
     from dp_fedemb import tables

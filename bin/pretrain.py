@@ -8,7 +8,6 @@ With --part=train it sees the training users' images: the non-private baseline.
 The same command again finds the result; an interrupted training begins anew.
 """
 
-import json
 import pathlib
 
 from absl import flags
@@ -83,7 +82,9 @@ def main(_):
     if not began:
         print(f'{directory} holds the result of this command already.')
     scores = _scores(directory, model, unseen, start)
-    print(_table(scores))
+    with json_files.whole(directory, 'delete its evaluation, which is written again'):
+        table = _table(scores)
+    print(table)
     print(f'\noutputs: {directory.absolute()}')
     if users_images:
         print(f'\n{notice}')
@@ -118,7 +119,7 @@ def _scores(directory, model, unseen, start):
     """Metrics on unseen identities by stage, computed once for each part."""
     path = directory / f'evaluation_{FLAGS.evaluation_part}.json'
     if path.exists():
-        return json.loads(path.read_text())
+        return json_files.read(path, 'delete it, and it is written again')
 
     from dp_fedemb.models import pretrained
     from dp_fedemb.runs import evaluator

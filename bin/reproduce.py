@@ -59,6 +59,7 @@ flags.DEFINE_integer('jobs', os.cpu_count(), 'Cells side by side.', 1, 1024)
 _ENGINE = ('--engine=in_process', '--client_parallelism=1')
 _PLACES = ('output_dir', 'data_dir', 'cache_dir', 'engine', 'client_parallelism')
 _OWN = (*_PLACES, 'task')
+_PUBLISHED = ('table.md', 'table.csv', 'figure.png')
 
 
 def main(last):
@@ -78,6 +79,8 @@ def main(last):
     for path in paths:
         table = table_lib.read(path)
         cells = table_lib.cells(table, FLAGS.scale, configuration, last)
+        if FLAGS.publish is not None:
+            _check_publish(table.name)
         directory = None
         if not FLAGS.dry_run:
             directory = _directory(table.name if len(paths) > 1 else '')
@@ -227,10 +230,22 @@ def _fill(table, cells, directory):
     return len(failures)
 
 
+def _check_publish(name):
+    """Refuses to replace what is no table that was published before."""
+    files.check_place(publish=FLAGS.publish)
+    to = pathlib.Path(FLAGS.publish) / name
+    inside = {each.name for each in to.iterdir()} if to.is_dir() else set()
+    if (to.exists() and not to.is_dir()) or inside - {*_PUBLISHED, 'cells'}:
+        raise FileExistsError(
+            f'publish={FLAGS.publish!r}: {to} is there and is no table that was published;'
+            ' choose another directory'
+        )
+
+
 def _publish(path, to):
     """Copies what may be read by anyone: no run, which holds its seed."""
     with files.appearing_directory(to, replace=True) as draft:
-        for name in ('table.md', 'table.csv', 'figure.png'):
+        for name in _PUBLISHED:
             if (path / name).exists():
                 shutil.copyfile(path / name, draft / name)
         if (path / 'cells').is_dir():

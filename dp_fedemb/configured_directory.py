@@ -133,18 +133,10 @@ class ConfiguredDirectory:
         path = self.path / name
         if not path.is_file():
             return None
-        try:
-            value = json.loads(path.read_text())
-            if not isinstance(value, dict):
-                raise ValueError(f'a {type(value).__name__} where an object was written')
-        except ValueError as error:
-            way_out = 'delete it, and the same command writes it again'
-            if name == CONFIG:
-                way_out = 'restore it, or choose another output_dir'
-            raise ValueError(
-                f'{path}: not JSON as it was written ({error}); {way_out}'
-            ) from None
-        return value
+        way_out = 'delete it, and the same command writes it again'
+        if name == CONFIG:
+            way_out = 'restore it, or choose another output_dir'
+        return json_files.read(path, way_out)
 
 
 def _difference(

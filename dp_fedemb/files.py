@@ -55,8 +55,13 @@ def appearing_file(path: PathLike, mode: int = 0o644) -> Iterator[pathlib.Path]:
     The draft exists, empty and with its permissions, so that a secret is never readable
     by others, not even while it is written. On an error the draft is removed and what
     stood at `path` is untouched. What a killed writer of `path` left is removed.
+
+    Raises:
+        FileExistsError: if what stands there is no file: a directory, a pipe or a device,
+            which would be lost to everybody.
     """
     path = pathlib.Path(path).absolute()
+    check_file(path)
     remove_abandoned(path)
     draft, lock = _locked_draft(path, lambda draft: _make_file(draft, mode))
     try:
@@ -146,6 +151,14 @@ def lock(path: PathLike, on_wait: Callable[[], None] = lambda: None) -> Iterator
     finally:
         name.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def check_file(path: PathLike) -> None:
+    """Raises FileExistsError where a file that is written would replace what is none."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileExistsError(
+            f'{os.fspath(path)}: is a directory, a pipe or a device; choose the name of a file'
+        )
 
 
 def make_directory(path: PathLike, mode: int = 0o755) -> None:

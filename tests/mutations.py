@@ -1,6 +1,8 @@
 """Damage for tests of readers: the same for the same seed."""
 
 import contextlib
+import copy
+import json
 import os
 import signal
 
@@ -69,3 +71,55 @@ def names_below(folder):
 def generator(*key):
     """Random numbers, the same for the same key."""
     return np.random.default_rng(key)
+
+
+# What may stand where a value of JSON was.
+STRANGE = (None, 'x', '', -1, 0, 10**400, 1e308, True, [], {}, [[]], {'x': None})
+
+
+def changed(document):
+    """Yields copies of a document of JSON, each with one value replaced or left out."""
+    for keys in _places(document):
+        for strange in STRANGE:
+            yield _with(document, keys, strange)
+        if keys:
+            yield _with(document, keys, None, leave_out=True)
+
+
+def damaged_texts(document):
+    """Yields what files of such documents can hold, as bytes."""
+    text = json.dumps(document)
+    for other in changed(document):
+        yield json.dumps(other).encode()
+    for encoding in ('utf-16', 'utf-8-sig'):
+        yield text.encode(encoding)
+    yield from (b'', b'\xff\xfe\x00', b'null', b'[]', b'{', b'{"a":' * 10**5, b'[' * 10**5)
+    yield text.replace('1', 'NaN').encode()
+    yield text.replace('1', 'Infinity').encode()
+    yield text.encode()[: len(text) // 2]
+    yield text.encode() + b'x'
+    yield text.encode().replace(b'"', b'"\0', 1)
+
+
+def _places(value, keys=()):
+    yield keys
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _places(inner, (*keys, key))
+    elif isinstance(value, list):
+        for key, inner in enumerate(value):
+            yield from _places(inner, (*keys, key))
+
+
+def _with(document, keys, value, leave_out=False):
+    if not keys:
+        return value
+    found = copy.deepcopy(document)
+    around = found
+    for key in keys[:-1]:
+        around = around[key]
+    if leave_out:
+        del around[keys[-1]]
+    else:
+        around[keys[-1]] = value
+    return found

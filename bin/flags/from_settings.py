@@ -146,7 +146,7 @@ def check() -> None:
     Raises:
         ValueError: for the first flag of a wrong value.
     """
-    for name, flag in _own_flags():
+    for name, flag in own_flags():
         value, field = flag.value, _FIELDS.get(name)
         if flag.present and value == [] and not isinstance(flag, flags.MultiFlag):
             raise ValueError(f'{name}: expected at least one value, or leave it out')
@@ -194,7 +194,8 @@ def refuse_unused(purpose: str, *names: str) -> None:
             )
 
 
-def _own_flags() -> Iterator[tuple[str, flags.Flag]]:
+def own_flags() -> Iterator[tuple[str, flags.Flag]]:
+    """Yields name and flag of all but those of absl."""
     for module, found in FLAGS.flags_by_module_dict().items():
         if not module.startswith('absl'):
             yield from ((flag.name, flag) for flag in found)

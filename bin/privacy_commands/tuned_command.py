@@ -10,16 +10,20 @@ from typing import Any
 from absl import flags
 from absl.testing import flagsaver
 
+from flags import from_settings
 from flags import plan_flags
 from privacy_commands import arguments
 
+from dp_fedemb import json_files
 from dp_fedemb import privacy
+from dp_fedemb import validate
 from dp_fedemb.privacy import rounding
 from dp_fedemb.privacy import selection
 from dp_fedemb.privacy.reporting import tuned
 
 FLAGS = flags.FLAGS
 
+_WAY_OUT = 'restore it from what the search released'
 _COMMAND = ['bin/privacy.py', 'epsilon']
 _UNITS = ('epsilon_user', 'epsilon_present_absent')
 
@@ -48,11 +52,8 @@ def show(directory: str) -> None:
 def _read(path: pathlib.Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file; expected what a search released')
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f'{path}: not JSON ({error})') from None
-    if not isinstance(found, dict) or not isinstance(found.get('trials'), dict):
+    found = json_files.read(path, _WAY_OUT)
+    if not isinstance(found.get('trials'), dict):
         raise ValueError(
             f'{path}: not the statement of a composed search or a private selection; that of'
             ' a single run names its own command'
@@ -64,15 +65,22 @@ def _account(
     path: pathlib.Path, statement: Mapping[str, Any]
 ) -> tuple[list[str], dict[str, Any]]:
     """What does not fit, and what the files come to."""
-    try:
+    with json_files.whole(path, _WAY_OUT):
         trials = statement['trials']
         number, distribution = float(trials['number']), trials['distribution']
         commands: dict[str, int] = dict(trials['commands'])
-        stated = {name: statement[name] for name in (*_UNITS, 'delta')}
-        distance, released = statement['statistical_distance'], trials['released']
-        plans = [_plan(each) for each, count in commands.items() for _ in range(count)]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f'{path}: {error} is missing or is not what it was') from None
+        for count in commands.values():
+            validate.whole('[1, 1e6]', count=count)
+        stated = {name: float(statement[name]) for name in (*_UNITS, 'delta')}
+        distance, released = float(statement['statistical_distance']), trials['released']
+        validate.within('[0, 1)', statistical_distance=distance)
+        plans = [
+            plan for each, count in commands.items() for plan in [_plan(each)] * int(count)
+        ]
+        if not plans:
+            raise ValueError('no trials')
+        if distribution is not None:
+            privacy.Selection(number, distribution)
     problems = []
     if released not in commands:
         problems.append('what was released is none of the settings that were accounted for')
@@ -106,6 +114,12 @@ def _plan(command: str) -> privacy.PrivacyPlan:
     words = shlex.split(command)
     if words[:2] != _COMMAND:
         raise ValueError(f'{command!r}: expected {" ".join(_COMMAND)} and its flags')
+    known = {name for name, _ in from_settings.own_flags()}
+    for word in words[2:]:
+        name = word.removeprefix('--').partition('=')[0]
+        # Not those of absl: a file of flags would be read.
+        if not word.startswith('--') or name not in known:
+            raise ValueError(f'{command!r}: {word!r} is no flag of a plan')
     with flagsaver.flagsaver():
         try:
             FLAGS(['privacy.py', *words[2:]])

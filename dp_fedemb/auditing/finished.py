@@ -6,7 +6,6 @@ against its plan, and to ask how well its model tells those it was trained on fr
 """
 
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -14,6 +13,7 @@ from typing import Any, Union
 
 import numpy as np
 
+from dp_fedemb import json_files
 from dp_fedemb import privacy
 from dp_fedemb import settings as settings_lib
 from dp_fedemb.auditing import checks
@@ -24,6 +24,7 @@ from dp_fedemb.data import store as store_lib
 from dp_fedemb.evaluation import inference
 
 _LEAST_USERS = 16
+_WAY_OUT = 'give the directory of a run of bin/train.py, or the flags of its plan'
 
 
 def read_plan(run: Union[str, 'os.PathLike[str]']) -> privacy.PrivacyPlan:
@@ -33,17 +34,18 @@ def read_plan(run: Union[str, 'os.PathLike[str]']) -> privacy.PrivacyPlan:
         ValueError: where there is no config.json of a run, or it is damaged.
     """
     path = pathlib.Path(run).expanduser() / 'config.json'
-    try:
-        known = dict(json.loads(path.read_text())['plan'])
+    config = json_files.read(_there(path), _WAY_OUT)
+    with json_files.whole(path, _WAY_OUT):
+        known = dict(config['plan'])
         mechanism = _part(known.pop('mechanism'), privacy.MECHANISMS)
         sampling = _part(known.pop('sampling'), privacy.SAMPLINGS)
         return privacy.PrivacyPlan(mechanism=mechanism, sampling=sampling, **known)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'model={str(run)!r}: no plan can be read from its config.json'
-            f' ({type(error).__name__}); give the directory of a run of bin/train.py, or the'
-            ' flags of its plan'
-        ) from None
+
+
+def _there(path: pathlib.Path) -> pathlib.Path:
+    if not path.exists():
+        raise ValueError(f'model={str(path.parent)!r}: has no {path.name}; {_WAY_OUT}')
+    return path
 
 
 def _part(known: dict[str, Any], choices: Any) -> Any:
@@ -65,16 +67,11 @@ def statement_checks(
         ValueError: where there is no statement, or it is damaged.
     """
     path = pathlib.Path(run).expanduser() / 'privacy.json'
-    try:
-        stated = json.loads(path.read_text())
+    stated = json_files.read(_there(path), _WAY_OUT)
+    with json_files.whole(path, _WAY_OUT):
         rounds, epsilon = int(stated['rounds_completed']), stated['epsilon_user']
         epsilon = math.inf if epsilon is None else float(epsilon)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(
-            f'model={str(run)!r}: no statement can be read from its privacy.json; give the'
-            ' directory of a run of bin/train.py, or the flags of its plan'
-        ) from None
-    costs = plan.epsilon(rounds)
+        costs = plan.epsilon(rounds)
     return [
         checks.holds(
             "the run's statement claims no less than its plan costs",

@@ -1,7 +1,6 @@
 """audit.json: what an audit saw, beside what is claimed, in words that claim no more."""
 
 from collections.abc import Mapping, Sequence
-import json
 import math
 import os
 import pathlib
@@ -49,15 +48,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     """What the file holds; nothing where there is none."""
     if not path.exists():
         return {}
-    try:
-        known = json.loads(path.read_text())
-        if not isinstance(known, dict):
-            raise ValueError
-    except ValueError:
-        raise ValueError(
-            f'{path}: is no audit of ours; move it away, or choose another output_dir'
-        ) from None
-    return known
+    return json_files.read(path, 'move it away, or choose another output_dir')
 
 
 def bounds_table(bounds: Sequence[Mapping[str, Any]]) -> str:

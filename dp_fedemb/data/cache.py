@@ -57,7 +57,7 @@ def cached_stores(
                     (draft / 'source.json').write_text(text)
     files.remove_abandoned(folder)
     record = folder / 'source.json'
-    if not record.exists() or record.read_text() != text:
+    if not record.is_file() or record.read_bytes() != text.encode():
         raise ValueError(
             f'{folder}: was not made from the present input; delete the directory and run again'
         )
@@ -76,7 +76,8 @@ def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
     status = path.stat()
     stamp = f'{path} {status.st_size} {status.st_mtime_ns}'
     memory = pathlib.Path(cache_dir).absolute() / 'fingerprints.json'
-    known = json.loads(memory.read_text()) if memory.exists() else {}
+    way_out = 'delete it, and it is made again'
+    known = json_files.read(memory, way_out) if memory.exists() else {}
     if stamp not in known:
         digest = hashlib.sha256()
         blocks = -(-status.st_size // _BLOCK)
@@ -89,7 +90,7 @@ def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
         known[stamp] = digest.hexdigest()
         files.make_directory(memory.parent)
         json_files.write(memory, known)
-    return known[stamp]
+    return str(known[stamp])
 
 
 def listing_fingerprint(root: _PathLike, paths: Optional[Iterable[pathlib.Path]] = None) -> str:

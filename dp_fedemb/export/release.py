@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Any, Optional, Union
@@ -186,7 +185,10 @@ def _evaluation(
         if evaluation is not None:
             raise
         return None, str(error)
-    return card_results.released(json.loads(found.path.read_text())), ''
+    way_out = 'evaluate the model again'
+    known = json_files.read(found.path, way_out)
+    with json_files.whole(found.path, way_out):
+        return card_results.released(known), ''
 
 
 def _write(
@@ -237,14 +239,11 @@ def _scores(run: pathlib.Path) -> Optional[Mapping[str, Mapping[str, float]]]:
 
 
 def _json(path: pathlib.Path) -> Optional[dict[str, Any]]:
-    content = _text(path)
-    if content is None:
-        return None
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise ValueError(f'{path}: not JSON ({error}); restore it') from None
+    return json_files.read(path, 'restore it') if path.is_file() else None
 
 
 def _text(path: pathlib.Path) -> Optional[str]:
-    return path.read_text() if path.is_file() else None
+    if not path.is_file():
+        return None
+    with json_files.whole(path, 'restore it'):
+        return path.read_text('utf-8')

@@ -106,8 +106,8 @@ def read(path: pathlib.Path) -> Index:
         FileNotFoundError: if there is none.
         ValueError: if the file is damaged, or no index.
     """
-    if path.is_dir():
-        raise ValueError(f'index={str(path)!r}: is a directory; expected a file')
+    if path.exists() and not path.is_file():
+        raise ValueError(f'index={str(path)!r}: is no file; name one')
     if not path.exists():
         raise FileNotFoundError(
             f'index={str(path)!r}: no such file; make it with bin/embed.py index FOLDER'

@@ -7,11 +7,11 @@ figures hold for pictures like the evaluated ones.
 
 from collections.abc import Mapping
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Any, Optional, Union
 
+from dp_fedemb import json_files
 from dp_fedemb.evaluation import verification
 from dp_fedemb.models import saved_model
 
@@ -166,15 +166,7 @@ def _on_training(values: Mapping[str, Any]) -> bool:
 
 
 def _read(path: pathlib.Path) -> Mapping[str, Any]:
-    try:
-        values = json.loads(path.read_text())
-        if not isinstance(values, dict):
-            raise ValueError('no object')
-        return values
-    except (ValueError, OSError) as error:
-        raise ValueError(
-            f'evaluation={str(path)!r}: cannot be read ({error}); evaluate the model again'
-        ) from None
+    return json_files.read(path, 'evaluate the model again')
 
 
 def _checked(path: pathlib.Path, values: Mapping[str, Any], fingerprint: str) -> Thresholds:
@@ -182,7 +174,7 @@ def _checked(path: pathlib.Path, values: Mapping[str, Any], fingerprint: str) ->
     if 'points' not in values:
         raise ValueError(f'{where}: has no thresholds; make one that has, with {_MAKE}')
     if not _is_of(values, fingerprint):
-        of = values.get('model_fingerprint')
+        of = str(values.get('model_fingerprint') or '')
         whose = f'of another model (fingerprint {of[:12]})' if of else 'of an unnamed model'
         raise ValueError(
             f'{where}: is {whose}, expected {fingerprint[:12]}; evaluate this one with {_MAKE}'
@@ -207,7 +199,7 @@ def _checked(path: pathlib.Path, values: Mapping[str, Any], fingerprint: str) ->
             int(values['genuine_pairs']),
             int(values['impostor_pairs']),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(
             f'{where}: is damaged ({type(error).__name__}: {error}); evaluate the model again'
         ) from None

@@ -7,7 +7,6 @@ a model from elsewhere cannot execute anything, and a large one loads in no time
 import collections
 from collections.abc import Iterable, Sequence
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Union
@@ -16,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
+from dp_fedemb import json_files
 from dp_fedemb import privacy
 from dp_fedemb.models import embedding_model
 from dp_fedemb.models import saved_model
@@ -102,17 +102,19 @@ def read_origin(directory: Union[str, os.PathLike]) -> Origin:
             False,
             tuple(privacy.ancestors_of_start(None, 'a start whose data nobody states')),
         )
-    statement = json.loads(record.read_text())
-    if statement.get('public_images_only'):
-        return Origin(statement['notice'], False)
-    if statement.get('private_by_itself', statement.get('private')):
-        epsilon = privacy.rounded_up_text(statement['epsilon_user'])
-        users = f'the {statement.get("num_users", "unnumbered")} users of an earlier run'
-        return Origin(
-            f'a private run; for users of both runs its epsilon of {epsilon} comes on top',
-            False,
-            tuple(privacy.ancestors_of_start(statement, users)),
-        )
+    way_out = 'restore it, or begin from another start'
+    statement = json_files.read(record, way_out)
+    with json_files.whole(record, way_out):
+        if statement.get('public_images_only'):
+            return Origin(str(statement['notice']), False)
+        if statement.get('private_by_itself', statement.get('private')):
+            epsilon = privacy.rounded_up_text(statement['epsilon_user'])
+            users = f'the {statement.get("num_users", "unnumbered")} users of an earlier run'
+            return Origin(
+                f'a private run; for users of both runs its epsilon of {epsilon} comes on top',
+                False,
+                tuple(privacy.ancestors_of_start(statement, users)),
+            )
     return Origin('NOT PRIVATE: it has seen users without differential privacy', True)
 
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 import hashlib
-import json
 import os
 import pathlib
 from typing import Any, Optional, Union
 
-from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
@@ -15,6 +13,7 @@ from dp_fedemb.data.images import preprocessing as preprocessing_lib
 NAME = 'saved_model'
 # From pictures to the model's images; in the SavedModel's directory.
 PREPROCESSING = 'preprocessing.json'
+_WAY_OUT = 'save the model again'
 # What a SavedModel consists of. TensorFlow's own fingerprint.pb tells nothing more.
 PARTS = ('saved_model.pb', 'variables', 'assets', PREPROCESSING)
 
@@ -84,13 +83,9 @@ def read_preprocessing(
     path = find(directory, 'model') / PREPROCESSING
     if not path.exists():
         return None
-    try:
-        return preprocessing_lib.Preprocessing.of_record(json.loads(path.read_text('utf-8')))
-    except (ValueError, TypeError, OSError) as error:
-        if files.of_the_host(error):
-            raise
-        reason = ' '.join(str(error).split())
-        raise ValueError(f'{path}: damaged ({reason}); save the model again') from None
+    record = json_files.read(path, _WAY_OUT)
+    with json_files.whole(path, _WAY_OUT):
+        return preprocessing_lib.Preprocessing.of_record(record)
 
 
 def preprocessing_of(

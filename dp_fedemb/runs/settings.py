@@ -211,7 +211,7 @@ class Settings:
         None,
         "Public number of labels of fedavg's head; required for an epsilon. Identities are"
         ' divided among them by a hash of their names.',
-        within='[1, 1e7]',
+        within='[2, 1e7]',
     )
     engine: Optional[str] = settings.setting(
         None,

@@ -209,13 +209,8 @@ def read_records(
     for cell in cells:
         path = records / f'{cell.name}.json'
         if path.exists():
-            try:
-                found[cell.name] = json.loads(path.read_text())
-            except ValueError as error:
-                raise ValueError(
-                    f'{path}: not JSON as it was written ({error}); delete it, and the same'
-                    ' command runs its cell again'
-                ) from None
+            way_out = 'delete it, and the same command runs its cell again'
+            found[cell.name] = json_files.read(path, way_out)
     return found
 
 

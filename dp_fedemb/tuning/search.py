@@ -66,7 +66,7 @@ def read(path: Union[str, pathlib.Path]) -> Space:
         raise FileNotFoundError(f'grid={str(path)!r}: no such file')
     try:
         found = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f'grid={str(path)!r}: not TOML ({error})') from None
     return {name: _choices(name, value) for name, value in found.items()}
 

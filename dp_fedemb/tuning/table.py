@@ -99,7 +99,10 @@ def read(path: Union[str, pathlib.Path]) -> Table:
         for scale in content.get('scales', {}):
             validate.one_of('scale', scale, SCALES)
         return Table(name=path.stem, **content)
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+    except (
+        *(tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError),
+        RecursionError,
+    ) as error:
         raise ValueError(f'{path.name}: no table of cells ({error})') from None
 
 
@@ -114,7 +117,11 @@ def read_flags(path: Union[str, pathlib.Path]) -> Flags:
     if not path.is_file():
         raise FileNotFoundError(f'{path.name}: no such flag file')
     found: Flags = {}
-    for line in map(str.strip, path.read_text().splitlines()):
+    try:
+        lines = path.read_text('utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path.name}: no text in UTF-8 ({error})') from None
+    for line in map(str.strip, lines):
         if not line or line.startswith('#'):
             continue
         if not line.startswith('--') or '=' not in line:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 import dataclasses
-import json
 from typing import Any, Optional
 
 from dp_fedemb import data
@@ -103,12 +102,16 @@ def build(
 
     stores = cache.cached_stores(config.cache_dir, name, source, convert)
     folder = stores['train'].path.parent
-    record = json.loads((folder / _RECORD).read_text())
-    notes = list(record['notes'])
+    way_out = f'delete {folder}, and it is converted again'
+    record = json_files.read(folder / _RECORD, way_out)
+    with json_files.whole(folder / _RECORD, way_out):
+        notes = [str(note) for note in record['notes']]
+        facts = tuple(base.Fact(**fact) for fact in record['facts'])
+        # So that they can be told.
+        str(facts)
     broken = conversion.broken_images(folder)
     if broken:
         notes.append(f'{len(broken)} broken images skipped, the first: {broken[0]}')
-    facts = tuple(base.Fact(**fact) for fact in record['facts'])
     return base.Task(
         name=name, expected_facts=facts, notes=tuple(notes), **_parts(stores), **task
     )

@@ -21,7 +21,7 @@ def test_a_plan_is_read_as_it_was_written(name, make_plan, tmp_path):
 def test_what_is_no_run_is_refused(content, tmp_path):
     if content is not None:
         (tmp_path / 'config.json').write_text(content)
-    with pytest.raises(ValueError, match='no plan can be read'):
+    with pytest.raises(ValueError, match='give the directory of a run'):
         finished.read_plan(tmp_path)
 
 
@@ -34,7 +34,7 @@ def test_a_statement_that_claims_less_than_its_plan_costs_fails(make_plan, tmp_p
     path.write_text(json.dumps({**stated, 'epsilon_user': 0.9 * stated['epsilon_user']}))
     assert finished.statement_checks(tmp_path, plan)[0].failed
     path.write_text('{')
-    with pytest.raises(ValueError, match='no statement'):
+    with pytest.raises(ValueError, match='give the directory of a run'):
         finished.statement_checks(tmp_path, plan)
 
 

@@ -99,7 +99,7 @@ def test_what_is_no_search_is_refused(refused, tmp_path):
     assert 'no such file' in refused('tuned', str(tmp_path))
     path = tmp_path / 'privacy.json'
     path.write_text('no')
-    assert 'not JSON' in refused('tuned', str(tmp_path))
+    assert 'damaged' in refused('tuned', str(tmp_path))
     path.write_text(json.dumps(privacy.statement(plan())))
     assert 'not the statement of a composed search' in refused('tuned', str(path))
     broken = statement('selection')

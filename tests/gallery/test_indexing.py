@@ -199,7 +199,7 @@ def test_another_npz_is_no_index(tmp_path):
         gallery.read_index(tmp_path / 'other.npz')
     with pytest.raises(FileNotFoundError, match='no such file; make it with'):
         gallery.read_index(tmp_path / 'nowhere')
-    with pytest.raises(ValueError, match='is a directory'):
+    with pytest.raises(ValueError, match='is no file'):
         gallery.read_index(tmp_path)
 
 

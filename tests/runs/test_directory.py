@@ -70,7 +70,7 @@ def test_foreign_directories_are_left_alone(tmp_path):
 def test_broken_configuration(tmp_path):
     directory = begun(tmp_path)
     (directory.path / 'config.json').write_text('{"task"')
-    with pytest.raises(ValueError, match='not JSON'):
+    with pytest.raises(ValueError, match='damaged'):
         begun(tmp_path)
 
 

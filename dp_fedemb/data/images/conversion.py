@@ -138,7 +138,9 @@ def _look_alikes(spool: '_Spool', places: Iterable[str]) -> tuple[str, ...]:
 def broken_images(directory: pathlib.Path) -> list[str]:
     """Returns the images that a conversion skipped, each with the reason."""
     path = directory / _BROKEN_LIST
-    return path.read_text('utf-8').split('\n')[:-1] if path.exists() else []
+    if not path.is_file():
+        return []
+    return path.read_text('utf-8', errors='backslashreplace').split('\n')[:-1]
 
 
 def _read(

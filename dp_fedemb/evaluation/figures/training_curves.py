@@ -1,13 +1,16 @@
 """Recall by round, and by the epsilon spent until then."""
 
 import csv
+import io
 import math
 import os
+import pathlib
 from typing import Any, Optional, Union
 
 from matplotlib import figure
 import numpy as np
 
+from dp_fedemb import json_files
 from dp_fedemb.evaluation import verification
 from dp_fedemb.evaluation.figures import drawing
 
@@ -22,8 +25,12 @@ def training_curves(metrics_csv: Union[str, os.PathLike]) -> dict[str, figure.Fi
         Figures by name: 'recall_by_round' and 'recall_by_epsilon', as far as the file has
         them.
     """
-    with open(metrics_csv, newline='') as file:
-        rows = list(csv.DictReader(file))
+    with json_files.whole(metrics_csv, 'restore it, or move it away'):
+        text = pathlib.Path(metrics_csv).read_text('utf-8')
+        try:
+            rows = list(csv.DictReader(io.StringIO(text, newline='')))
+        except csv.Error as error:
+            raise ValueError(str(error)) from None
     names = [name for name in (rows[0] if rows else ()) if verification.is_recall(name)]
     columns = {
         name: np.array([_number(row.get(name)) for row in rows])

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
-import json
 import pathlib
 from typing import Any, Optional, Protocol
 
@@ -177,15 +176,12 @@ class Comparison:
 def statement_of(run: pathlib.Path) -> tuple[Optional[dict[str, Any]], str]:
     """Returns the privacy statement of a run, and the same as text; None without one."""
     statement = _read_json(run / 'privacy.json')
-    if statement is None or not (run / 'privacy.txt').exists():
+    text = run / 'privacy.txt'
+    if statement is None or not text.is_file():
         return None, ''
-    return statement, (run / 'privacy.txt').read_text()
+    with json_files.whole(text, 'restore it, or move it away'):
+        return statement, text.read_text('utf-8')
 
 
 def _read_json(path: pathlib.Path) -> Optional[dict[str, Any]]:
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f'{path}: is damaged ({error}); write it again') from None
+    return json_files.read(path, 'write it again') if path.exists() else None

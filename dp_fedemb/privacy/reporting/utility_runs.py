@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 import csv
 import dataclasses
-import json
+import io
 import os
 import pathlib
 from typing import Any, NamedTuple, Union
 
+from dp_fedemb import json_files
 from dp_fedemb import validate
 from dp_fedemb.privacy import mechanisms
 from dp_fedemb.privacy import plan as plan_lib
@@ -15,6 +16,7 @@ from dp_fedemb.privacy import sampling as sampling_lib
 from dp_fedemb.privacy.factorization import server as server_lib
 from dp_fedemb.privacy.reporting import utility
 
+_WAY_OUT = 'restore it, or leave the run out'
 _CONFIG, _EVALUATION = 'config.json', 'evaluation.json'
 
 
@@ -55,21 +57,31 @@ def read_table(path: Union[str, os.PathLike]) -> list[Point]:
     Raises:
         ValueError: for other columns, or what is no number.
     """
-    with open(path, newline='') as file:
-        reader = csv.DictReader(file)
-        missing = {'ratio', 'recall'} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f'{path}: no column {", ".join(sorted(missing))}; expected both')
-        points = []
-        for row in reader:
-            try:
-                numbers = float(row['ratio']), float(row['recall'])
-            except (TypeError, ValueError):
-                raise ValueError(
-                    f'{path}, line {reader.line_num}: ratio={row["ratio"]!r},'
-                    f' recall={row["recall"]!r}: expected two numbers'
-                ) from None
-            points.append(Point(f'line {reader.line_num}', *numbers))
+    path = pathlib.Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f'{path}: is no file; expected a table, CSV')
+    try:
+        # As spreadsheets save it, with a mark in front.
+        text = path.read_bytes().decode('utf-8-sig')
+        reader = csv.DictReader(io.StringIO(text, newline=''))
+        rows = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f'{path}: no CSV in UTF-8 ({error}); save it again') from None
+    missing = {'ratio', 'recall'} - set(reader.fieldnames or ())
+    if missing:
+        raise ValueError(f'{path}: no column {", ".join(sorted(missing))}; expected both')
+    points = []
+    for number, row in rows:
+        try:
+            ratio, recall = float(row['ratio']), float(row['recall'])
+            validate.within('[0, 1e9]', ratio=ratio)
+            validate.probability(recall=recall)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f'{path}, line {number}: ratio={row["ratio"]!r}, recall={row["recall"]!r}:'
+                ' expected two numbers, of at least 0 and from 0 to 1'
+            ) from None
+        points.append(Point(f'line {number}', ratio, recall))
     return points
 
 
@@ -86,27 +98,27 @@ def read(directories: Sequence[Union[str, os.PathLike]], metric: str) -> Runs:
             others in more than its noise.
     """
     found = [run for directory in directories for run in _runs(pathlib.Path(directory))]
-    configs = [json.loads((run / _CONFIG).read_text()) for run in found]
+    configs = [json_files.read(run / _CONFIG, _WAY_OUT) for run in found]
     for run, config in zip(found, configs):
-        for name in _different(configs[0], config):
+        with json_files.whole(run / _CONFIG, _WAY_OUT):
+            different = _different(configs[0], config)
+        if different:
             raise ValueError(
-                f'{run}: {name} is not that of {found[0]}; expected runs that differ in noise,'
-                ' sampling or cohort alone'
+                f'{run}: {different[0]} is not that of {found[0]}; expected runs that differ in'
+                ' noise, sampling or cohort alone'
             )
-    first = configs[0]['training']
-    server = server_lib.Server(
-        first.get('server_momentum', 0.0), first.get('server_lr_schedule', 'constant')
-    )
-    points = tuple(
-        Point(
-            str(run),
-            utility.equivalent_ratio(plan_of(config['plan']), server),
-            _recall(run, metric),
+    with json_files.whole(found[0] / _CONFIG, _WAY_OUT):
+        first = configs[0]['training']
+        server = server_lib.Server(
+            first.get('server_momentum', 0.0), first.get('server_lr_schedule', 'constant')
         )
-        for run, config in zip(found, configs)
-    )
-    plan = configs[0]['plan']
-    return Runs(points, plan['users_per_virtual_client'], plan['rounds'], server)
+        plan = plan_of(configs[0]['plan'])
+    points = []
+    for run, config in zip(found, configs):
+        with json_files.whole(run / _CONFIG, _WAY_OUT):
+            ratio = utility.equivalent_ratio(plan_of(config['plan']), server)
+        points.append(Point(str(run), ratio, _recall(run, metric)))
+    return Runs(tuple(points), plan.users_per_virtual_client, plan.rounds, server)
 
 
 def plan_of(known: Mapping[str, Any]) -> plan_lib.PrivacyPlan:
@@ -156,11 +168,14 @@ def _different(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 
 def _recall(run: pathlib.Path, metric: str) -> float:
-    try:
-        scores = json.loads((run / _EVALUATION).read_text())['trained']
-    except (FileNotFoundError, KeyError):
-        raise ValueError(
-            f'{run}: not finished, it has no evaluation; run it to its end'
-        ) from None
-    validate.one_of('metric', metric, scores)
-    return float(scores[metric])
+    path = run / _EVALUATION
+    scores = json_files.read(path, _WAY_OUT) if path.exists() else {}
+    if 'trained' not in scores:
+        raise ValueError(f'{run}: not finished, it has no evaluation; run it to its end')
+    with json_files.whole(path, _WAY_OUT):
+        names = list(scores['trained'].items())
+    validate.one_of('metric', metric, dict(names))
+    with json_files.whole(path, _WAY_OUT):
+        recall = float(scores['trained'][metric])
+        validate.probability(recall=recall)
+        return recall
