@@ -20,6 +20,7 @@ the claim, or a check that fails, ends with exit code 1 and a line for each.
 import dataclasses
 import json
 import math
+import pathlib
 import sys
 
 from absl import flags
@@ -68,7 +69,7 @@ def main(arguments):
 
         print(text)
         print('\n' + '\n'.join(['ALARM: ' + alarm for alarm in alarms] or [report.NO_ALARM]))
-        print(f'\n{report.MEANING}')
+        print(f'\n{report.meaning(values)}')
         if written:
             print(f'\nwritten to {FLAGS.output_dir}: {", ".join(written)}')
     sys.exit(1 if alarms else 0)
@@ -183,6 +184,7 @@ def _rounds():
     values = {
         'task': task.name,
         'plan': plan.to_json(),
+        'watched_rounds': FLAGS.watched_rounds,
         'checks': [check.to_json() for check in found],
         'alarms': [check.alarm for check in found if check.failed],
     }
@@ -278,7 +280,10 @@ def _membership():
 
 
 def _tell(text):
-    print(f'  {text}', file=sys.stderr, flush=True)
+    import tqdm
+
+    # Above the bar of a run that is at work.
+    tqdm.tqdm.write(f'  {text}', file=sys.stderr)
 
 
 def _write(command, values, pictures):
@@ -287,8 +292,11 @@ def _write(command, values, pictures):
     from dp_fedemb.auditing import report
     from dp_fedemb.evaluation.figures import drawing
 
-    path = report.write(FLAGS.output_dir, command, values)
-    drawing.save(pictures, path.parent)
+    directory = pathlib.Path(FLAGS.output_dir).expanduser()
+    files.make_directory(directory)
+    # First what audit.json names.
+    drawing.save(pictures, directory)
+    path = report.write(directory, command, {**values, 'pictures': sorted(pictures)})
     return [path.name, *(f'{name}.png' for name in pictures)]
 
 

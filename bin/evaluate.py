@@ -87,7 +87,7 @@ def main(runs):
     task = groups.task()
     store = model_flags.part(task)
 
-    from dp_fedemb.auditing import report as audit_report
+    from dp_fedemb.auditing import report_section
     from dp_fedemb.evaluation import evaluated
     from dp_fedemb.evaluation import evaluation_tables
     from dp_fedemb.evaluation import grouping
@@ -110,9 +110,9 @@ def main(runs):
     if FLAGS.compare:
         result = writing.Comparison.of(found, paths, directories)
     else:
-        audit = audit_report.text_beside(directories[0])
+        audit = report_section.beside(directories[0])
         if audit is None and output is not None:
-            audit = audit_report.text_beside(output)
+            audit = report_section.beside(output)
         result = writing.Single(
             found[0], store, directories[0], audit, FLAGS.show_images, FLAGS.projector
         )

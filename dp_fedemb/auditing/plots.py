@@ -1,6 +1,7 @@
 """Pictures of an audit; as in `evaluation.figures`, figures without pyplot."""
 
 from collections.abc import Mapping, Sequence
+import itertools
 from typing import Any
 
 from matplotlib import figure
@@ -11,7 +12,9 @@ from dp_fedemb.auditing.membership import game
 from dp_fedemb.auditing.membership import roc
 from dp_fedemb.evaluation.figures import drawing
 
+# Rates below it are drawn at it.
 _LEAST = 1e-4
+_CHANCE = (0, (4, 3))
 # Of the figure against epsilon.
 _FPR = 1e-3
 
@@ -22,29 +25,30 @@ def membership_roc(attacks: Mapping[str, Sequence[game.Attack]]) -> figure.Figur
     Args:
         attacks: label of a training -> its attacks.
     """
-    picture = figure.Figure((6.4, 4.6), dpi=130, layout='constrained')
-    axes = picture.subplots()
-    for color, (label, each) in zip(drawing.CURVES, attacks.items()):
+    picture, axes = drawing.axes(3.8)
+    for place, (label, each) in enumerate(attacks.items()):
         best = max(each, key=lambda attack: roc.auc(attack.scores.ravel(), _flat(attack)))
         false, true = roc.curve(best.scores.ravel(), _flat(best))
         axes.step(
             np.maximum(false, _LEAST),
             np.maximum(true, _LEAST),
             where='post',
-            color=color,
+            color=drawing.CURVES[place % len(drawing.CURVES)],
+            ls=drawing.DASHES[place % len(drawing.DASHES)],
+            lw=1.6,
             label=f'{label}: {best.name}, {best.images}',
         )
     chance = np.geomspace(_LEAST, 1, 50)
-    axes.plot(chance, chance, color=drawing.FAINT, lw=1, ls=(0, (4, 3)))
+    axes.plot(chance, chance, color=drawing.FAINT, lw=1, ls=_CHANCE, label='guessing')
     axes.set(
         xscale='log',
         yscale='log',
         xlim=(_LEAST, 1),
         ylim=(_LEAST, 1.1),
-        xlabel='false positive rate, non-members called members',
-        ylabel='true positive rate, members found',
+        xlabel='non-members called members (FPR)',
+        ylabel='members found (TPR)',
     )
-    axes.legend(fontsize=8, frameon=False)
+    picture.legend(fontsize=7.5, frameon=False, loc='outside lower left')
     return picture
 
 
@@ -60,8 +64,7 @@ def membership_by_epsilon(
         epsilons: label -> epsilon, infinite without privacy.
         claims: label -> claim.
     """
-    picture = figure.Figure((6.4, 5.6), dpi=130, layout='constrained')
-    axes = picture.subplots()
+    picture, axes = drawing.axes(4.2)
     finite = sorted(e for e in epsilons.values() if np.isfinite(e))
     # Without privacy: to the right of all others.
     place = {
@@ -70,42 +73,42 @@ def membership_by_epsilon(
     }
     private = [each for each in claims.values() if each.private]
     bounds = sorted((each.epsilon, roc.allowed(each.curve, _FPR)) for each in private)
-    axes.plot(
-        *zip(*bounds), '-s', color=drawing.INK, ms=4, label='allowed by the guarantee at most'
+    handles = axes.plot(
+        *zip(*bounds), '-s', color=drawing.INK, ms=4, label='the guarantee allows'
     )
-    names = sorted({(row['attack'], row['images']) for row in rows})
-    spread = np.linspace(0.92, 1.08, len(names))
-    for index, (attack, images) in enumerate(names):
-        xs, ys, lows, highs = [], [], [], []
-        for row in rows:
-            if (row['attack'], row['images']) == (attack, images):
-                rate = next(each for each in row['rates'] if each['fpr'] == _FPR)
-                xs.append(place[row['label']] * spread[index])
-                ys.append(max(rate['tpr'], _LEAST))
-                lows.append(ys[-1] - min(max(rate['low'], _LEAST), ys[-1]))
-                highs.append(max(rate['high'] - ys[-1], 0.0))
-        axes.errorbar(
-            xs,
-            ys,
-            (lows, highs),
-            fmt='o' if images == game.SEEN else '^',
-            color=drawing.CURVES[index // 2 % len(drawing.CURVES)],
-            ms=4,
-            lw=1,
-            label=f'{attack}, {images}',
-        )
-    axes.axhline(_FPR, color=drawing.FAINT, lw=1, ls=(0, (4, 3)))
-    ticks = sorted({place[label] for label in place})
+    names = sorted({row['attack'] for row in rows})
+    kinds = (game.SEEN, game.OTHER)
+    spread = np.geomspace(0.75, 1.33, len(names) * len(kinds))
+    for index, (attack, images) in enumerate(itertools.product(names, kinds)):
+        of_it = [row for row in rows if (row['attack'], row['images']) == (attack, images)]
+        rates = [next(r for r in row['rates'] if r['fpr'] == _FPR) for row in of_it]
+        xs = [place[row['label']] * spread[index] for row in of_it]
+        ys = [max(rate['tpr'], _LEAST) for rate in rates]
+        lows = [y - min(max(rate['low'], _LEAST), y) for y, rate in zip(ys, rates)]
+        highs = [max(rate['high'] - y, 0.0) for y, rate in zip(ys, rates)]
+        seen = images == game.SEEN
+        color = drawing.CURVES[names.index(attack) % len(drawing.CURVES)]
+        inside = color if seen else 'white'
+        axes.errorbar(xs, ys, (lows, highs), color=color, mfc=inside, ms=4, lw=1, fmt='o')
+        if seen:
+            handles += axes.plot([], [], 'o', color=color, ms=4, label=attack)
+    for images, inside in zip(kinds, (drawing.INK, 'white')):
+        handles += axes.plot([], [], 'o', color=drawing.INK, mfc=inside, ms=4, label=images)
+    handles.append(axes.axhline(_FPR, color=drawing.FAINT, lw=1, ls=_CHANCE, label='guessing'))
+    ticks = sorted(set(place.values()))
     axes.set(
         xscale='log',
         yscale='log',
-        ylim=(_LEAST, 1.5),
+        xlim=(ticks[0] / 2, ticks[-1] * 2),
+        ylim=(_LEAST * 0.8, 1.5),
         xlabel='epsilon of a user',
-        ylabel='TPR at FPR 0.001',
+        ylabel='members found (TPR) at FPR 0.001',
     )
     axes.set_xticks(ticks, [f'{t:.3g}' if t in finite else 'no privacy' for t in ticks])
     axes.minorticks_off()
-    picture.legend(fontsize=7, frameon=False, loc='outside lower center', ncols=2)
+    picture.legend(
+        handles=handles, fontsize=7.5, frameon=False, loc='outside lower left', ncols=2
+    )
     return picture
 
 

@@ -17,6 +17,15 @@ MEANING = (
     ' attack, another user or other data may do better. The guarantee is what the accountant'
     ' proves, not what an audit fails to refute.'
 )
+OF_CHECKS = (
+    'A check that fails proves a fault, but for the probability p that stands beside it. That'
+    ' all pass is no epsilon and no proof: they look for known kinds of faults, in what was'
+    ' watched.'
+)
+OF_ATTACKS = (
+    'An attack that finds members shows that the model tells of them. One that finds none'
+    ' proves nothing: another may find them.'
+)
 NO_COINS = (
     'No bound: nobody drew who was in this training, and that the two sides differ may be the'
     ' people. For a bound, let membership train models of its own (leave --model out).'
@@ -40,12 +49,38 @@ def write(
     path = pathlib.Path(directory).expanduser() / NAME
     # Another audit of the same directory may end at the same time.
     with files.lock(path):
-        json_files.write(path, {**_read(path), 'meaning': MEANING, command: values})
+        known = {**read(path), command: values}
+        json_files.write(path, {**known, 'meaning': meaning_of_all(known)})
     return path
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    """What the file holds; nothing where there is none."""
+def meaning(values: Mapping[str, Any]) -> str:
+    """Returns what the outcome of a command proves, and what not."""
+    attacks = values.get('attacks', [])
+    said = []
+    if 'bounds' in values or any(attack['bound'] for attack in attacks):
+        said.append(MEANING)
+    elif attacks:
+        said.append(OF_ATTACKS)
+    if 'checks' in values:
+        said.append(OF_CHECKS)
+    return ' '.join(said)
+
+
+def meaning_of_all(known: Mapping[str, Any]) -> str:
+    """Returns the same of all commands that a file knows."""
+    of_all: dict[str, Any] = {}
+    for command in TITLES:
+        of_all.update(known.get(command, {}))
+    return meaning(of_all)
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """Returns what the file holds; nothing where there is none.
+
+    Raises:
+        ValueError: for a file that is damaged.
+    """
     if not path.exists():
         return {}
     return json_files.read(path, 'move it away, or choose another output_dir')
@@ -113,35 +148,8 @@ def _number(value: Optional[float], absent: str = 'no bound') -> str:
     return absent if value is None or not math.isfinite(value) else f'{value:.3f}'
 
 
-def text_beside(run: pathlib.Path) -> Optional[str]:
-    """Returns the audit.json of a run's directory in words and tables, None without one.
-
-    Raises:
-        ValueError: for a file that is damaged.
-    """
-    values = _read(run / NAME)
-    if not values:
-        return None
-    parts = []
-    for command, title in _TITLES.items():
-        found = values.get(command)
-        if found is None:
-            continue
-        lines = [title]
-        if 'checks' in found:
-            failed = [check for check in found['checks'] if check['failed']]
-            lines.append(f'  {len(found["checks"])} checks, {len(failed)} failed')
-        if 'bounds' in found:
-            lines.append(bounds_table(found['bounds']))
-        if 'attacks' in found:
-            lines.append(membership_table(found['attacks']))
-        lines += [f'ALARM: {alarm}' for alarm in found['alarms']] or [NO_ALARM]
-        parts.append('\n'.join(lines))
-    return '\n\n'.join([*parts, MEANING])
-
-
 # Command -> what it attacked.
-_TITLES = {
+TITLES = {
     'noise': 'The mechanism alone, at the settings of the plan',
     'rounds': 'A few rounds of a real run, watched',
     'canaries': 'A training with canaries',

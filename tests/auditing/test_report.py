@@ -1,5 +1,7 @@
 """audit.json: what several commands saw, in one file, and in the report of a run."""
 
+from concurrent import futures
+import html
 import json
 import math
 
@@ -7,6 +9,7 @@ import pytest
 
 from dp_fedemb.auditing import checks
 from dp_fedemb.auditing import report
+from dp_fedemb.auditing import report_section
 from dp_fedemb.auditing.estimators import estimate as estimate_lib
 from dp_fedemb.evaluation.report import page
 
@@ -28,13 +31,40 @@ def test_commands_share_a_file(tmp_path):
     values = json.loads(path.read_text())
     assert set(values) == {'meaning', 'noise', 'canaries'}
     assert values['canaries']['e'] is None and 'proves nothing' in values['meaning']
-    text = report.text_beside(tmp_path / 'run')
-    assert 'ALARM: a property' in text and '1 failed' in text and report.NO_ALARM in text
-    assert '1.500' in text and report.MEANING in text
+    shown = html.unescape(report_section.beside(tmp_path / 'run'))
+    assert 'ALARM: a property' in shown and '1 checks, 1 failed' in shown
+    assert report.NO_ALARM.capitalize() in shown and '1.500' in shown and 'FAILED' in shown
+    assert report.MEANING in shown and report.OF_CHECKS in shown
+
+
+def test_words_are_of_what_was_done(tmp_path):
+    attack = {'label': 'the model', 'attack': 'compactness', 'images': 'training images'}
+    attack = {**attack, 'auc': 0.5, 'bound': None, 'rates': []}
+    assert report.meaning({'attacks': [attack]}) == report.OF_ATTACKS
+    bounded = {**attack, 'bound': {'lower': 1.0}}
+    assert report.meaning({'attacks': [attack, bounded]}) == report.MEANING
+    assert report.meaning({'checks': []}) == report.OF_CHECKS
+    values = {'attacks': [bounded], 'alarms': [], 'pictures': ['membership', '../secret']}
+    report.write(tmp_path, 'membership', values)
+    assert '<img' not in report_section.beside(tmp_path)
+    for name in ('membership.png', 'membership_roc.png'):
+        (tmp_path / name).write_bytes(b'a picture')
+    # A picture of another audit than that of the file is not its own.
+    assert report_section.beside(tmp_path).count('<img') == 1
+
+
+def test_audits_that_end_at_once_lose_nothing(tmp_path):
+    commands = ('noise', 'rounds', 'canaries', 'membership')
+    with futures.ThreadPoolExecutor(len(commands)) as pool:
+        for _ in range(10):
+            list(pool.map(lambda name: report.write(tmp_path, name, {'alarms': []}), commands))
+            assert set(commands) < set(json.loads((tmp_path / report.NAME).read_text()))
+            (tmp_path / report.NAME).unlink()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_without_an_audit_has_none(tmp_path):
-    assert report.text_beside(tmp_path) is None
+    assert report_section.beside(tmp_path) is None
 
 
 @pytest.mark.parametrize('content', ['{', '[1]', ''])
@@ -57,5 +87,5 @@ def test_the_run_report_has_a_section_for_it(tmp_path):
         'verdict': '',
     }
     assert 'What attacks showed' not in page.build(values, [], {})
-    built = page.build(values, [], {}, audit=report.text_beside(tmp_path))
+    built = page.build(values, [], {}, audit=report_section.beside(tmp_path))
     assert 'What attacks showed' in built and '&lt;of ours&gt;' in built

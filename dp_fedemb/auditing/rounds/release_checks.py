@@ -69,8 +69,8 @@ def _layers(relative: Sequence[list[Array]]) -> checks.Check:
             if p_value <= worst:
                 worst = p_value
                 seen = (
-                    f'round {number + 1}, layer {index + 1}: standard deviation'
-                    f' {np.sqrt(square / len(values)):.4g} of the claimed'
+                    f'standard deviation {np.sqrt(square / len(values)):.4g} of the claimed in'
+                    f' the {len(values):,} numbers of layer {index + 1}, round {number + 1}'
                 )
     name = 'every layer has Gaussian noise of the claimed size, on the sum'
     return checks.Check(name, min(worst * tests, 1.0), seen)
@@ -132,7 +132,7 @@ def _between_layers(relative: Sequence[list[Array]]) -> checks.Check:
                 if abs(deviations) >= abs(worst):
                     worst, seen = (
                         deviations,
-                        f'{deviations:.2f} deviations of {j + 1} and {i + 1}',
+                        f'{deviations:.2f} deviations of layers {j + 1} and {i + 1}',
                     )
     # A sum of products has heavier tails than a normal; of equal noise it is sqrt(size).
     return checks.normal(
@@ -150,7 +150,10 @@ def _of_sums(flat: Sequence[Array], rounds: Sequence[watch.Round]) -> checks.Che
         deviations.append(correlation * np.sqrt(len(values)))
     worst = max(deviations, key=abs)
     return checks.normal(
-        'noise knows nothing of the sum', worst, len(deviations), f'{worst:.2f} deviations'
+        'noise knows nothing of the sum',
+        worst,
+        len(deviations),
+        f'{worst:.2f} deviations from no correlation',
     )
 
 

@@ -86,8 +86,8 @@ def contributions(
     yield checks.holds(
         'no virtual client adds more than the clip norm to the sum',
         longer == 0,
-        f'{longer} of {len(taken)}, at C and at C / {1 / _TINY:,.0f}; {clipped} were clipped,'
-        f' the longest is {longest:.6f} C',
+        f'{longer} of {len(taken)} do, at C and at C / {1 / _TINY:,.0f}; {clipped} were'
+        f' clipped, the longest is {longest:.6f} C',
     )
 
 
@@ -110,7 +110,7 @@ def _additive(
     yield checks.holds(
         'the sum of a round is that of its virtual clients, each alone',
         wrong <= 1e-3,
-        f'{wrong:.2g} C for each of {count} virtual clients are of nobody',
+        f'{wrong:.2g} C for each of {count} virtual clients come from nowhere',
     )
 
 

@@ -49,7 +49,7 @@ def build(
     privacy: Optional[Mapping[str, Any]] = None,
     privacy_text: str = '',
     neighbours: str = '',
-    audit: Optional[str] = None,
+    audit: str = '',
 ) -> str:
     """Returns the report as HTML without references to other files.
 
@@ -60,7 +60,7 @@ def build(
         privacy: the run's privacy statement (privacy.json), or None.
         privacy_text: the same as text.
         neighbours: of `neighbours.build`, or nothing.
-        audit: what attacks on the run showed (audit.json), as text, or None.
+        audit: what attacks on the run showed (audit.json), as HTML, or nothing.
     """
     shown = [table for table in tables if table.shown and table.rows]
     breakdown = ''.join(table.html() for table in shown if table.name in _BREAKDOWN)
@@ -76,7 +76,7 @@ def build(
     sections = [
         ('summary', 'In short', _first_screen(values, figures, privacy)),
         ('privacy', 'Privacy', _privacy(privacy, privacy_text)),
-        ('audit', 'What attacks showed', f'<pre>{html.escape(audit)}</pre>' if audit else ''),
+        ('audit', 'What attacks showed', audit),
         (
             'verification',
             'How well it recognises',

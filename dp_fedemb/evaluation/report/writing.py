@@ -70,7 +70,7 @@ class Single:
         found: its evaluation.
         store: of the evaluated images.
         run: the directory that the model is in.
-        audit: what attacks on the run showed, as text, or None.
+        audit: what attacks on the run showed, as HTML, or None.
         show_images: whether the report shows some of them.
         projector: whether TensorBoard gets them, with the embeddings and the ROC curve.
     """
@@ -116,7 +116,7 @@ class Single:
             images = self.found.images
             shown = neighbours.build(self.store.examples, images.embeddings, images.identities)
         statement = statement_of(self.run)
-        return page.build(self.values, self.tables, drawn, *statement, shown, self.audit)
+        return page.build(self.values, self.tables, drawn, *statement, shown, self.audit or '')
 
     def write_more(self, directory: pathlib.Path) -> None:
         """Writes what TensorBoard shows, if asked for."""

@@ -1,0 +1,125 @@
+"""What attacks on a run showed, as a section of its report."""
+
+import base64
+from collections.abc import Mapping, Sequence
+import html
+import pathlib
+from typing import Any, Optional
+
+from dp_fedemb.auditing import report
+from dp_fedemb.evaluation import result_table
+from dp_fedemb.evaluation.report import page
+
+_CAPTIONS = {
+    'membership': 'Members that attacks find where one other in a thousand is called a member,'
+    ' with 95% intervals, and the most that the guarantee allows. That points lie below it does'
+    ' not prove that another attack would. Rates below 0.0001 are drawn there.',
+    'membership_roc': 'For each training the attack with the largest area under its curve.'
+    ' The further it is above the diagonal, the more the model tells of its members.',
+}
+
+
+def beside(run: pathlib.Path) -> Optional[str]:
+    """Returns the audit.json of a run's directory and its pictures as HTML, None without one.
+
+    Raises:
+        ValueError: for a file that is damaged.
+    """
+    values = report.read(run / report.NAME)
+    parts = [
+        _of_command(title, values[command], run)
+        for command, title in report.TITLES.items()
+        if command in values
+    ]
+    if not parts:
+        return None
+    said = html.escape(report.meaning_of_all(values))
+    return f'<p>{said}</p>{"".join(parts)}'
+
+
+def _of_command(title: str, found: Mapping[str, Any], run: pathlib.Path) -> str:
+    alarms = ''.join(
+        f'<p class="verdict bad"><b>ALARM: {html.escape(alarm)}</b></p>'
+        for alarm in found['alarms']
+    )
+    parts = [f'<h3>{html.escape(title)}</h3>']
+    parts.append(alarms or f'<p>{html.escape(report.NO_ALARM.capitalize())}.</p>')
+    if 'bounds' in found:
+        parts.append(_bounds(found['bounds']).html())
+    if 'attacks' in found:
+        pictures = ''.join(_picture(run, name) for name in found.get('pictures', ()))
+        parts.append(f'<div class="figures">{pictures}</div>' if pictures else '')
+        parts.append(page.folded('All attacks', _attacks(found['attacks']).html()))
+    if 'checks' in found:
+        failed = sum(check['failed'] for check in found['checks'])
+        words = f'{len(found["checks"])} checks, {failed} failed'
+        parts.append(page.folded(words, _checks(found['checks']).html()))
+    return ''.join(parts)
+
+
+def _bounds(bounds: Sequence[Mapping[str, Any]]) -> result_table.Table:
+    names = ('rounds', 'estimator', 'estimate', 'at least', 'claimed', 'share of the claim')
+    rows = [
+        [
+            bound['rounds'],
+            f'{bound["seen"]}: {bound["estimator"]}' if 'seen' in bound else bound['estimator'],
+            bound['epsilon'],
+            bound['lower'],
+            bound['claimed'],
+            bound['tightness'],
+        ]
+        for bound in bounds
+    ]
+    forms = ('d', '', '.3f', '.3f', '.3f', '.3f')
+    title = "Epsilon: what was shown, beside the accountant's claim"
+    return result_table.Table('bounds', title, _columns(names, forms), rows)
+
+
+def _checks(checks: Sequence[Mapping[str, Any]]) -> result_table.Table:
+    rows = [
+        [check['name'], check['p_value'], check['seen'], 'FAILED' if check['failed'] else '']
+        for check in checks
+    ]
+    columns = _columns(('what correct code does', 'p', 'seen', ''), ('', '.2g', '', ''))
+    return result_table.Table('checks', 'Checks', columns, rows)
+
+
+def _attacks(attacks: Sequence[Mapping[str, Any]]) -> result_table.Table:
+    rows = []
+    for attack in attacks:
+        lower = None if attack['bound'] is None else attack['bound']['lower']
+        for rate in attack['rates']:
+            rows.append(
+                [
+                    attack['label'],
+                    attack['attack'],
+                    attack['images'],
+                    attack['auc'],
+                    lower,
+                    rate['fpr'],
+                    rate['tpr'],
+                    f'{rate["low"]:.4f} to {rate["high"]:.4f}',
+                    rate['allowed_tpr'],
+                ]
+            )
+    names = ('training', 'attack', 'on', 'AUC', 'epsilon at least', 'FPR', 'TPR', '95%')
+    forms = ('', '', '', '.3f', '.3f', 'g', '.4f', '', '.4f')
+    columns = _columns((*names, 'allowed TPR'), forms)
+    return result_table.Table('attacks', 'Was this user in training?', columns, rows)
+
+
+def _columns(names: Sequence[str], forms: Sequence[str]) -> list[result_table.Column]:
+    return [result_table.Column(*each) for each in zip(names, forms, strict=True)]
+
+
+def _picture(run: pathlib.Path, name: str) -> str:
+    """A picture that the audit has drawn; nothing where somebody has removed it."""
+    path = run / f'{name}.png'
+    if name not in _CAPTIONS or not path.is_file():
+        return ''
+    data = base64.b64encode(path.read_bytes()).decode()
+    caption = html.escape(_CAPTIONS[name])
+    return (
+        f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
+        f'<figcaption>{caption}</figcaption></figure>'
+    )
