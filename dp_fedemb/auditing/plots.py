@@ -26,25 +26,27 @@ def membership_roc(attacks: Mapping[str, Sequence[game.Attack]]) -> figure.Figur
         attacks: label of a training -> its attacks.
     """
     picture, axes = drawing.axes(3.8)
+    # One non-member among all scores.
+    least = min(1 / max(int((~_flat(each)).sum()), 2) for (each, *_) in attacks.values())
     for place, (label, each) in enumerate(attacks.items()):
         best = max(each, key=lambda attack: roc.auc(attack.scores.ravel(), _flat(attack)))
         false, true = roc.curve(best.scores.ravel(), _flat(best))
         axes.step(
-            np.maximum(false, _LEAST),
-            np.maximum(true, _LEAST),
+            np.maximum(false, least),
+            np.maximum(true, least),
             where='post',
             color=drawing.CURVES[place % len(drawing.CURVES)],
             ls=drawing.DASHES[place % len(drawing.DASHES)],
             lw=1.6,
             label=f'{label}: {best.name}, {best.images}',
         )
-    chance = np.geomspace(_LEAST, 1, 50)
+    chance = np.geomspace(least, 1, 50)
     axes.plot(chance, chance, color=drawing.FAINT, lw=1, ls=_CHANCE, label='guessing')
     axes.set(
         xscale='log',
         yscale='log',
-        xlim=(_LEAST, 1),
-        ylim=(_LEAST, 1.1),
+        xlim=(least, 1),
+        ylim=(least, 1.1),
         xlabel='non-members called members (FPR)',
         ylabel='members found (TPR)',
     )
