@@ -71,7 +71,9 @@ def _bounds(bounds: Sequence[Mapping[str, Any]]) -> result_table.Table:
         for bound in bounds
     ]
     forms = ('d', '', '.3f', '.3f', '.3f', '.3f')
-    title = "Epsilon: what was shown, beside the accountant's claim"
+    levels = sorted({f'{bound["confidence"]:g}' for bound in bounds})
+    said = f'shown with confidence {", ".join(levels)}' if levels else 'shown'
+    title = f"Epsilon: what was {said}, beside the accountant's claim"
     return result_table.Table('bounds', title, _columns(names, forms), rows)
 
 
