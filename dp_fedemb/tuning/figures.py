@@ -30,9 +30,9 @@ def lines(
 ) -> Optional[figure.Figure]:
     """Draws `y` over `x`, a line for each value of `by`; None without a point.
 
-    Where x is no number its values stand side by side in their order. Rows without x are
-    drawn as level lines: baselines that have no such setting. Deviations are in the column
-    of y's name with ' sd' after it.
+    Where x is no number its values stand side by side in their order, and no line joins
+    them. Rows without x are drawn as level lines: baselines that have no such setting.
+    Deviations are in the column of y's name with ' sd' after it.
     """
     drawn = [row for row in rows if row.get(y) is not None]
     if not drawn:
@@ -65,6 +65,9 @@ def lines(
             marker=mark,
             ms=5,
             lw=1.6,
+            # Values without an order have nothing between them.
+            ls='-' if numeric else 'none',
+            elinewidth=1.6,
             capsize=2.5,
             label=label,
         )
@@ -81,7 +84,7 @@ def lines(
     if log_y:
         axes.set_yscale('log')
     else:
-        axes.set_ylim(0, None)
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
         axes.yaxis.set_major_locator(ticker.MaxNLocator(6))
     axes.legend(frameon=False, fontsize=8)
     return picture
