@@ -11,6 +11,7 @@ from dp_fedemb import json_files
 from dp_fedemb import tables
 
 NAME = 'audit.json'
+WAY_OUT = 'move it away, or choose another output_dir'
 MEANING = (
     'A lower bound says that epsilon cannot be smaller, at the stated confidence, in the game'
     ' that was played. One above the claim proves a fault. One below it proves nothing: another'
@@ -50,7 +51,9 @@ def write(
     # Another audit of the same directory may end at the same time.
     with files.lock(path):
         known = {**read(path), command: values}
-        json_files.write(path, {**known, 'meaning': meaning_of_all(known)})
+        with json_files.whole(path, WAY_OUT):
+            said = meaning_of_all(known)
+        json_files.write(path, {**known, 'meaning': said})
     return path
 
 
@@ -83,7 +86,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     """
     if not path.exists():
         return {}
-    return json_files.read(path, 'move it away, or choose another output_dir')
+    return json_files.read(path, WAY_OUT)
 
 
 def bounds_table(bounds: Sequence[Mapping[str, Any]]) -> str:

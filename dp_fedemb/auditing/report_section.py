@@ -3,9 +3,12 @@
 import base64
 from collections.abc import Mapping, Sequence
 import html
+import json
 import pathlib
 from typing import Any, Optional
 
+from dp_fedemb import json_files
+from dp_fedemb.auditing import finished
 from dp_fedemb.auditing import report
 from dp_fedemb.evaluation import result_table
 from dp_fedemb.evaluation.report import page
@@ -25,25 +28,29 @@ def beside(run: pathlib.Path) -> Optional[str]:
     Raises:
         ValueError: for a file that is damaged.
     """
-    values = report.read(run / report.NAME)
-    parts = [
-        _of_command(title, values[command], run)
-        for command, title in report.TITLES.items()
-        if command in values
-    ]
-    if not parts:
-        return None
-    said = html.escape(report.meaning_of_all(values))
+    path = run / report.NAME
+    values = report.read(path)
+    with json_files.whole(path, report.WAY_OUT):
+        parts = [
+            _of_command(command, title, values[command], run)
+            for command, title in report.TITLES.items()
+            if command in values
+        ]
+        if not parts:
+            return None
+        said = html.escape(report.meaning_of_all(values))
     return f'<p>{said}</p>{"".join(parts)}'
 
 
-def _of_command(title: str, found: Mapping[str, Any], run: pathlib.Path) -> str:
+def _of_command(command: str, title: str, found: Mapping[str, Any], run: pathlib.Path) -> str:
     alarms = ''.join(
         f'<p class="verdict bad"><b>ALARM: {html.escape(alarm)}</b></p>'
         for alarm in found['alarms']
     )
     parts = [f'<h3>{html.escape(title)}</h3>']
     parts.append(alarms or f'<p>{html.escape(report.NO_ALARM.capitalize())}.</p>')
+    said = _of_what(command, found, run)
+    parts.append(f'<p class="note">{html.escape(said)}</p>' if said else '')
     if 'bounds' in found:
         parts.append(_bounds(found['bounds']).html())
     if 'attacks' in found:
@@ -55,6 +62,21 @@ def _of_command(title: str, found: Mapping[str, Any], run: pathlib.Path) -> str:
         words = f'{len(found["checks"])} checks, {failed} failed'
         parts.append(page.folded(words, _checks(found['checks']).html()))
     return ''.join(parts)
+
+
+def _of_what(command: str, found: Mapping[str, Any], run: pathlib.Path) -> str:
+    """Says where what was attacked is not the run of the report."""
+    if command in ('canaries', 'membership') and 'model' not in found:
+        return 'Of models that were trained for the audit, not of the model of this report.'
+    try:
+        plan = finished.read_plan(run)
+    except ValueError:
+        return ''
+    own = json.loads(json_files.text(plan.to_json()))
+    others = sorted(name for name in own if found.get('plan', own).get(name) != own[name])
+    if others:
+        return f'At other settings than those of this run: {", ".join(others)}.'
+    return 'At the settings of this run.' if 'plan' in found else ''
 
 
 def _bounds(bounds: Sequence[Mapping[str, Any]]) -> result_table.Table:

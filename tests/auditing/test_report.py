@@ -1,12 +1,15 @@
 """audit.json: what several commands saw, in one file, and in the report of a run."""
 
 from concurrent import futures
+import dataclasses
 import html
 import json
 import math
 
 import pytest
 
+from dp_fedemb import json_files
+from dp_fedemb import privacy
 from dp_fedemb.auditing import checks
 from dp_fedemb.auditing import report
 from dp_fedemb.auditing import report_section
@@ -53,6 +56,19 @@ def test_words_are_of_what_was_done(tmp_path):
     assert report_section.beside(tmp_path).count('<img') == 1
 
 
+def test_what_was_attacked_is_told_from_the_run(tmp_path):
+    plan = privacy.PrivacyPlan(64, 4, 2, 3, privacy.Gaussian(1.0, 0.6))
+    (tmp_path / 'config.json').write_text(json_files.text({'plan': plan.to_json()}))
+    report.write(tmp_path, 'noise', {**noise(), 'plan': plan.to_json()})
+    report.write(tmp_path, 'canaries', {'bounds': [], 'alarms': []})
+    shown = report_section.beside(tmp_path)
+    assert 'At the settings of this run.' in shown and 'not of the model of this' in shown
+    other = dataclasses.replace(plan, rounds=2, mechanism=privacy.Gaussian(1.0, 6.0))
+    report.write(tmp_path, 'noise', {**noise(), 'plan': other.to_json()})
+    found = 'At other settings than those of this run: mechanism, rounds.'
+    assert found in report_section.beside(tmp_path)
+
+
 def test_audits_that_end_at_once_lose_nothing(tmp_path):
     commands = ('noise', 'rounds', 'canaries', 'membership')
     with futures.ThreadPoolExecutor(len(commands)) as pool:
@@ -67,11 +83,13 @@ def test_a_run_without_an_audit_has_none(tmp_path):
     assert report_section.beside(tmp_path) is None
 
 
-@pytest.mark.parametrize('content', ['{', '[1]', ''])
+@pytest.mark.parametrize('content', ['{', '[1]', '', '{"rounds": 3}', '{"membership": null}'])
 def test_a_damaged_file_is_refused(content, tmp_path):
     (tmp_path / report.NAME).write_text(content)
-    with pytest.raises(ValueError, match='no audit of ours'):
+    with pytest.raises(ValueError, match='move it away'):
         report.write(tmp_path, 'noise', noise())
+    with pytest.raises(ValueError, match='move it away'):
+        report_section.beside(tmp_path)
     assert (tmp_path / report.NAME).read_text() == content
 
 
