@@ -128,7 +128,7 @@ class _KeepingExecutor(tff.framework.RemoteExecutor):
 
 
 def _executor(
-    connection: Optional[connection_lib.Connection], cardinalities: Mapping[Any, int]
+    connection: connection_lib.Connection, cardinalities: Mapping[Any, int]
 ) -> _KeepingExecutor:
     # Values are freed one by one: a batch of states and updates is memory.
     created = _KeepingExecutor(connection, dispose_batch_size=1)
@@ -136,9 +136,7 @@ def _executor(
     return created
 
 
-def _sync_context(
-    connection: Optional[connection_lib.Connection],
-) -> tff.framework.SyncExecutionContext:
+def _sync_context(connection: connection_lib.Connection) -> tff.framework.SyncExecutionContext:
     return tff.framework.SyncExecutionContext(
         executor_fn=tff.framework.ResourceManagingExecutorFactory(
             functools.partial(_executor, connection)
@@ -149,8 +147,15 @@ def _sync_context(
     )
 
 
+class _NoContext(tff.framework.SyncContext):
+    """For the time after the last computation; unlike TFF's own it opens nothing."""
+
+    def invoke(self, comp: Any, arg: Any) -> Any:
+        raise RuntimeError('the program is at its end')
+
+
 @atexit.register
 def _drop_stock_context() -> None:
     # TFF's own default context would print an AttributeError when it is torn down after
     # the modules that it needs.
-    tff.framework.set_default_context(_sync_context(None))
+    tff.framework.set_default_context(_NoContext())

@@ -86,8 +86,8 @@ class Life:
         return found
 
 
-def start(name, arguments, log):
-    """Runs a program of bin/ in a fork; returns its process number."""
+def start(name, arguments, log, before=lambda: None):
+    """Runs a program of bin/ in a fork, after `before`; returns its process number."""
     pid = os.fork()
     if pid:
         return pid
@@ -99,6 +99,7 @@ def start(name, arguments, log):
     sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.parent))
     os.environ[MARK] = str(os.getppid())
+    before()
     runpy.run_path(str(script), run_name='__main__')
     sys.exit()
 
