@@ -22,6 +22,7 @@ import dataclasses
 import json
 import pathlib
 import sys
+import zipfile
 
 from absl import flags
 
@@ -34,6 +35,7 @@ from dp_fedemb import files
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 FLAGS = flags.FLAGS
+_ARRAYS = {f'{name}.npy' for name in ('embeddings', 'paths', 'identities', 'users')}
 
 groups.define_task()
 model_flags.define()
@@ -139,6 +141,22 @@ def _check_file(name):
     files.check_place(**{name: path.parent})
     if name != 'output' or path.suffix:
         files.check_file(path)
+    if path.suffix and name == 'output' and path.is_file() and not _is_output(path):
+        raise FileExistsError(
+            f'output={FLAGS.output!r}: is there, and is none that this program wrote; choose'
+            ' another name, or delete it'
+        )
+
+
+def _is_output(path):
+    """Whether a file, as its name ends, may be replaced by an output."""
+    with path.open('rb') as file:
+        start = file.read(4096)
+    if path.suffix == '.npz' and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return {'embeddings.npy'} < set(archive.namelist()) <= _ARRAYS
+    begins = {'.csv': b'group,pictures,path,typical', '.html': b'<!DOCTYPE html>'}
+    return not start or start.startswith(begins.get(path.suffix.lower(), b'\0'))
 
 
 # Commands.
@@ -157,7 +175,7 @@ def _index(folder):
 def _search(*images):
     index_path = pathlib.Path(_needed('index', 'search', 'NAME.index'))
     page = _needed('output', 'search --format=html', 'NAME.html') if _format_is('html') else ''
-    if page and pathlib.Path(page).suffix.lower() not in ('.html', '.htm'):
+    if page and pathlib.Path(page).suffix.lower() != '.html':
         raise ValueError(f'output={page!r}: expected the name of a page, NAME.html')
     groups.check_there('index')
     from dp_fedemb import gallery
@@ -204,12 +222,12 @@ def _cluster(folder):
     output = output.absolute()
     if (FLAGS.far is None) == (FLAGS.threshold is None):
         raise ValueError('cluster: expected either --far=..., as in --far=1e-3, or --threshold')
-    from dp_fedemb import gallery
-    from dp_fedemb.gallery import clustering
-
     as_table = output.suffix.lower() == '.csv'
     if not as_table and output.exists():
         raise FileExistsError(f'output={str(output)!r}: exists already; choose a new folder')
+    from dp_fedemb import gallery
+    from dp_fedemb.gallery import clustering
+
     model = model_flags.load(FLAGS.model)
     threshold = FLAGS.threshold
     if threshold is None:

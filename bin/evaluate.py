@@ -81,9 +81,9 @@ def main(runs):
     from_settings.need('projector', 'output_dir')
     output = _output_directory()
     paths = _models(runs)
-    groups.check_there('pairs_files')
+    groups.check_files('pairs_files')
     if FLAGS.groups != 'parent':
-        groups.check_there('groups')
+        groups.check_files('groups')
     task = groups.task()
     store = model_flags.part(task)
 

@@ -21,6 +21,8 @@ every release that was made from the users of a store, and their sum. `tuned` ac
 search of bin/sweep.py again, from the statement of what it released.
 """
 
+import os
+
 from absl import app
 from absl import flags
 
@@ -34,6 +36,7 @@ from privacy_commands import planning
 from privacy_commands import tuned_command
 from privacy_commands import utility_command
 
+from dp_fedemb import files
 from dp_fedemb import validate
 
 FLAGS = flags.FLAGS
@@ -105,6 +108,9 @@ def main(arguments):
     validate.one_of('command', command, COMMANDS)
     others = [name for name, commands in _ONLY.items() if command not in commands]
     from_settings.refuse_unused(command, *others)
+    if command in _ONLY['output']:
+        files.check_place(output=os.path.dirname(FLAGS.output) or '.')
+        files.check_file(FLAGS.output)
     if command in _OF_DIRECTORY:
         if not rest:
             raise ValueError(f'{command} without {_OF_DIRECTORY[command]}: name its directory')

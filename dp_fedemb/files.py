@@ -187,9 +187,15 @@ def local(path: PathLike, name: str) -> str:
         name: what messages call it.
 
     Raises:
-        ValueError: for a user that is not there, an address of the web, or what is too long.
+        ValueError: for a user that is not there, an address of the web, what looks like a
+            flag, or is too long.
     """
     text = os.fspath(path)
+    if text.startswith('-'):
+        raise ValueError(
+            f'{name}={text!r}: looks like another flag; expected a path, for a name that'
+            f' begins so ./{text}'
+        )
     found = os.path.expanduser(text)
     longest = max(len(os.fsencode(part)) for part in found.split(os.sep))
     if longest > _MOST_NAME or len(os.fsencode(found)) > _MOST_PATH:

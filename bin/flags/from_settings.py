@@ -152,6 +152,8 @@ def check() -> None:
             raise ValueError(f'{name}: expected at least one value, or leave it out')
         if value is None or (type(value) is type(flag.default) and value == flag.default):
             continue
+        if isinstance(value, str) and value.startswith('--'):
+            raise ValueError(f'{name}={value!r}: is another flag; give {name} a value')
         if field is None:
             _check_plain(flag, value)
         elif field.metadata['about'].parse is not None:

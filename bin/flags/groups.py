@@ -20,6 +20,8 @@ if typing.TYPE_CHECKING:
     from dp_fedemb import models
 
 FLAGS = flags.FLAGS
+# Heads whose loss is 0 for a single image.
+_OF_PAIRS = ('supcon', 'prototype')
 
 
 def define_task() -> None:
@@ -91,6 +93,16 @@ def check_there(*names: str) -> None:
                 raise FileNotFoundError(f'{name}={path!r}: no such file or directory')
 
 
+def check_files(*names: str) -> None:
+    """Refuses flags that name no file, or what would not end, as a device or a pipe."""
+    check_there(*names)
+    for name in names:
+        value = FLAGS[name].value
+        for path in value if isinstance(value, list) else [value]:
+            if path is not None and not pathlib.Path(path).is_file():
+                raise ValueError(f'{name}={path!r}: is no file; name one')
+
+
 def check_start() -> None:
     """Refuses a --pretrained that is nothing to begin from, before the data are looked for."""
     if FLAGS.pretrained not in (None, 'public'):
@@ -106,6 +118,11 @@ def check_start() -> None:
 def check_model() -> None:
     """Refuses names that no model has, before the data are looked for."""
     chosen = from_settings.build(settings.ModelSettings)
+    if chosen.head in _OF_PAIRS and 'batch_size' in FLAGS and FLAGS.batch_size < 2:
+        raise ValueError(
+            f'batch_size={FLAGS.batch_size} with head={chosen.head}: it compares the images of'
+            ' a batch, of which there must be two; choose a larger batch, or another head'
+        )
     # TensorFlow, where the names are, the names, takes seconds.
     if chosen != settings.ModelSettings():
         chosen.check_names()

@@ -69,6 +69,7 @@ def _parse(line: list[str], positional: int) -> list[str]:
     Raises:
         ValueError: for the first that is not.
     """
+    _check_flag_files(line[1:])
     try:
         arguments = flags.FLAGS(line)[1:]
     except flags.Error as error:
@@ -79,6 +80,28 @@ def _parse(line: list[str], positional: int) -> list[str]:
     return [
         files.local(each, 'argument') if each.startswith('~') else each for each in arguments
     ]
+
+
+def _check_flag_files(words: list[str]) -> None:
+    """Refuses files of flags that would not end, or are no text.
+
+    What a shell passes on in their place, as in --flagfile=<(...), is read only once.
+    """
+    for word, following in zip(words, [*words[1:], '']):
+        name, equals, value = word.lstrip('-').partition('=')
+        if word == '--':
+            return
+        value = value if equals else following
+        if name != 'flagfile' or not word.startswith('-') or value.startswith('/dev/fd/'):
+            continue
+        path = files.local(value, name)
+        if not os.path.isfile(path):
+            raise ValueError(f'flagfile={value!r}: no such file, or none that can be read')
+        try:
+            with open(path, encoding='utf-8') as file:
+                file.read()
+        except UnicodeDecodeError as error:
+            raise ValueError(f'flagfile={value!r}: no text in UTF-8 ({error})') from None
 
 
 def _in_our_words(text: str) -> str:

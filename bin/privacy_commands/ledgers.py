@@ -19,6 +19,12 @@ def show(store: str) -> None:
     if not os.path.isdir(store):
         raise FileNotFoundError(f'{store}: no such directory; expected that of a store')
     found = ledger_lib.read(store)
+    a_store = os.path.exists(os.path.join(store, 'meta.json'))
+    if not (found.entries or found.problems or a_store):
+        raise FileNotFoundError(
+            f'{store}: holds neither a store nor a ledger; name the directory of a training'
+            ' store, as bin/prepare.py prints it'
+        )
     epsilon, delta = found.spent()
     if FLAGS.json:
         answer = {

@@ -159,4 +159,5 @@ def _distances(vectors: np.ndarray) -> np.ndarray:
     """Returns 1 - similarity of all pairs, condensed as SciPy orders them."""
     vectors = vectors.astype(np.float64)
     rows = [1 - vectors[row + 1 :] @ vectors[row] for row in range(len(vectors))]
-    return np.concatenate(rows)
+    # Of the same picture twice a rounding error below 0, which SciPy refuses.
+    return np.maximum(np.concatenate(rows), 0)

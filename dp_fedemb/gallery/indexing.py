@@ -280,7 +280,7 @@ def embed_pictures(
     files = [pathlib.Path(path).expanduser() for path in paths]
     for path in files:
         if not path.is_file():
-            raise FileNotFoundError(f'picture {str(path)!r}: no such file')
+            raise FileNotFoundError(f'picture {str(path)!r}: no such file, or none to read')
     pixels = []
     for batch in reading.decoded(files, preprocessing):
         for path, image, reason in batch:

@@ -1,9 +1,9 @@
 """Calls a binary with many command lines in one process, and stops it before real work.
 
 Reads {"binary": NAME, "base": [...], "lines": [[...], ...]} from standard input and writes
-answers as one JSON list: first to lines that it makes of the flags' definitions (see
-`flag_values`), then to those given. Real work begins where TensorFlow is imported or a process
-is started: there it raises `Begun`.
+answers as one JSON list, each with the whole line: first to lines that it makes of the flags'
+definitions (see `flag_values`), then to those given. Real work begins where TensorFlow is
+imported or a process is started: there it raises `Begun`.
 """
 
 import contextlib
@@ -63,17 +63,19 @@ class Caller:
         self.main, self.positional = load(name)
         self.base = base
 
+    def whole(self, line):
+        """Returns a line with what it is called with."""
+        return [*flag_values.base_of(self.base, line), *line]
+
     def __call__(self, line):
-        """Returns exit code (None where real work began), errors, seconds, files left."""
+        """Returns exit code (None where real work began), errors, CPU seconds, files left."""
         flags = program.flags.FLAGS
         flags.unparse_flags()
         for name in flags:
             flags[name].unparse()
-        given = {part.partition('=')[0] for part in line}
-        base = [part for part in self.base if part.partition('=')[0] not in given]
-        sys.argv = [sys.argv[0], *base, *line]
+        sys.argv = [sys.argv[0], *self.whole(line)]
         out, err, code = io.StringIO(), io.StringIO(), 0
-        begin = time.monotonic()
+        begin = time.process_time()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 program.run(self.main, self.positional)
@@ -84,7 +86,7 @@ class Caller:
             except BaseException:
                 code, _ = 'trace', err.write(traceback.format_exc())
         left = sorted(os.listdir())
-        return [code, err.getvalue(), time.monotonic() - begin, left]
+        return [code, err.getvalue(), time.process_time() - begin, left]
 
 
 def main():
@@ -95,7 +97,7 @@ def main():
     sys.addaudithook(audit)
     wrong = flag_values.lines(program.flags.FLAGS)
     lines = [(name, [line]) for name, line in wrong] + [(None, line) for line in asked['lines']]
-    print(json.dumps([[name, line, *call(line)] for name, line in lines]))
+    print(json.dumps([[name, call.whole(line), *call(line)] for name, line in lines]))
 
 
 if __name__ == '__main__':

@@ -15,7 +15,15 @@ NO_TRUTH = ('', 'maybe', '2', 'é', 'nan', 'true\n')
 NO_TEXT = ('', ' ', 'a\nb', 'a\x00b', 'a\x1b[31mb', 'a\udcffb', '\u0085')
 NO_TEXT += ('\u200b', '\ufeff ', 'a\u2028b', 'a\u202egpj.exe')
 # Of another user, of the web, and too long for any file system.
-NO_PATH = ('~nobody-of-that-name/a', 'gs://bucket/a', 'file:///a', 300 * 'a', 3000 * 'a/')
+NO_PATH = (
+    '-',
+    '--rounds=3',
+    '~nobody-of-that-name/a',
+    'gs://bucket/a',
+    'file:///a',
+    300 * 'a',
+    3000 * 'a/',
+)
 
 # Numbers that may be zero.
 ZERO = {
@@ -61,6 +69,18 @@ def lines(values):
         if not flag.boolean:
             found.append((name, f'--{name}'))
     return found
+
+
+def base_of(base, line):
+    """Returns what a line is called with: the base without what the line says itself.
+
+    A line that begins with a command has no other, and none of a task.
+    """
+    given = {part.partition('=')[0] for part in line}
+    if not line[0].startswith('-'):
+        given |= {part for part in base if not part.startswith('-')}
+        given |= {'--task_option', '--cache_dir', '--output'}
+    return [part for part in base if part.partition('=')[0] not in given]
 
 
 def wrong(name, flag):

@@ -144,6 +144,7 @@ def _release(store, run_name, rounds):
 
 
 def test_ledger_lists_releases_and_their_sum(run, tmp_path):
+    (tmp_path / 'meta.json').touch()
     assert 'no releases' in run('ledger', str(tmp_path))
     _release(tmp_path, 'first', 20)
     total = _release(tmp_path, 'first', 200) + _release(tmp_path, 'second', 10)

@@ -69,6 +69,15 @@ def test_every_picture_is_in_one_group(groups):
         assert list(group.typical) == sorted(group.typical, reverse=True)
 
 
+def test_copies_of_a_picture_are_one_group():
+    vectors = np.random.default_rng(0).normal(size=(40, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    # Rounded, the similarity of some with themselves is above 1.
+    assert (np.square(vectors.astype(np.float64)).sum(axis=1) > 1).any()
+    labels = clustering.group_labels(np.repeat(vectors, 3, axis=0), 0.99)
+    assert np.array_equal(labels.reshape(40, 3), labels[::3, None].repeat(3, axis=1))
+
+
 def test_table(groups):
     found, index = groups
     rows = list(csv.DictReader(clustering.csv_text(found).splitlines()))
