@@ -132,7 +132,12 @@ def read_flags(path: Union[str, pathlib.Path]) -> Flags:
 
 
 def merge(flags: Flags, more: Mapping[str, Any]) -> Flags:
-    """Sets flags over others in place; task options one by one, by their names."""
+    """Sets flags over others in place; task options one by one, by their names.
+
+    Options of a task say nothing to another one, and go with it.
+    """
+    if 'task' in flags and more.get('task', flags['task']) != flags['task']:
+        flags.pop('task_option', None)
     for name, value in more.items():
         if name != 'task_option':
             flags[name] = value

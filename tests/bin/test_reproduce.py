@@ -69,6 +69,15 @@ def test_every_table_has_cells_at_every_scale():
     assert table.title
 
 
+def test_options_go_with_their_task():
+    table = table_lib.read(ROOT / 'tasks' / 'tables' / 'pretraining.toml')
+    flags = table_lib.read_flags(ROOT / 'tasks' / 'configs' / 'omniglot.flags')
+    tasks = {cell.flags['task']: cell for cell in table_lib.cells(table, 'small', flags, {})}
+    assert tasks['omniglot'].flags['task_option'] == ['public_alphabets=6']
+    names = {text.partition('=')[0] for text in tasks['synthetic'].flags['task_option']}
+    assert names == {'public_identities', 'num_users', 'test_identities'}
+
+
 def test_three_seeds_where_a_claim_is_tested():
     flags = table_lib.read_flags(ROOT / 'tasks' / 'configs' / 'omniglot.flags')
     for name in ('privacy_utility', 'virtual_clients'):
