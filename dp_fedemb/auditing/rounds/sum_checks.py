@@ -10,6 +10,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from dp_fedemb import progress
 from dp_fedemb.auditing import checks
 from dp_fedemb.auditing.rounds import watch
 from dp_fedemb.engines import engine as engine_lib
@@ -77,7 +78,7 @@ def contributions(
     taken = list(itertools.islice(with_rows, most))
     longest, longer, clipped = 0.0, 0, 0
     grid = _grid(probe, state)
-    for client in taken:
+    for client in progress.each(taken, len(taken), 'one by one', 'virtual client'):
         for one_state in (state, tiny):
             norm = _norm(probe.alone(one_state, client)[: len(probe.specs)]) * grid
             longest = max(longest, norm)
