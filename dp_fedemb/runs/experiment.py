@@ -29,6 +29,7 @@ from dp_fedemb.runs import checkpoints
 from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.runs import engine_choice
 from dp_fedemb.runs import evaluator as evaluator_lib
+from dp_fedemb.runs import garbage
 from dp_fedemb.runs import program as program_lib
 from dp_fedemb.runs import settings as settings_lib
 from dp_fedemb.runs import starts
@@ -312,7 +313,7 @@ class Experiment:
             evaluate.serving_model.save(path, self.train.preprocessing)
 
         query = engine_choice.query(self.settings, run, trained.record_specs())
-        with self._engine(trained, query) as engine:
+        with self._engine(trained, query) as engine, garbage.only_new():
             program = program_lib.TrainingProgram(
                 engine,
                 run,

@@ -33,6 +33,7 @@ from dp_fedemb.runs import candidates
 from dp_fedemb.runs import checkpoints as checkpoints_lib
 from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.runs import divergence
+from dp_fedemb.runs import garbage
 from dp_fedemb.runs import profiling
 from dp_fedemb.runs import releases
 from dp_fedemb.runs import settings as settings_lib
@@ -196,6 +197,7 @@ class TrainingProgram:
                     self._note_spending(done)
                     self._releases.append(pending)
                     self._publish(fetched, done)
+                    garbage.collect()
                     spent = self._spent(done)
                     self._last_recall = _recall(pending[-1]) or self._last_recall
                     pending = []

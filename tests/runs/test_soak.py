@@ -9,6 +9,7 @@ import pathlib
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -175,6 +176,45 @@ def test_a_later_round_does_as_much_as_an_early_one(
     assert late < 1.2 * early, (early, late)
     for name, slack in (('rss', 8192), ('handles', 0), ('threads', 0), ('children', 0)):
         assert meter.least(name, rounds - WINDOW) <= meter.most(name, 25) + slack, name
+
+
+class Cycle:
+    """What only a full collection finds."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_what_a_release_leaves_behind_is_given_back(
+    make_experiment, many_users, tmp_path, monkeypatch
+):
+    rounds = 6
+    experiment = make_experiment(
+        plan=plan(rounds, privacy.Poisson()),
+        settings=settings_lib.Settings(
+            client_config.ClientConfig(), settings_lib.TrainingSchedule(rounds, 1, 1)
+        ),
+        train=many_users,
+    )
+    left, counts = weakref.WeakSet(), []
+    evaluator = experiment_lib.evaluator_lib.Evaluator
+    save = evaluator.save
+
+    def leaving(*arguments):
+        left.add(Cycle())
+        counts.append(len(left))
+        return save(*arguments)
+
+    monkeypatch.setattr(evaluator, 'save', leaving)
+    frozen = gc.get_freeze_count()
+    # Collections that come by themselves come late where there is much else.
+    gc.disable()
+    try:
+        experiment.run(tmp_path / 'run', SEED)
+    finally:
+        gc.enable()
+    assert len(counts) == rounds + 1 and max(counts) <= 2, counts
+    assert gc.get_freeze_count() == frozen
 
 
 def tiny_model():
