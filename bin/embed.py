@@ -140,7 +140,7 @@ def _check_file(name):
     path = pathlib.Path(FLAGS[name].value).absolute()
     files.check_place(**{name: path.parent})
     if name != 'output' or path.suffix:
-        files.check_file(path)
+        files.check_file(path, name)
     if path.suffix and name == 'output' and path.is_file() and not _is_output(path):
         raise FileExistsError(
             f'output={FLAGS.output!r}: is there, and is none that this program wrote; choose'

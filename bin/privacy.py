@@ -110,7 +110,7 @@ def main(arguments):
     from_settings.refuse_unused(command, *others)
     if command in _ONLY['output']:
         files.check_place(output=os.path.dirname(FLAGS.output) or '.')
-        files.check_file(FLAGS.output)
+        files.check_file(FLAGS.output, 'output')
     if command in _OF_DIRECTORY:
         if not rest:
             raise ValueError(f'{command} without {_OF_DIRECTORY[command]}: name its directory')

@@ -54,7 +54,14 @@ def main(base):
         sweep_flags.cell(number, settings, base)
         for number, settings in enumerate(sweep_flags.combinations(space), start=1)
     ]
-    cells_lib.check_different(cells)
+    try:
+        cells_lib.check_different(cells)
+    except ValueError as error:
+        if FLAGS.random_trials is None:
+            raise
+        raise ValueError(
+            f'random_trials={FLAGS.random_trials}: {error}; draw fewer, or from more values'
+        ) from None
     directory = configured_directory.ConfiguredDirectory(FLAGS.output_dir, 'sweep')
     config = sweep_flags.config(space, base)
     directory.check(config)

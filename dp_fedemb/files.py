@@ -153,11 +153,17 @@ def lock(path: PathLike, on_wait: Callable[[], None] = lambda: None) -> Iterator
         os.close(descriptor)
 
 
-def check_file(path: PathLike) -> None:
-    """Raises FileExistsError where a file that is written would replace what is none."""
+def check_file(path: PathLike, name: str = 'path') -> None:
+    """Raises FileExistsError where a file that is written would replace what is none.
+
+    Args:
+        path: of the file.
+        name: what messages call it.
+    """
     if os.path.exists(path) and not os.path.isfile(path):
         raise FileExistsError(
-            f'{os.fspath(path)}: is a directory, a pipe or a device; choose the name of a file'
+            f'{name}={os.fspath(path)!r}: is a directory, a pipe or a device; choose the name'
+            ' of a file'
         )
 
 

@@ -31,7 +31,7 @@ flags.DEFINE_integer(
     None,
     'Draw so many combinations instead of taking them all; for a selection, the candidates.',
     lower_bound=1,
-    upper_bound=10**6,
+    upper_bound=search.MOST,
 )
 flags.DEFINE_integer('search_seed', 0, 'Of that draw; public.', 0, 2**63 - 1)
 flags.DEFINE_float(

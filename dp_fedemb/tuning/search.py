@@ -13,6 +13,8 @@ import numpy as np
 from dp_fedemb import validate
 
 Settings = dict[str, Any]
+# Combinations that are searched, which is days even of small runs.
+MOST = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,13 +94,19 @@ def grid(space: Mapping[str, Choices]) -> list[Settings]:
     """Returns every combination.
 
     Raises:
-        ValueError: for a range, of which there is no list.
+        ValueError: for a range, of which there is no list, or more than `MOST`.
     """
     for name, values in space.items():
         if isinstance(values, Range):
             raise ValueError(
                 f'{name}: a range has no grid; list its values, or set random_trials'
             )
+    count = math.prod(len(each) for each in space.values() if not isinstance(each, Range))
+    if count > MOST:
+        raise ValueError(
+            f'{", ".join(space)}: {count:,} combinations, expected at most {MOST:,}; list fewer'
+            ' values, or set random_trials'
+        )
     names = list(space)
     lists = [list(values) for values in space.values() if not isinstance(values, Range)]
     return [dict(zip(names, values)) for values in itertools.product(*lists)]

@@ -210,6 +210,11 @@ LINES = {
         ['--grid=/nowhere'],
         ['--total_epsilon=3'],
         ['--grid=/dev/zero'],
+        ['--random_trials=1000'],
+        [
+            f'--vary={name}=' + ','.join(map(str, range(1, 200)))
+            for name in ('a', 'b', 'c', 'd')
+        ],
         [f'--grid={__file__}', '--vary='],
         ['--vary=output_dir=a,b'],
         ['--vary=client_lr'],
