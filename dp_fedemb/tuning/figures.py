@@ -15,6 +15,7 @@ _CURVES = ('#1f5f99', '#d08700', '#1b7f5c', '#8a4f9e', '#c2452d', '#5b6770', '#0
 _DPI = 110
 # A line is told by its mark too: in grey, and by those who do not see its colour.
 _MARKS = 'osD^vP*X'
+_DASHES = ((0, (5, 3)), (0, (1.5, 2)), (0, (7, 2, 1.5, 2)), (0, (10, 4)))
 # Of an axis that names every value.
 _MOST_TICKS = 10
 
@@ -46,12 +47,15 @@ def lines(
     values = [row[x] for row in drawn if row.get(x) is not None]
     numeric = all(isinstance(value, (int, float)) for value in values)
     places = {value: index for index, value in enumerate(dict.fromkeys(values))}
+    levels = 0
     for number, label in enumerate(dict.fromkeys(str(row.get(by, '')) for row in drawn)):
         color, mark = _CURVES[number % len(_CURVES)], _MARKS[number % len(_MARKS)]
         mine = [row for row in drawn if str(row.get(by, '')) == label]
         level = [row for row in mine if row.get(x) is None]
         for row in level:
-            axes.axhline(row[y], color=color, lw=1.4, ls=(0, (5, 3)), label=label)
+            dashes = _DASHES[levels % len(_DASHES)]
+            axes.axhline(row[y], color=color, lw=1.4, ls=dashes, label=label)
+            levels += 1
         mine = [row for row in mine if row.get(x) is not None]
         if not mine:
             continue

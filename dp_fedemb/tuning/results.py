@@ -104,6 +104,9 @@ def to_markdown(rows: Sequence[Row]) -> str:
             _UNRESOLVED
             if name.startswith('recall') and name in each and each[name] is None
             else _entry(name, each.get(name), each.get(f'{name} sd'))
+            # What a row was not asked has no answer; whatever trains has an epsilon or none.
+            if name in each or name in EPSILONS
+            else ''
             for name in names
         ]
         lines.append('| ' + ' | '.join(entries) + ' |')
