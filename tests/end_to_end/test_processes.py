@@ -57,4 +57,5 @@ def test_it_fails(process_checks, command, tmp_path):
         text = program.output(60)
         assert process_checks.wait_until(lambda: not program.workers(), 5)
         assert program.process.returncode == 2 and 'Traceback' not in text
-        assert 'error: [Errno 21] Is a directory' in text.splitlines()[-1]
+        last = text.splitlines()[-1]
+        assert last.startswith('error: output_dir=') and f'Is a directory ({metrics})' in last

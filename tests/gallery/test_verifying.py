@@ -140,7 +140,7 @@ def test_another_evaluation_is_refused(write, model, tmp_path):
         find(write(points=[{'reason': ''}]))
     path = write()
     path.write_text(path.read_text()[:200])
-    with pytest.raises(ValueError, match='cannot be read'):
+    with pytest.raises(ValueError, match='damaged'):
         find(path)
     path.write_text('{"trained": {}}')
     with pytest.raises(ValueError, match='has no thresholds'):
