@@ -292,7 +292,7 @@ def _write(command, values, pictures):
     from dp_fedemb.auditing import report
     from dp_fedemb.evaluation.figures import drawing
 
-    directory = pathlib.Path(FLAGS.output_dir).expanduser()
+    directory = pathlib.Path(FLAGS.output_dir)
     files.make_directory(directory)
     # First what audit.json names.
     drawing.save(pictures, directory)

@@ -4,6 +4,7 @@ Modules that need TensorFlow are imported when a group is built, so that `--help
 wrong flags answer at once.
 """
 
+from collections.abc import Iterable, Iterator
 import pathlib
 import sys
 import typing
@@ -86,21 +87,26 @@ def check_directory(name: str) -> None:
 
 def check_there(*names: str) -> None:
     """Refuses flags that name no file or directory, before TensorFlow is loaded."""
-    for name in names:
-        value = FLAGS[name].value
-        for path in value if isinstance(value, list) else [value]:
-            if path is not None and not pathlib.Path(path).exists():
-                raise FileNotFoundError(f'{name}={path!r}: no such file or directory')
+    for name, path in _named(names):
+        if not pathlib.Path(path).exists():
+            raise FileNotFoundError(f'{name}={path!r}: no such file or directory')
 
 
 def check_files(*names: str) -> None:
     """Refuses flags that name no file, or what would not end, as a device or a pipe."""
     check_there(*names)
+    for name, path in _named(names):
+        if not pathlib.Path(path).is_file():
+            raise ValueError(f'{name}={path!r}: is no file; name one')
+
+
+def _named(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yields each path that a flag gives, with the flag's name."""
     for name in names:
         value = FLAGS[name].value
         for path in value if isinstance(value, list) else [value]:
-            if path is not None and not pathlib.Path(path).is_file():
-                raise ValueError(f'{name}={path!r}: is no file; name one')
+            if path is not None:
+                yield name, path
 
 
 def check_start() -> None:

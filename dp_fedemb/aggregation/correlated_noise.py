@@ -80,7 +80,6 @@ class CorrelatedNoise:
             # To the nearest integer, by the same rule as a sum with this noise would be.
             latest += 1 << (self._bits - 1)
             latest >>= self._bits
-            latest.flags.writeable = False
             self._recent = [latest, *self._recent[: len(self._past_weights) - 1]]
             self._done.append(names[number])
         # TensorFlow adds sums in place to what it is given, whatever its flags say; what is

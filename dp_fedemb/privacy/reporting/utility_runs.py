@@ -173,9 +173,9 @@ def _recall(run: pathlib.Path, metric: str) -> float:
     if 'trained' not in scores:
         raise ValueError(f'{run}: not finished, it has no evaluation; run it to its end')
     with json_files.whole(path, _WAY_OUT):
-        names = list(scores['trained'].items())
-    validate.one_of('metric', metric, dict(names))
+        trained = dict(scores['trained'].items())
+    validate.one_of('metric', metric, trained)
     with json_files.whole(path, _WAY_OUT):
-        recall = float(scores['trained'][metric])
+        recall = float(trained[metric])
         validate.probability(recall=recall)
         return recall
