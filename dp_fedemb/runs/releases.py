@@ -1,8 +1,8 @@
 """The rows of a run: metrics.csv, and the same for TensorBoard.
 
 Rows are appended when the state behind them is durable. TensorBoard's file follows from
-the CSV alone, and its events carry the round where others carry the time: how long
-rounds took is not released.
+the CSV alone, the order of its values too, and its events carry the round where others
+carry the time: how long rounds took is not released.
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,7 +85,7 @@ class Releases:
             self._write_all([*self._read().values(), *rows])
             return
         _append(self._metrics, self._lines(rows).encode())
-        _append(self._events, _events(rows))
+        _append(self._events, _events(rows, self._columns))
 
     def _read(self) -> dict[int, dict[str, str]]:
         """Rows by round; a last line without its end was torn by a crash."""
@@ -108,7 +108,7 @@ class Releases:
         self._columns = list(dict.fromkeys([_KEY, *(name for row in rows for name in row)]))
         header = self._lines([dict(zip(self._columns, self._columns))])
         files.make_directory(self._events.parent)
-        files.write_bytes(self._events, _events(rows))
+        files.write_bytes(self._events, _events(rows, self._columns))
         files.write_text(self._metrics, header + self._lines(rows))
 
     def _lines(self, rows: Sequence[Row]) -> str:
@@ -129,16 +129,21 @@ def _append(path: pathlib.Path, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _events(rows: Sequence[Row]) -> bytes:
-    """TensorBoard's records of rows; the time of an event is its round."""
+def _events(rows: Sequence[Row], columns: Sequence[str]) -> bytes:
+    """TensorBoard's records of rows; the time of an event is its round.
+
+    Args:
+        rows: to be written.
+        columns: the order of values, since rows from the disk have lost their own.
+    """
     buffer = io.BytesIO()
     writer = record_writer.RecordWriter(buffer)
     for row in rows:
         done = int(row[_KEY])
         values = [
-            summary_pb2.Summary.Value(tag=name, simple_value=float(value))
-            for name, value in row.items()
-            if name != _KEY
+            summary_pb2.Summary.Value(tag=name, simple_value=float(row[name]))
+            for name in columns
+            if name != _KEY and name in row
         ]
         event = event_pb2.Event(
             wall_time=float(done), step=done, summary=summary_pb2.Summary(value=values)
