@@ -20,6 +20,7 @@ from dp_fedemb.engines import worker_guard
 from dp_fedemb.tuning import cells as cells_lib
 
 LOG = 'log.txt'
+_OUTPUT = 'stdout.txt'
 # Of a record of a secret cell that failed by itself.
 FAILED = 'failed'
 # The exit code of a program that its settings have ended: refused, or training diverged.
@@ -220,7 +221,10 @@ def _start(cell: cells_lib.Cell, programs: Programs, work: pathlib.Path) -> _Run
     # It dies with this process, however that ends.
     guard = [sys.executable, '-I', '-S', worker_guard.__file__, str(os.getpid())]
     line = [sys.executable, *programs.line(cell, folder / 'run')]
-    with open(folder / LOG, 'wb') as log, open(folder / 'stdout.txt', 'wb') as out:
+    # A killed one's last words go to its own file, which has no name then.
+    for name in (LOG, _OUTPUT):
+        (folder / name).unlink(missing_ok=True)
+    with open(folder / LOG, 'wb') as log, open(folder / _OUTPUT, 'wb') as out:
         process = subprocess.Popen(
             [*guard, *line],
             stdin=subprocess.DEVNULL,
@@ -257,7 +261,7 @@ def _record(each: _Running, programs: Programs, folder: pathlib.Path) -> dict[st
         if path.exists():
             record[path.stem] = json.loads(path.read_text())
     if each.cell.program not in programs.has_output_dir:
-        record['printed'] = json.loads((folder / 'stdout.txt').read_text())
+        record['printed'] = json.loads((folder / _OUTPUT).read_text())
     places = {**programs.places, 'OUT': folder / 'run'}
     return cells_lib.without_paths(record, places)
 

@@ -178,3 +178,16 @@ def test_figures_on_training_people_are_not_called_unseen():
     assert 'WAS TRAINED ON' in words.audience(values)
     assert 'never saw' in words.audience({**values, 'part': 'test'})
     assert 'never saw' not in words.audience({**values, 'part': 'public'})
+
+
+def test_rows_of_a_run_are_whole_or_named(tmp_path):
+    path = tmp_path / 'metrics.csv'
+    whole = 'round,recall@FAR=0.001\n0,0.25\n10,0.5\n'
+    path.write_text(whole + '20,0.')
+    # Torn by a crash, which the run itself mends when it goes on.
+    (picture,) = figures_lib.training_curves(path).values()
+    assert picture.axes[0].lines[0].get_ydata().tolist() == [0.25, 0.5]
+    for more in ('20,0.5,7\n', '20\n', '20,half\n', '\0,0.5\n'):
+        path.write_text(whole + more)
+        with pytest.raises(ValueError, match='metrics.csv: damaged .*; restore it'):
+            figures_lib.training_curves(path)

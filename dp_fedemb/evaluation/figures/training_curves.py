@@ -5,7 +5,7 @@ import io
 import math
 import os
 import pathlib
-from typing import Any, Optional, Union
+from typing import Union
 
 from matplotlib import figure
 import numpy as np
@@ -24,35 +24,24 @@ def training_curves(metrics_csv: Union[str, os.PathLike]) -> dict[str, figure.Fi
     Returns:
         Figures by name: 'recall_by_round' and 'recall_by_epsilon', as far as the file has
         them.
+
+    Raises:
+        ValueError: for lines that a run does not write; a last one without its end, which
+            a crash has torn, is left out.
     """
-    with json_files.whole(metrics_csv, 'restore it, or move it away'):
-        text = pathlib.Path(metrics_csv).read_text('utf-8')
-        try:
-            rows = list(csv.DictReader(io.StringIO(text, newline='')))
-        except csv.Error as error:
-            raise ValueError(str(error)) from None
-    names = [name for name in (rows[0] if rows else ()) if verification.is_recall(name)]
-    columns = {
-        name: np.array([_number(row.get(name)) for row in rows])
-        for name in ('round', 'epsilon_user', *names)
-    }
+    names, columns = _read(metrics_csv)
     drawn = {name: columns[name] for name in names if np.isfinite(columns[name]).any()}
     figures = {}
-    for name, across, words in (
+    for name, along, words in (
         ('recall_by_round', 'round', 'round'),
         ('recall_by_epsilon', 'epsilon_user', 'epsilon spent until then'),
     ):
-        picture = _draw(columns[across], drawn, words)
-        if picture is not None:
-            figures[name] = picture
+        if along in columns and np.isfinite(columns[along]).any() and drawn:
+            figures[name] = _draw(columns[along], drawn, words)
     return figures
 
 
-def _draw(
-    across: np.ndarray, drawn: dict[str, np.ndarray], words: str
-) -> Optional[figure.Figure]:
-    if not drawn or not np.isfinite(across).any():
-        return None
+def _draw(across: np.ndarray, drawn: dict[str, np.ndarray], words: str) -> figure.Figure:
     picture, axes = drawing.axes(3.0)
     for place, (name, values) in enumerate(drawn.items()):
         known = np.isfinite(values) & np.isfinite(across)
@@ -73,8 +62,23 @@ def _draw(
     return picture
 
 
-def _number(text: Any) -> float:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return math.nan
+def _read(path: Union[str, os.PathLike]) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Returns the names of recalls, and values by round of these and of what they go by."""
+    with json_files.whole(path, 'restore it, or move it away'):
+        text = pathlib.Path(path).read_bytes().decode('utf-8')
+        text = text[: text.rfind('\n') + 1]
+        try:
+            rows = list(csv.reader(io.StringIO(text, newline='')))
+        except csv.Error as error:
+            raise ValueError(str(error)) from None
+        header = rows.pop(0) if rows else []
+        for number, row in enumerate(rows, start=2):
+            if len(row) != len(header):
+                raise ValueError(f'row {number}: {len(row)} fields of {len(header)}')
+        names = [name for name in header if verification.is_recall(name)]
+        columns = {
+            name: np.array([float(row[header.index(name)] or math.nan) for row in rows])
+            for name in ('round', 'epsilon_user', *names)
+            if name in header
+        }
+    return names, columns
