@@ -2,12 +2,12 @@
 
     lives.py DIRECTORY KILLS RANDOM_SEED ENGINE FLAG...
 
-A life is bin/train.py with conversion and pretraining, bin/evaluate.py with a report and
-bin/embed.py. Each is a fork of this process, which has loaded TensorFlow and never used
-it, so that starting again costs no import. At a random moment the driver, its worker or
-both get SIGKILL, and the same command runs again, until so many kills have been. Every
-life that comes to its end is compared with one that nobody disturbed. Prints a JSON line
-for every kill, and one at the end.
+A life is bin/train.py with conversion and pretraining, bin/evaluate.py with a report,
+bin/embed.py and bin/export.py. Each is a fork of this process, which has loaded TensorFlow
+and never used it, so that starting again costs no import. At a random moment the driver,
+its worker or both get SIGKILL, and the same command runs again, until so many kills have
+been. Every life that comes to its end is compared with one that nobody disturbed. Prints a
+JSON line for every kill, and one at the end.
 """
 
 import json
@@ -57,6 +57,14 @@ class Life:
             'embed': [
                 f'--model={self.run}',
                 f'--output={directory / "embeddings.npz"}',
+                *task,
+                cache,
+            ],
+            'export': [
+                f'--model={self.run}',
+                f'--evaluation={directory / "report"}',
+                f'--output_dir={directory / "export"}',
+                '--formats=saved_model,tflite,tflite_int8',
                 *task,
                 cache,
             ],
@@ -212,6 +220,7 @@ if __name__ == '__main__':
     # Loaded, and never used here.
     import dp_fedemb.evaluation.collection
     import dp_fedemb.evaluation.report
+    import dp_fedemb.export
     import dp_fedemb.pretraining.pretrain
     import dp_fedemb.runs.experiment  # noqa: F401
 

@@ -29,6 +29,6 @@ def test_lives_under_kills_end_as_the_undisturbed_one(tiny, tmp_path, engine, ki
     *records, summary = [json.loads(line) for line in result.stdout.splitlines()]
     assert summary['kills'] == kills == len(records)
     # All stages were hit, and whatever can be killed.
-    assert {record['stage'] for record in records} == {'train', 'evaluate', 'embed'}
+    assert {record['stage'] for record in records} == {'train', 'evaluate', 'embed', 'export'}
     targets = {'driver', 'group', 'worker'} if engine == 'tff' else {'driver', 'group'}
     assert {record['killed'] for record in records} == targets
