@@ -2,7 +2,7 @@
 """Attacks our own releases, and holds what that shows against the claimed epsilon.
 
     bin/audit.py noise --num_users=3400 --noise_multiplier=0.62 --rounds=20
-    bin/audit.py rounds --flagfile=tasks/configs/demo.flags
+    bin/audit.py rounds --task=synthetic --noise_multiplier=1 --rounds=20
     bin/audit.py canaries --task=synthetic --noise_multiplier=1 --rounds=20
     bin/audit.py membership --task=omniglot --data_dir=DIR --epsilons=none,8
 
@@ -26,7 +26,6 @@ import sys
 from absl import flags
 
 from flags import audit_flags
-from flags import from_settings
 from flags import groups
 from flags import model_flags
 from flags import plan_flags
@@ -52,14 +51,9 @@ def main(arguments):
     validate.one_of('command', command, COMMANDS)
     if FLAGS.output_dir is not None:
         files.check_place(output_dir=FLAGS.output_dir)
-    for other, names in _ONLY.items():
-        if other != command:
-            from_settings.refuse_unused(command, *names)
-    if command == 'noise':
-        from_settings.refuse_unused(command, 'task', 'task_option', 'data_dir')
     audit_flags.targets()
     groups.training(FLAGS.rounds)
-    audit_flags.check_model(command)
+    audit_flags.check_used(command)
     values, pictures, text, alarms = COMMANDS[command]()
     written = _write(command, values, pictures)
     if FLAGS.json:
@@ -300,13 +294,6 @@ def _write(command, values, pictures):
     return [path.name, *(f'{name}.png' for name in pictures)]
 
 
-# Command -> flags that it alone reads.
-_ONLY = {
-    'noise': ('num_users', 'coordinates', 'audited_runs', 'audited_rounds'),
-    'rounds': ('watched_rounds', 'watched_clients'),
-    'canaries': ('canary_kind', 'canaries', 'most_users'),
-    'membership': ('epsilons', 'models', 'images_per_user', 'candidates'),
-}
 COMMANDS = {
     'noise': _noise,
     'rounds': _rounds,

@@ -20,6 +20,7 @@ import sys
 from absl import flags
 
 from flags import estimating
+from flags import from_settings
 from flags import many_runs
 from flags import program
 from flags import ROOT
@@ -31,6 +32,7 @@ from dp_fedemb.runs import signals
 from dp_fedemb.tuning import results
 from dp_fedemb.tuning import running
 from dp_fedemb.tuning import table as table_lib
+from tasks import synthetic
 
 FLAGS = flags.FLAGS
 _TABLES = ROOT / 'tasks' / 'tables'
@@ -74,6 +76,8 @@ def main(last):
             raise FileNotFoundError(f'grid={FLAGS.grid!r}: no such file')
     if FLAGS.output_dir is not None:
         files.check_place(output_dir=FLAGS.output_dir)
+    if FLAGS.task == synthetic.NAME:
+        from_settings.refuse_unused('a task that draws its data', 'data_dir')
     configuration = _configuration()
     jobs = []
     for path in paths:
@@ -158,9 +162,13 @@ def _config(table, cells):
     }
 
 
-def _data():
+def _data(cell):
+    """Where the data of a cell are."""
+    if cell.program == 'privacy':
+        return []
     given = [f'--cache_dir={pathlib.Path(FLAGS.cache_dir).absolute()}']
-    if FLAGS.data_dir is not None:
+    # A cell of another task than the table's, which draws its data.
+    if FLAGS.data_dir is not None and cell.flags.get('task') != synthetic.NAME:
         given.append(f'--data_dir={pathlib.Path(FLAGS.data_dir).absolute()}')
     return given
 
@@ -183,11 +191,10 @@ def _check(cells):
         mine = [cell for cell in cells if cell.program == name]
         if not mine:
             continue
-        added = [] if name == 'privacy' else _data()
         answer = many_runs.ask(
             {
                 'program': name,
-                'runs': [[*cell.arguments(), *added] for cell in mine],
+                'runs': [[*cell.arguments(), *_data(cell)] for cell in mine],
                 'names': [cell.name for cell in mine],
                 'without_data': FLAGS.dry_run,
             }
@@ -200,7 +207,10 @@ def _programs(work):
     places = {'CODE': ROOT, 'CACHE': pathlib.Path(FLAGS.cache_dir).absolute(), 'WORK': work}
     if FLAGS.data_dir is not None:
         places['DATA'] = pathlib.Path(FLAGS.data_dir).absolute()
-    added = {'train': [*_data(), *_ENGINE], 'pretrain': _data()}
+
+    def added(cell):
+        return [*_data(cell), *(_ENGINE if cell.program == 'train' else ())]
+
     return running.Programs(ROOT / 'bin', added, places)
 
 

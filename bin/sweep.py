@@ -76,7 +76,7 @@ def main(base):
 
 
 def _programs(*added):
-    return running.Programs(ROOT / 'bin', {'train': (*_ENGINE, *added)}, {'CODE': ROOT})
+    return running.Programs(ROOT / 'bin', lambda _: (*_ENGINE, *added), {'CODE': ROOT})
 
 
 def _search(directory, cells, answer, settings):

@@ -100,8 +100,10 @@ def parse_preset(what: str, text: str, presets: Mapping[str, Any]) -> Any:
     for change in filter(None, changes.split(',')):
         field, _, value = change.partition('=')
         validate.one_of(f'field of {what} {text!r}', field, kinds)
+        if field in values:
+            raise ValueError(f'{what} {text!r}: says {field} twice; leave one out')
         try:
-            values[field] = value if kinds[field] is str else float(value)
+            values[field] = value if kinds[field] is str else validate.read_number(value)
         except ValueError:
             raise ValueError(f'{what} {text!r}: {field}={value!r} is no number') from None
     return dataclasses.replace(presets[name], **values)

@@ -98,6 +98,24 @@ def text(**values: Any) -> None:
             )
 
 
+def read_number(text: str, kind: Callable[[str], Any] = float) -> Any:
+    """Returns the number that a text says; Python alone reads 1_000, full-width digits or ' 1'.
+
+    >>> read_number('1e-3')
+    0.001
+
+    Args:
+        text: as somebody typed it.
+        kind: int or float.
+
+    Raises:
+        ValueError: for what is no number, or none that everybody reads so.
+    """
+    if not text.isascii() or '_' in text or text != text.strip():
+        raise ValueError(f'{text!r}: expected a number in plain digits')
+    return kind(text)
+
+
 def is_number(value: Any) -> bool:
     """Whether it is a real number, of Python or NumPy, and no truth value."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -5,6 +5,7 @@ print, so that a backbone pretrained on it still has something to learn.
 """
 
 import dataclasses
+from typing import ClassVar
 
 from dp_fedemb import data
 from dp_fedemb import progress
@@ -36,6 +37,8 @@ class Options:
         public_style: of the public part; with style=public_style no domain shift is
             left.
     """
+
+    reads_data_dir: ClassVar[bool] = False
 
     num_users: int = 40_000
     identities_per_user: int = 4

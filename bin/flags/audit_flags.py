@@ -2,9 +2,13 @@
 
 from absl import flags
 
+from flags import from_settings
 from flags import plan_flags
 
 from dp_fedemb import privacy
+from dp_fedemb import validate
+from dp_fedemb.runs import settings
+import tasks
 
 FLAGS = flags.FLAGS
 
@@ -50,30 +54,74 @@ def define() -> None:
     flags.DEFINE_integer('candidates', None, 'membership: most users to ask about.', 12, 10**9)
 
 
-# Flags of trainings that a command would make, which a finished run has behind it.
-_OF_TRAININGS = ('epsilons', 'noise_multiplier', 'target_epsilon', 'mechanism', 'num_users')
+# Command -> flags that it alone reads.
+_ONLY = {
+    'noise': ('num_users', 'coordinates', 'audited_runs', 'audited_rounds'),
+    'rounds': ('watched_rounds', 'watched_clients'),
+    'canaries': ('canary_kind', 'canaries', 'most_users'),
+    'membership': ('epsilons', 'models', 'images_per_user', 'candidates'),
+}
+# What correlated noise is made for, see `plan_flags.server`.
+_OF_SERVER = ('server_momentum', 'server_optimizer', 'server_lr_schedule')
+# What `plan_for` reads where epsilons decide the noise.
+_OF_TARGETS = (
+    'rounds',
+    'virtual_clients_per_round',
+    'users_per_virtual_client',
+    'delta',
+    'clip_norm',
+)
 _WITHOUT_MODEL = {
     'rounds': 'it watches a run while it trains: give the flags of the run',
     'canaries': 'canaries are put in before the training: give the flags of the run',
 }
 
 
-def check_model(command: str) -> None:
-    """Refuses --model where a finished run has nothing to audit, or flags that contradict it.
+def check_used(command: str) -> None:
+    """Refuses flags that a command does not read, and --model where it has no use for one.
 
     Raises:
         ValueError: in one line.
     """
+    for other, names in _ONLY.items():
+        if other != command:
+            from_settings.refuse_unused(command, *names)
     if FLAGS.model is None:
+        from_settings.refuse_unused(f'{command} without a model', 'accept_ops')
+        if command == 'noise':
+            from_settings.refuse_unused(command, *_of_task(), *_of_training())
+        elif FLAGS.epsilons is not None:
+            unused = [name for name in plan_flags.names() if name not in _OF_TARGETS]
+            from_settings.refuse_unused('a training for each of epsilons', *unused)
         return
     if command in _WITHOUT_MODEL:
         raise ValueError(f'model={FLAGS.model!r} with {command}: {_WITHOUT_MODEL[command]}')
-    for name in _OF_TRAININGS:
+    of_run = ('num_users', 'epsilons', 'models', *_of_training(), *_OF_SERVER)
+    unused = _of_task() if command == 'noise' else ['confidence']
+    unused = [*unused, *(['accept_ops'] if command == 'noise' else [])]
+    for name in (*of_run, *plan_flags.names()):
         if FLAGS[name].present:
             raise ValueError(
                 f'{name}={FLAGS[name].value} with model={FLAGS.model!r}: a finished run has its'
                 ' own; leave one of the two out'
             )
+    from_settings.refuse_unused(f'{command} of a finished run', *unused)
+
+
+def _of_task() -> list[str]:
+    return ['task', 'task_option', *from_settings.names(tasks.TaskConfig)]
+
+
+def _of_training() -> list[str]:
+    """Flags of model and training, without those that the mechanism of the plan looks at."""
+    found = [
+        *from_settings.names(settings.ModelSettings),
+        *from_settings.names(settings.Settings),
+    ]
+    chosen = privacy.MECHANISMS.get(FLAGS.mechanism)
+    correlated = chosen is not None and issubclass(chosen, privacy.Correlated)
+    looked_at = _OF_SERVER if correlated or FLAGS.mechanism == plan_flags.AUTO else ()
+    return [name for name in found if name not in looked_at]
 
 
 def audited_rounds(most: int) -> list[int] | None:
@@ -81,7 +129,7 @@ def audited_rounds(most: int) -> list[int] | None:
     if FLAGS.audited_rounds is None:
         return None
     try:
-        numbers = [int(text) for text in FLAGS.audited_rounds]
+        numbers = [validate.read_number(text, int) for text in FLAGS.audited_rounds]
     except ValueError:
         numbers = []
     if not numbers or not 1 <= min(numbers) <= max(numbers) <= most:
@@ -99,7 +147,7 @@ def targets() -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for text in FLAGS.epsilons:
         try:
-            target = None if text == 'none' else float(text)
+            target = None if text == 'none' else validate.read_number(text)
         except ValueError:
             target = -1.0
         if target is not None and not 0 < target < 1e6:

@@ -51,6 +51,18 @@ def define(
             define(field.type, prefix, defaults)
 
 
+def names(cls: type) -> list[str]:
+    """Returns the flags that `define` made of a dataclass, without a prefix."""
+    found = []
+    for field in dataclasses.fields(cls):
+        about = field.metadata.get('about')
+        if about is not None:
+            found.append(about.flag or field.name)
+        elif dataclasses.is_dataclass(field.type):
+            found += names(field.type)
+    return found
+
+
 def record(cls: type) -> dict[str, Any]:
     """Returns the flags of a dataclass that decide what is computed, by flag's name."""
     decides = [

@@ -6,7 +6,6 @@ wrong flags answer at once.
 
 from collections.abc import Iterable, Iterator
 import pathlib
-import sys
 import typing
 from typing import Any
 
@@ -52,12 +51,6 @@ def _task_config() -> tasks.TaskConfig:
         name, equals, value = text.partition('=')
         if not equals:
             raise ValueError(f'task_option={text!r}: expected name=value')
-        if options.get(name, value) != value:
-            # As for any flag, so that a line can change what a flag file says.
-            print(
-                f'task_option={text} replaces {name}={options[name]} given before it',
-                file=sys.stderr,
-            )
         options[name] = value
     return from_settings.build(tasks.TaskConfig, options=options)
 

@@ -73,6 +73,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     from absl import flags
     from absl.testing import flagsaver
 
+    from flags import command_line
     from flags import from_settings
 
     from dp_fedemb import validate
@@ -93,7 +94,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         if 'output_dir' in flags.FLAGS:
             given.append('--output_dir=unused')
         try:
-            rest = flags.FLAGS(given)[1:]
+            words = command_line.CommandLine(given[1:]).words
+            rest = flags.FLAGS([*sys.argv, *words])[1:]
             if commands:
                 validate.one_of('command', *rest[:1] or [''], commands)
             elif rest:

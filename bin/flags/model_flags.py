@@ -4,6 +4,8 @@ import typing
 
 from absl import flags
 
+from dp_fedemb import validate
+
 if typing.TYPE_CHECKING:
     from dp_fedemb import data
     from dp_fedemb.evaluation import inference
@@ -80,6 +82,6 @@ def fars() -> tuple[float, ...]:
 
 def _rate(text: str) -> float:
     try:
-        return float(text)
+        return validate.read_number(text)
     except ValueError:
         raise ValueError(f'fars={text!r}: expected numbers, as in 1e-3,1e-2') from None

@@ -69,6 +69,14 @@ def define(clip_norm_default: float | None = None) -> None:
     FLAGS.set_default('clip_norm', clip_norm_default)
 
 
+def names() -> list[str]:
+    """Returns the flags that `define` has defined."""
+    choices = (*privacy.MECHANISMS.values(), *privacy.SAMPLINGS.values())
+    options = dict.fromkeys(name for cls in choices for name in from_settings.names(cls))
+    plain = [name for name in from_settings.names(privacy.PrivacyPlan) if name != 'num_users']
+    return [*plain, 'target_epsilon', 'mechanism', 'sampling', *options]
+
+
 def follow(directory: str) -> None:
     """Takes from the run in a directory what was chosen when it began.
 

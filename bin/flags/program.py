@@ -9,6 +9,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from flags import command_line
 from flags import from_settings
 from flags import host
 from flags import paths
@@ -20,8 +21,6 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # What the library raises for input that a user can mend.
 _USER_ERRORS = (ValueError, OSError, OverflowError, app.UsageError)
-# A flag whose value no message shows.
-_SECRET = 'seed'
 # The exit codes for it, and for a machine that fails.
 _BAD_INPUT, _BAD_HOST = 2, 1
 
@@ -69,39 +68,19 @@ def _parse(line: list[str], positional: int) -> list[str]:
     Raises:
         ValueError: for the first that is not.
     """
-    _check_flag_files(line[1:])
+    read = command_line.CommandLine(line[1:])
     try:
-        arguments = flags.FLAGS(line)[1:]
+        arguments = flags.FLAGS([line[0], *read.words])[1:]
     except flags.Error as error:
         raise ValueError(_in_our_words(str(error))) from None
     if arguments[positional:]:
         raise ValueError(f'unexpected argument {arguments[positional]!r}; flags start with --')
     from_settings.check()
+    for sentence in read.replaced:
+        print(f'note: {sentence}', file=sys.stderr)
     return [
         files.local(each, 'argument') if each.startswith('~') else each for each in arguments
     ]
-
-
-def _check_flag_files(words: list[str]) -> None:
-    """Refuses files of flags that would not end, or are no text.
-
-    What a shell passes on in their place, as in --flagfile=<(...), is read only once.
-    """
-    for word, following in zip(words, [*words[1:], '']):
-        name, equals, value = word.lstrip('-').partition('=')
-        if word == '--':
-            return
-        value = value if equals else following
-        if name != 'flagfile' or not word.startswith('-') or value.startswith('/dev/fd/'):
-            continue
-        path = files.local(value, name)
-        if not os.path.isfile(path):
-            raise ValueError(f'flagfile={value!r}: no such file, or none that can be read')
-        try:
-            with open(path, encoding='utf-8') as file:
-                file.read()
-        except UnicodeDecodeError as error:
-            raise ValueError(f'flagfile={value!r}: no text in UTF-8 ({error})') from None
 
 
 def _in_our_words(text: str) -> str:
@@ -119,7 +98,7 @@ def _in_our_words(text: str) -> str:
         expected = f'one of {", ".join(flag.parser.enum_values)}'
     else:
         expected = flag.parser.syntactic_help
-    shown = name if name == _SECRET else f'{name}={value!r}'
+    shown = name if name == command_line.SECRET else f'{name}={value!r}'
     return f'{shown}: expected {expected}' if expected else text
 
 

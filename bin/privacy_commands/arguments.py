@@ -2,6 +2,8 @@
 
 from absl import flags
 
+from dp_fedemb import validate
+
 FLAGS = flags.FLAGS
 
 
@@ -53,7 +55,7 @@ def whole_numbers(name: str, default: list[int]) -> list[int]:
     if FLAGS[name].value is None:
         return default
     try:
-        numbers = [int(text) for text in FLAGS[name].value]
+        numbers = [validate.read_number(text, int) for text in FLAGS[name].value]
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 1:

@@ -59,21 +59,21 @@ class Programs:
 
     Attributes:
         folder: with the programs.
-        added: flags that change nothing of what a cell computes, by program: directories,
-            engine, threads.
+        added: flags of a cell that change nothing of what it computes: directories, engine,
+            threads.
         places: words for directories in what is published, see `cells.without_paths`.
         has_output_dir: programs that write into --output_dir.
     """
 
     folder: pathlib.Path
-    added: Mapping[str, Sequence[str]]
+    added: Callable[[cells_lib.Cell], Sequence[str]]
     places: Mapping[str, pathlib.Path]
     has_output_dir: Sequence[str] = ('train', 'pretrain')
 
     def line(self, cell: cells_lib.Cell, run: pathlib.Path) -> list[str]:
         """Returns the command of a cell that writes into `run`."""
         words = [str(self.folder / f'{cell.program}.py'), *cell.arguments()]
-        words += self.added.get(cell.program, ())
+        words += self.added(cell)
         if cell.program in self.has_output_dir:
             words.append(f'--output_dir={run}')
         # What another cell left, for instance a start.

@@ -214,11 +214,18 @@ PARTS = ('train', 'validation', 'test', 'public')
 def parse_options(kind: type[_Options], config: TaskConfig, task: str) -> _Options:
     """Turns options given as text into a task's dataclass.
 
-    Fields are of type int, float, bool or str, and have defaults.
+    Fields are of type int, float, bool or str, and have defaults. A class whose
+    `reads_data_dir` is false is of a task that needs no files.
 
     Raises:
-        ValueError: for an unknown option or a value that is no such number.
+        ValueError: for an unknown option, a value that is no such number, or a directory of
+            data that are not read.
     """
+    if config.data_dir is not None and not getattr(kind, 'reads_data_dir', True):
+        raise ValueError(
+            f'data_dir={config.data_dir!r}: task {task} draws its data and does not read any;'
+            ' leave it out'
+        )
     known = {field.name: field for field in dataclasses.fields(kind)}
     values = {}
     for name, text in config.options.items():
@@ -236,7 +243,8 @@ def _parse(name, text, kind):
         return text
     words = {'true': True, '1': True, 'false': False, '0': False}
     try:
-        value = words[str(text).lower()] if kind is bool else kind(text)
+        text = str(text)
+        value = words[text.lower()] if kind is bool else validate.read_number(text, kind)
     except (KeyError, ValueError):
         raise ValueError(
             f'option {name}={text!r}: expected a value of type {kind.__name__}'

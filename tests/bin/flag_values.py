@@ -6,6 +6,8 @@ from flags import paths
 
 # What is no number, or none that any flag means.
 NO_NUMBERS = ('', ' ', 'abc', 'nan', '-inf', '1e400', '1,2', '½', 'é', '0x', '1\n2', '1\x002')
+# What Python alone reads as one.
+NO_NUMBERS += ('1_0', '\u0661', '\uff11', ' 1')
 ABSURD = ('1' + 80 * '0', '-1' + 30 * '0', '-1')
 NO_FLOATS = (*NO_NUMBERS, *ABSURD, 'inf', '1e308')
 # Zero as soon as it is a number of 32 bits, with which models are trained.

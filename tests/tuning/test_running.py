@@ -43,8 +43,8 @@ config = {'where': str(run), 'data': values.get('data_dir')}
 def programs(tmp_path):
     (tmp_path / 'bin').mkdir()
     (tmp_path / 'bin' / 'train.py').write_text(PROGRAM)
-    added = {'train': [f'--data_dir={tmp_path / "pictures"}']}
-    return running.Programs(tmp_path / 'bin', added, {'DATA': tmp_path / 'pictures'})
+    added = [f'--data_dir={tmp_path / "pictures"}']
+    return running.Programs(tmp_path / 'bin', lambda _: added, {'DATA': tmp_path / 'pictures'})
 
 
 def cell(name, score, **flags):
@@ -165,7 +165,7 @@ def test_nothing_is_left_running(programs, tmp_path):
     script = f"""
         import pathlib
         from dp_fedemb.tuning import cells, running
-        programs = running.Programs(pathlib.Path({str(tmp_path / 'bin')!r}), {{}}, {{}})
+        programs = running.Programs(pathlib.Path({str(tmp_path / 'bin')!r}), lambda _: (), {{}})
         slow = cells.Cell('slow', 'train', {{'score': 1, 'sleep': 300}})
         here = pathlib.Path({str(tmp_path)!r})
         running.run([slow], programs, here / 'work', here / 'records', 1, 'table')
