@@ -92,6 +92,7 @@ def main(runs):
     from dp_fedemb.evaluation import evaluation_tables
     from dp_fedemb.evaluation import grouping
     from dp_fedemb.evaluation.report import writing
+    from dp_fedemb.models import saved_model
 
     if FLAGS.groups is not None:
         grouping.groups(store, FLAGS.groups)  # Before anything takes time.
@@ -106,7 +107,7 @@ def main(runs):
         _evaluate(model, path, task, store, rivals, missing, questions, pairs)
         for model, path in zip(models, paths)
     ]
-    directories = [model.path.parent for model in models]
+    directories = [saved_model.described_in(model.path) for model in models]
     if FLAGS.compare:
         result = writing.Comparison.of(found, paths, directories)
     else:
@@ -159,10 +160,15 @@ def _evaluate(model, path, task, store, rivals, missing, questions, pairs):
     from dp_fedemb import progress
     from dp_fedemb.evaluation import division
     from dp_fedemb.evaluation import evaluated
+    from dp_fedemb.models import saved_model
 
     about = _about(task, store, model, path)
     warning = division.warning(
-        model.path.parent, about['model'], task.name, FLAGS.part, task.stores
+        saved_model.described_in(model.path),
+        about['model'],
+        task.name,
+        FLAGS.part,
+        task.stores,
     )
     if warning:
         about.update(warning=warning, about=[*about['about'], warning])

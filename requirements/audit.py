@@ -78,12 +78,23 @@ def judge(report, accepted):
     return 1 if known else 0, lines
 
 
+class NotAudited(Exception):
+    """Nobody has looked."""
+
+
 def ask():
-    """Returns what pip-audit says of the lock."""
+    """Returns what pip-audit says of the lock.
+
+    Raises:
+        NotAudited: if it could not be installed, or says nothing.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         venv.create(scratch, with_pip=True)
         python = f'{scratch}/bin/python'
-        subprocess.run([python, '-m', 'pip', 'install', '--quiet', 'pip-audit'], check=True)
+        install = [python, '-m', 'pip', 'install', '--quiet', 'pip-audit']
+        done = subprocess.run(install, capture_output=True, text=True)
+        if done.returncode:
+            raise NotAudited(f'pip-audit could not be installed: {done.stderr[-500:]}')
         command = ['-m', 'pip_audit', '-r', str(LOCK), '--no-deps', '--disable-pip']
         done = subprocess.run(
             [python, *command, '--format=json', '--progress-spinner=off'],
@@ -93,11 +104,16 @@ def ask():
     try:
         return json.loads(done.stdout)
     except ValueError:
-        sys.exit(f'NOT AUDITED: pip-audit ended with {done.returncode}: {done.stderr[-500:]}')
+        raise NotAudited(
+            f'pip-audit ended with {done.returncode}: {done.stderr[-500:]}'
+        ) from None
 
 
 def main():
-    code, lines = judge(ask(), read_accepted(ACCEPTED.read_text()))
+    try:
+        code, lines = judge(ask(), read_accepted(ACCEPTED.read_text()))
+    except (NotAudited, ValueError) as error:
+        code, lines = 2, [f'NOT AUDITED: {" ".join(str(error).split())}']
     print('\n'.join(lines))
     return code
 

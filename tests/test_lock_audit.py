@@ -50,3 +50,15 @@ def test_an_acceptance_has_a_reason(audit):
     with pytest.raises(ValueError, match='line 1: expected IDENTIFIER PACKAGE REASON'):
         audit.read_accepted('CVE-1 c')
     assert audit.read_accepted(audit.ACCEPTED.read_text()) == {}
+
+
+def test_who_cannot_look_says_so_with_code_2(audit, monkeypatch, capsys):
+    class Refused:
+        returncode, stdout, stderr = 1, '', 'no\nindex'
+
+    monkeypatch.setattr(audit.venv, 'create', lambda *args, **kwargs: None)
+    monkeypatch.setattr(audit.subprocess, 'run', lambda *args, **kwargs: Refused)
+    assert audit.main() == 2
+    assert capsys.readouterr().out == (
+        'NOT AUDITED: pip-audit could not be installed: no index\n'
+    )

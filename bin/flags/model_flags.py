@@ -1,5 +1,6 @@
 """A released model, the names of its ops looked at before it runs, and what it is tried on."""
 
+import sys
 import typing
 
 from absl import flags
@@ -45,10 +46,34 @@ def define_fars(default: list[str], help_text: str) -> None:
 
 
 def load(path: str) -> 'inference.SavedEmbeddingModel':
-    """Returns the model at a path; with ops that were not accepted it is a ValueError."""
-    from dp_fedemb import evaluation
+    """Returns the model at a path; says on standard error what of it nobody here vouches for.
 
-    return evaluation.load_model(path, accept_ops=FLAGS.accept_ops)
+    Raises:
+        ValueError: for ops that could do more than compute, and were not accepted.
+    """
+    from dp_fedemb import evaluation
+    from dp_fedemb.models import graph_ops
+    from dp_fedemb.models import saved_model
+
+    model = evaluation.load_model(path, accept_ops=FLAGS.accept_ops)
+    published = saved_model.is_published(model.path)
+    accepted = graph_ops.unsafe(model.path) if FLAGS.accept_ops else []
+    if accepted:
+        does = f'{", ".join(accepted)}, accepted by you, may do more than compute'
+    else:
+        does = 'its ops were looked at before and only compute'
+    program = f'a SavedModel is a program that runs as you ({does})'
+    name = f'model={str(model.path)!r} (fingerprint {model.fingerprint[:12]})'
+    if published is False:
+        print(
+            f'warning: {name} is NOT the one that the run in its directory published: changed'
+            ' since, or being written at this moment; what the run states of its privacy and'
+            f' recall is of another model, and {program}',
+            file=sys.stderr,
+        )
+    elif accepted or published is None:
+        print(f'note: {name}: no run here notes that it made it; {program}', file=sys.stderr)
+    return model
 
 
 def part(task: 'tasks.Task') -> 'data.UserStore':

@@ -88,12 +88,19 @@ def export(
     Raises:
         FileExistsError: if something else is at `output_dir`, or in it.
         OSError: naming `output_dir`, if it cannot be written; what was there stays.
-        ValueError: for an unknown format, one that does not give the model's embeddings, or
-            an evaluation of another model.
+        ValueError: for an unknown format, one that does not give the model's embeddings, an
+            evaluation of another model, or a model that is not the one its run published.
     """
     formats_lib.check(formats)
     path = _output(output_dir)
-    run = model.path.parent
+    run = saved_model.described_in(model.path)
+    if saved_model.is_published(model.path) is False:
+        raise ValueError(
+            f'model={str(model.path)!r}: is not the one that the run beside it published, so'
+            ' that its privacy statement would go out with another model; run the training'
+            ' again, which writes it anew, or move the SavedModel elsewhere to export it'
+            ' without a statement'
+        )
     preprocessing = saved_model.read_preprocessing(model.path)
     values, note = _evaluation(model, evaluation)
     checked_on = checked_on or checking.CheckSet(*glyphs.for_check(model.example_spec), _GLYPHS)

@@ -1,5 +1,6 @@
 """The SavedModel itself, for TensorFlow Serving and whoever has TensorFlow."""
 
+import os
 import pathlib
 import shutil
 
@@ -10,19 +11,27 @@ from dp_fedemb.models import saved_model as saved_model_lib
 
 
 def write(saved_model: pathlib.Path, path: pathlib.Path, calibration: np.ndarray) -> None:
-    """Copies the SavedModel; see `runtime.Format`."""
+    """Copies the SavedModel; see `runtime.Format`.
+
+    Raises:
+        ValueError: for a link, which could lead to any file of this machine.
+    """
     del calibration
     path.mkdir()
-    # By name: whatever else somebody has put there stays there.
-    for name in saved_model_lib.PARTS:
-        part = saved_model / name
-        # Not copytree, whose error is a list of errors.
-        for found in sorted([part, *part.rglob('*')]):
-            copy = path / found.relative_to(saved_model)
-            if found.is_dir():
-                copy.mkdir()
-            elif found.exists():
-                shutil.copyfile(found, copy)
+    # By name: whatever else somebody has put there stays there. Not copytree, whose error
+    # is a list of errors.
+    for part in saved_model_lib.parts(saved_model):
+        name = part.relative_to(saved_model)
+        if part.is_symlink():
+            raise ValueError(
+                f'model={str(saved_model)!r}: {name} is a link to {os.readlink(part)!r}, whose'
+                ' content would be given away; copy the model without links (cp -rL) if that'
+                ' is meant'
+            )
+        if part.is_dir():
+            (path / name).mkdir()
+        else:
+            shutil.copyfile(part, path / name)
 
 
 def load(path: pathlib.Path) -> runtime.Embed:

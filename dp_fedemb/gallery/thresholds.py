@@ -143,7 +143,7 @@ def find(
             )
         return _checked(path, _read(path), fingerprint)
     found: dict[pathlib.Path, Mapping[str, Any]] = {}
-    around = model.parent if model.name == saved_model.NAME else model
+    around = saved_model.described_in(model)
     for path in (model / _NAME, around / _NAME, *sorted(around.glob(f'*/{_NAME}'))):
         if path.is_file() and 'points' in (values := _read(path)):
             found[path] = values

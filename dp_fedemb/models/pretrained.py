@@ -96,9 +96,11 @@ def read_origin(directory: Union[str, os.PathLike]) -> Origin:
         return Origin(_OF_KERAS_FILE, False)
     path = saved_model.find(directory, 'pretrained')
     record = path.parent / STATEMENT
-    if path.name != saved_model.NAME or not record.exists():
+    other = saved_model.is_published(path) is False
+    if other or path.name != saved_model.NAME or not record.exists():
+        why = 'it is NOT the model that the run beside it published' if other else 'not stated'
         return Origin(
-            'not stated; a guarantee holds only if it has seen no training user',
+            f'{why}; a guarantee holds only if it has seen no training user',
             False,
             tuple(privacy.ancestors_of_start(None, 'a start whose data nobody states')),
         )

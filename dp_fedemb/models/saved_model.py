@@ -1,7 +1,9 @@
 """Where the released model is, which one it is, and how its pictures are prepared."""
 
 from collections.abc import Mapping
+import contextlib
 import hashlib
+import json
 import os
 import pathlib
 from typing import Any, Optional, Union
@@ -16,6 +18,8 @@ PREPROCESSING = 'preprocessing.json'
 _WAY_OUT = 'save the model again'
 # What a SavedModel consists of. TensorFlow's own fingerprint.pb tells nothing more.
 PARTS = ('saved_model.pb', 'variables', 'assets', PREPROCESSING)
+# Where a run notes the round and the fingerprint of what it has published beside it.
+NOTE = pathlib.PurePath('checkpoints', 'published.json')
 
 
 def find(directory: Union[str, os.PathLike], argument: str) -> pathlib.Path:
@@ -25,20 +29,42 @@ def find(directory: Union[str, os.PathLike], argument: str) -> pathlib.Path:
         directory: that of a SavedModel, or of a run.
         argument: what the caller calls it, for messages.
 
+    Returns:
+        its path; of a link what it leads to, since what is said of the model stands there.
+
     Raises:
         FileNotFoundError: if there is none.
+        ValueError: if a part of it is no file, for instance a pipe, which nobody could read.
     """
     directory = pathlib.Path(directory).expanduser()
+    if directory.is_file():
+        raise FileNotFoundError(
+            f'{argument}={str(directory)!r}: is a file; expected the directory of a SavedModel,'
+            ' the one format that is loaded here, or of a run'
+        )
     if not directory.is_dir():
         raise FileNotFoundError(f'{argument}={str(directory)!r}: no such directory')
     for path in (directory, directory / NAME):
         if (path / 'saved_model.pb').exists():
+            path = path.resolve() if path.is_symlink() else path
+            for part in parts(path):
+                if not (part.is_file() or part.is_dir()):
+                    raise ValueError(
+                        f'{argument}={str(directory)!r}: {part.relative_to(path)} is a pipe, a'
+                        f' device or a link to nothing; {_WAY_OUT}'
+                    )
             return path
     raise FileNotFoundError(
         f'{argument}={str(directory)!r}: no SavedModel here (neither saved_model.pb nor'
         f' {NAME}/ with it); give the output directory of bin/pretrain.py or bin/train.py,'
         ' which has one as soon as a checkpoint is saved, or a SavedModel'
     )
+
+
+def parts(path: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the paths of a SavedModel's files and directories that are there, sorted."""
+    named = (part for name in PARTS for part in (path / name, *(path / name).rglob('*')))
+    return sorted(part for part in named if os.path.lexists(part))
 
 
 def fingerprint(path: pathlib.Path) -> str:
@@ -51,12 +77,41 @@ def fingerprint(path: pathlib.Path) -> str:
         path: what `find` returned.
     """
     digest = hashlib.blake2b(digest_size=16)
-    parts = [part for name in PARTS for part in (path / name, *(path / name).rglob('*'))]
-    for part in sorted(filter(pathlib.Path.is_file, parts)):
+    for part in filter(pathlib.Path.is_file, parts(path)):
         with part.open('rb') as stream:
             of_part = hashlib.file_digest(stream, 'blake2b').digest()
         digest.update(hashlib.blake2b(str(part.relative_to(path)).encode()).digest() + of_part)
     return digest.hexdigest()
+
+
+def noted(run: pathlib.Path) -> dict[str, Any]:
+    """Returns round and fingerprint of the model that a run in this directory published.
+
+    Empty if it notes none; a damaged note is none.
+    """
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        note = json.loads((run / NOTE).read_text())
+        return {'round': int(note['round']), 'fingerprint': note['fingerprint']}
+    return {}
+
+
+def described_in(path: pathlib.Path) -> pathlib.Path:
+    """Returns the directory whose files (statement, evaluation) speak of a SavedModel.
+
+    That of its run; of a SavedModel under another name its own, since a directory may hold
+    many of them beside the statement of one.
+    """
+    return path.parent if path.name == NAME else path
+
+
+def is_published(path: pathlib.Path) -> Optional[bool]:
+    """Whether the run around a SavedModel published just this one; None if none says so.
+
+    Args:
+        path: what `find` returned.
+    """
+    note = noted(path.parent) if path.name == NAME else {}
+    return fingerprint(path) == note['fingerprint'] if note else None
 
 
 def write_preprocessing(

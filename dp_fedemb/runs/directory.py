@@ -13,8 +13,6 @@ evaluation.json   recall before and after; thresholds, counts, intervals of the 
 """
 
 from collections.abc import Callable, Mapping
-import contextlib
-import json
 import os
 from typing import Any, Optional, Union
 
@@ -29,8 +27,6 @@ from dp_fedemb.models import saved_model
 from dp_fedemb.runs import checkpoints
 from dp_fedemb.runs import journal
 from dp_fedemb.runs import releases
-
-_PUBLISHED = 'published.json'
 
 
 class RunDirectory(configured_directory.ConfiguredDirectory):
@@ -83,28 +79,21 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         with files.appearing_directory(self.saved_model, replace=True) as draft:
             export(str(draft))
         noted = {'round': round_num, 'fingerprint': saved_model.fingerprint(self.saved_model)}
-        json_files.write(self.secrets / _PUBLISHED, noted, 0o600)
+        json_files.write(self.path / saved_model.NOTE, noted, 0o600)
 
     def model_round(self) -> Optional[int]:
         """Returns the round that the model is of; None if there is none."""
-        noted = self._noted_model()
+        noted = saved_model.noted(self.path)
         exists = (self.saved_model / 'saved_model.pb').exists()
         return noted['round'] if noted and exists else None
 
     def model_is_whole(self) -> bool:
         """Whether every byte of the model is as it was written."""
-        noted = self._noted_model()
+        noted = saved_model.noted(self.path)
         return bool(noted) and noted['fingerprint'] == saved_model.fingerprint(self.saved_model)
 
     def give_up_damaged_model(self) -> None:
         """Lets the model be written again if it is not whole."""
-        if self._noted_model() and not self.model_is_whole():
+        if saved_model.noted(self.path) and not self.model_is_whole():
             logging.warning('%s: lost or damaged, and written again', self.saved_model)
-            (self.secrets / _PUBLISHED).unlink()
-
-    def _noted_model(self) -> dict[str, Any]:
-        # A damaged note is none: the model is then written again.
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            noted = json.loads((self.secrets / _PUBLISHED).read_text())
-            return {'round': int(noted['round']), 'fingerprint': noted['fingerprint']}
-        return {}
+            (self.path / saved_model.NOTE).unlink()

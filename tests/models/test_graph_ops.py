@@ -1,8 +1,10 @@
 """Graphs of SavedModels that could do more than compute are found without running them."""
 
 import pathlib
+import re
 import subprocess
 import sys
+import types
 
 import pytest
 import tensorflow as tf
@@ -144,7 +146,7 @@ def test_garbage_is_one_line(tmp_path):
         graph_ops.check(tmp_path)
 
 
-def test_the_program_refuses_and_accepts(tmp_path):
+def test_the_program_refuses(tmp_path):
     path = saved(write_file, tmp_path)
     command = [
         sys.executable,
@@ -157,3 +159,39 @@ def test_the_program_refuses_and_accepts(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2 and 'the ops WriteFile of this one' in done.stderr
     assert 'Traceback' not in done.stderr and not (tmp_path / 'place').exists()
+
+
+def test_the_programs_say_whose_model_they_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'bin')
+    from flags import model_flags
+
+    monkeypatch.setattr(model_flags, 'FLAGS', types.SimpleNamespace(accept_ops=['WriteFile']))
+    model_flags.load(saved(write_file, tmp_path))
+    said = capsys.readouterr().err
+    assert 'no run here notes that it made it' in said
+    assert '(WriteFile, accepted by you, may do more than compute)' in said
+
+
+def test_nothing_else_loads_what_may_be_a_program():
+    """All others read weights alone, or what this process has written just now."""
+    loads = re.compile(
+        r'saved_model\.load\(|models\.load_model\(|evaluation\.load_model\(|Interpreter\('
+        r'|InferenceSession\(|inference\.load_model\(|hub\.load|pickle\.load|import_meta_graph'
+        r'|allow_pickle=True|simple_save|SavedModelBundle'
+    )
+    found = {
+        (place.relative_to(ROOT).as_posix(), match)
+        for folder in ('dp_fedemb', 'bin', 'tasks')
+        for place in (ROOT / folder).rglob('*.py')
+        for match in loads.findall(place.read_text())
+    }
+    assert found == {
+        ('bin/flags/model_flags.py', 'evaluation.load_model('),  # Says so, and checks.
+        ('dp_fedemb/evaluation/inference.py', 'saved_model.load('),  # Checks.
+        ('dp_fedemb/runs/estimator.py', 'inference.load_model('),  # Checks.
+        # Of a model that was loaded before, or of the draft of an export.
+        ('dp_fedemb/export/runtime.py', 'saved_model.load('),
+        ('dp_fedemb/export/keras_file.py', 'models.load_model('),
+        ('dp_fedemb/export/tflite.py', 'Interpreter('),
+        ('dp_fedemb/export/onnx_file.py', 'InferenceSession('),
+    }

@@ -1,6 +1,7 @@
 """A released model says how its pictures are prepared, and takes no images it would spoil."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -9,8 +10,11 @@ import tensorflow as tf
 
 from dp_fedemb import data
 from dp_fedemb import evaluation
+from dp_fedemb import export
 from dp_fedemb import models
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
+from dp_fedemb.evaluation.report import writing
+from dp_fedemb.models import pretrained
 from dp_fedemb.models import saved_model
 
 PREPROCESSING = preprocessing_lib.Preprocessing(
@@ -120,3 +124,63 @@ def test_damaged_models_are_one_line(path, tmp_path, cases, mutations):
             loaded += 1
         shutil.rmtree(copy)
     assert loaded < cases
+
+
+def test_a_link_is_what_it_leads_to_and_a_pipe_is_no_part(path, tmp_path):
+    (tmp_path / 'saved_model').symlink_to(path)
+    # So that no statement beside the link is taken for that of the model.
+    assert saved_model.find(tmp_path, 'model') == path == saved_model.find(path.parent, 'model')
+    copy = tmp_path / 'copy'
+    shutil.copytree(path, copy)
+    assert saved_model.described_in(copy) == copy
+    assert saved_model.described_in(path) == path.parent
+    (copy / 'assets').rmdir() if (copy / 'assets').exists() else None
+    os.mkfifo(copy / 'assets')
+    with pytest.raises(ValueError, match='assets is a pipe, a device or a link to nothing'):
+        saved_model.find(copy, 'model')
+    (copy / 'assets').unlink()
+    (copy / 'saved_model.pb').unlink()
+    (copy / 'saved_model.pb').symlink_to('/dev/zero')
+    with pytest.raises(ValueError, match='saved_model.pb is a pipe, a device'):
+        evaluation.load_model(copy)
+    (tmp_path / 'model.keras').write_bytes(b'PK')
+    with pytest.raises(FileNotFoundError, match='is a file; expected the directory'):
+        evaluation.load_model(tmp_path / 'model.keras')
+
+
+def test_a_model_in_the_place_of_that_of_a_run_is_told_from_it(path, tmp_path):
+    run = tmp_path / 'run'
+    shutil.copytree(path, run / 'saved_model')
+    statement = {'private': True, 'epsilon_user': 1.0, 'num_users': 3}
+    (run / 'privacy.json').write_text(json.dumps(statement))
+    (run / 'privacy.txt').write_text('epsilon 1')
+    model = run / 'saved_model'
+    assert saved_model.is_published(model) is None
+    note = {'round': 3, 'fingerprint': saved_model.fingerprint(model)}
+    (run / 'checkpoints').mkdir()
+    (run / 'checkpoints/published.json').write_text(json.dumps(note))
+    assert saved_model.is_published(model) is True
+    assert writing.statement_of(run)[0] == statement
+    assert 'its epsilon of 1' in pretrained.read_origin(run).text
+    pb = model / 'saved_model.pb'
+    # A field that nobody knows.
+    pb.write_bytes(pb.read_bytes() + b'\xfa\x3f\x01x')
+    assert saved_model.is_published(model) is False
+    # What the run states is not said of it.
+    assert writing.statement_of(run) == (None, '')
+    origin = pretrained.read_origin(run)
+    assert 'NOT the model' in origin.text and origin.ancestors[0].epsilon is None
+    with pytest.raises(ValueError, match='is not the one that the run beside it published'):
+        export.export(evaluation.load_model(run), tmp_path / 'out', ['saved_model'])
+    assert not (tmp_path / 'out').exists()
+
+
+def test_no_file_that_a_link_leads_to_is_given_away(path, tmp_path):
+    (tmp_path / 'key').write_text('hush')
+    shutil.copytree(path, tmp_path / 'theirs')
+    (tmp_path / 'theirs/assets').mkdir(exist_ok=True)
+    (tmp_path / 'theirs/assets/words').symlink_to(tmp_path / 'key')
+    model = evaluation.load_model(tmp_path / 'theirs')
+    with pytest.raises(ValueError, match=r'assets/words is a link to .*cp -rL'):
+        export.export(model, tmp_path / 'out', ['saved_model'])
+    assert not (tmp_path / 'out').exists()

@@ -20,6 +20,7 @@ from dp_fedemb.evaluation.report import comparison_page
 from dp_fedemb.evaluation.report import neighbours
 from dp_fedemb.evaluation.report import page
 from dp_fedemb.evaluation.report import tensorboard
+from dp_fedemb.models import saved_model
 
 
 class Result(Protocol):
@@ -174,7 +175,12 @@ class Comparison:
 
 
 def statement_of(run: pathlib.Path) -> tuple[Optional[dict[str, Any]], str]:
-    """Returns the privacy statement of a run, and the same as text; None without one."""
+    """Returns the privacy statement of a run, and the same as text; None without one.
+
+    Nor with a model in its place that the run did not publish.
+    """
+    if saved_model.is_published(run / saved_model.NAME) is False:
+        return None, ''
     statement = _read_json(run / 'privacy.json')
     text = run / 'privacy.txt'
     if statement is None or not text.is_file():

@@ -114,14 +114,30 @@ def _kernels(path: str) -> Iterator[tuple[str, np.ndarray]]:
     if not h5py.is_hdf5(path):
         raise ValueError(f'{path} is not an HDF5 file: expected Keras weights, *.h5')
     with h5py.File(path, 'r') as file:
-        root = file.get('model_weights', file)
+        root = _own(file, 'model_weights', path) if 'model_weights' in file else file
         if 'layer_names' not in root.attrs:
             raise ValueError(f'{path} holds no Keras weights: it has no layer_names')
         for layer in map(_text, root.attrs['layer_names']):
-            for name in map(_text, root[layer].attrs['weight_names']):
-                kernel = root[layer][name]
+            of_layer = _own(root, layer, path)
+            for name in map(_text, of_layer.attrs['weight_names']):
+                kernel = _own(of_layer, name, path)
                 if _KERNEL_NAME.search(name) and kernel.ndim == 4:
                     yield layer, kernel[()]
+
+
+def _own(group: h5py.Group, name: str, path: str) -> Union[h5py.Group, h5py.Dataset]:
+    """What has this name, if the file itself has it.
+
+    HDF5 can lead to any other file, whose bytes would become weights and be published.
+    """
+    found = group
+    for part in name.split('/'):
+        if not isinstance(found.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f'{path}: {name} is not in it, or a link, which is not followed')
+        found = found[part]
+    if isinstance(found, h5py.Dataset) and (found.external or found.is_virtual):
+        raise ValueError(f'{path}: {name} has its values in another file, which is not read')
+    return found
 
 
 def _text(value: Union[str, bytes]) -> str:

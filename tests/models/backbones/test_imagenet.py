@@ -122,6 +122,33 @@ def test_refused(grey, tmp_path):
         models.load_imagenet_convolutions(lenet, other)
 
 
+@pytest.mark.parametrize('kind', ['raw', 'virtual', 'external', 'soft'])
+def test_a_weight_file_reads_no_other_file(grey, tmp_path, kind):
+    key = tmp_path / 'key'
+    key.write_bytes(b'hush' * 9)
+    with h5py.File(tmp_path / 'other.h5', 'w') as other:
+        other['layer/kernel:0'] = np.ones((3, 3, 1, 1))
+    with h5py.File(tmp_path / 'weights.h5', 'w') as file:
+        file.attrs['layer_names'] = ['layer']
+        group = file.create_group('layer')
+        group.attrs['weight_names'] = ['kernel:0']
+        shape = (3, 3, 1, 1)
+        if kind == 'raw':
+            group.create_dataset('kernel:0', shape, 'f4', external=[(str(key), 0, 36)])
+        elif kind == 'virtual':
+            source = h5py.VirtualSource(str(tmp_path / 'other.h5'), 'layer/kernel:0', shape)
+            layout = h5py.VirtualLayout(shape, 'f4')
+            layout[:] = source
+            group.create_virtual_dataset('kernel:0', layout)
+        elif kind == 'external':
+            group['kernel:0'] = h5py.ExternalLink(str(tmp_path / 'other.h5'), 'layer/kernel:0')
+        else:
+            file['away'] = h5py.ExternalLink(str(tmp_path / 'other.h5'), 'layer')
+            group['kernel:0'] = h5py.SoftLink('/away/kernel:0')
+    with pytest.raises(ValueError, match='is not read|is not followed'):
+        models.load_imagenet_convolutions(grey, str(tmp_path / 'weights.h5'))
+
+
 def test_a_weight_file_is_a_start(network, tmp_path):
     name, _, path, ours, _, report = network
     model = models.build_embedding_model(name, SHAPE, 8)
