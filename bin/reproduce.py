@@ -211,7 +211,8 @@ def _programs(work):
     def added(cell):
         return [*_data(cell), *(_ENGINE if cell.program == 'train' else ())]
 
-    return running.Programs(ROOT / 'bin', added, places)
+    needed = [places[name] for name in ('CACHE', 'DATA') if name in places]
+    return running.Programs(ROOT / 'bin', added, places, needed=needed)
 
 
 def _fill(table, cells, directory):

@@ -20,6 +20,7 @@ unless --part says otherwise.
 import dataclasses
 import functools
 import math
+import pathlib
 import sys
 
 from absl import flags
@@ -75,8 +76,13 @@ def main(base):
             _search(directory, cells, answer, list(space))
 
 
-def _programs(*added):
-    return running.Programs(ROOT / 'bin', lambda _: (*_ENGINE, *added), {'CODE': ROOT})
+def _programs(answer, *added):
+    return running.Programs(
+        ROOT / 'bin',
+        lambda _: (*_ENGINE, *added),
+        {'CODE': ROOT},
+        needed=[pathlib.Path(answer['store'])],
+    )
 
 
 def _search(directory, cells, answer, settings):
@@ -95,7 +101,7 @@ def _search(directory, cells, answer, settings):
                 place.write_statement(_statement(known, answer, len(cells)))
 
     failures = running.run(
-        cells, _programs(), trials, records, FLAGS.jobs, 'sweep', ended=state
+        cells, _programs(answer), trials, records, FLAGS.jobs, 'sweep', ended=state
     )
     found = running.read_records(cells, records)
     rows = [{'trial': name, **results.row(record)} for name, record in found.items()]
@@ -179,7 +185,7 @@ def _select(directory, cells, answer):
     _enter(answer, seed, released)
     running.run(
         trials,
-        _programs('--trial_of_selection'),
+        _programs(answer, '--trial_of_selection'),
         secret / 'trials',
         secret / 'records',
         FLAGS.jobs,

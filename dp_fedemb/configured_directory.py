@@ -14,6 +14,10 @@ from dp_fedemb import json_files
 CONFIG = 'config.json'
 
 
+class VanishedError(OSError):
+    """A directory was moved, removed or replaced while a process wrote to it."""
+
+
 class ConfiguredDirectory:
     """Files that appear whole, in a directory of one configuration and one writer.
 
@@ -31,6 +35,7 @@ class ConfiguredDirectory:
         # A shell leaves the ~ of --output_dir=~/run to its program.
         self.path = pathlib.Path(os.path.expanduser(path)).absolute()
         self._holds = holds
+        self._locked: Optional[int] = None
 
     def check(
         self, config: Mapping[str, Any], absent: Optional[Mapping[str, Any]] = None
@@ -100,6 +105,7 @@ class ConfiguredDirectory:
 
         Raises:
             ValueError: if another process is at work here.
+            VanishedError: in the place of whatever the block raises for want of the directory.
         """
         files.make_directory(self.path)
         descriptor = os.open(self.path, os.O_RDONLY)
@@ -111,10 +117,33 @@ class ConfiguredDirectory:
                 f'output_dir={str(self.path)!r}: another process is writing there; wait for'
                 ' its end, or choose another directory'
             ) from None
+        self._locked = descriptor
         try:
             yield
+        except Exception:
+            self.check_here()
+            raise
         finally:
+            self._locked = None
             os.close(descriptor)
+
+    def check_here(self) -> None:
+        """Looks whether the path still leads to the directory that was locked.
+
+        Whoever writes on where another one is, or none, leaves two halves.
+
+        Raises:
+            VanishedError: if it does not.
+        """
+        if self._locked is None:
+            return
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if os.path.samestat(os.fstat(self._locked), os.stat(self.path)):
+                return
+        raise VanishedError(
+            f'output_dir={str(self.path)!r}: was moved, removed or replaced while this process'
+            ' wrote to it; bring it back as it was, then run the same command again'
+        )
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file in one step."""

@@ -77,25 +77,31 @@ def appearing_file(path: PathLike, mode: int = 0o644) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def appearing_directory(
-    path: PathLike, *, replace: bool = False, mode: int = 0o755
+    path: PathLike, *, replace: bool = False, mode: int = 0o755, parents: bool = True
 ) -> Iterator[pathlib.Path]:
     """Gives an empty draft directory that becomes `path` when the block ends well.
 
     Args:
-        path: where; its parents are made.
+        path: where.
         replace: whether a directory at `path` is replaced.
         mode: permissions.
+        parents: whether what is missing above it is made.
 
     Raises:
         FileExistsError: if there is something at `path` and `replace` is off, at the
             start or, where another process was faster, at the end.
+        FileNotFoundError: if the draft went while it was written, with what is above it.
     """
     path = pathlib.Path(path).absolute()
     if not replace and path.exists():
         raise FileExistsError(f'{path}: exists already; delete it to make it again')
-    make_directory(path.parent)
-    with _directory_draft(path, mode) as draft:
+    if parents:
+        make_directory(path.parent)
+    with _directory_draft(path, mode) as (draft, lock):
         yield draft
+        # Some libraries make again what is missing above their files.
+        if not _is_at(lock, draft):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(draft))
         sync_tree(draft)
         if replace:
             _exchange(draft, path)
@@ -113,7 +119,7 @@ def appearing_files(folder: PathLike) -> Iterator[pathlib.Path]:
     """
     folder = pathlib.Path(folder).absolute()
     make_directory(folder.parent)
-    with _directory_draft(folder, 0o755) as draft:
+    with _directory_draft(folder, 0o755) as (draft, _):
         yield draft
         sync_tree(draft)
         make_directory(folder)
@@ -167,12 +173,20 @@ def check_file(path: PathLike, name: str = 'path') -> None:
         )
 
 
-def make_directory(path: PathLike, mode: int = 0o755) -> None:
-    """Makes a directory and what is missing above it, unless it is there; all durable."""
+def make_directory(path: PathLike, mode: int = 0o755, *, parents: bool = True) -> None:
+    """Makes a directory unless it is there; durable.
+
+    Args:
+        path: where.
+        mode: permissions.
+        parents: whether to make what is missing above it, too. Not where somebody may have
+            moved that away, whose return would be blocked.
+    """
     path = pathlib.Path(path).absolute()
     if path.is_dir():
         return
-    make_directory(path.parent)
+    if parents:
+        make_directory(path.parent)
     path.mkdir(mode, exist_ok=True)
     sync(path.parent)
 
@@ -312,11 +326,12 @@ def sync_tree(root: PathLike) -> None:
 
 
 @contextlib.contextmanager
-def _directory_draft(path: pathlib.Path, mode: int) -> Iterator[pathlib.Path]:
+def _directory_draft(path: pathlib.Path, mode: int) -> Iterator[tuple[pathlib.Path, int]]:
+    """Gives a draft and its lock."""
     remove_abandoned(path)
     draft, lock = _locked_draft(path, lambda draft: draft.mkdir(mode))
     try:
-        yield draft
+        yield draft, lock
     finally:
         _remove(draft)
         os.close(lock)

@@ -4,6 +4,8 @@ import errno
 import os
 import sys
 
+from dp_fedemb import configured_directory
+
 # Errors of the system, and what their reader can do.
 _ADVICE = {
     errno.ENOSPC: 'free some space on the disk',
@@ -30,6 +32,8 @@ def trouble(error: BaseException) -> str | None:
     engines = sys.modules.get('dp_fedemb.engines.worker_process')
     if engines is not None and isinstance(error, engines.WorkerError):
         return f'{error}; run the same command again to go on from the last checkpoint'
+    if isinstance(error, configured_directory.VanishedError):
+        return str(error)
     tuning = sys.modules.get('dp_fedemb.tuning.running')
     if tuning is not None and isinstance(error, tuning.HostError):
         return str(error)

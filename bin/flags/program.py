@@ -21,16 +21,24 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 # What the library raises for input that a user can mend.
 _USER_ERRORS = (ValueError, OSError, OverflowError, app.UsageError)
-# The exit codes for it, and for a machine that fails.
-_BAD_INPUT, _BAD_HOST = 2, 1
+# The exit codes for it, and for a machine that fails, which tells whoever started the program
+# that the same command may go on later.
+_BAD_INPUT, _BAD_HOST = 2, os.EX_TEMPFAIL
 
-flags.DEFINE_bool('debug', False, 'Show the whole trace of an error.')
+flags.DEFINE_bool(
+    'debug',
+    False,
+    'Show the whole trace of an error, which is one line otherwise. The exit code is 2 for'
+    f' input that you can mend, {_BAD_HOST} where the machine failed and the same command goes'
+    ' on later, and 1 for all else.',
+)
 
 
 def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     """Runs `main(arguments)` with parsed flags; exits with 2 and one line on bad input.
 
-    Where the machine fails (a full disk, no memory) it is one line and code 1.
+    Where the machine fails (a full disk, no memory, a directory that is moved away) it is one
+    line and the code EX_TEMPFAIL of sysexits.h, 75.
 
     All flags are checked before `main` is called, so before it has written anything or
     imported TensorFlow.

@@ -57,7 +57,7 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         Args:
             key: of the run, see `journal.Journal`.
         """
-        files.make_directory(self.secrets, 0o700)
+        files.make_directory(self.secrets, 0o700, parents=False)
         return journal.Journal(self.secrets / 'sums.journal', key)
 
     def has_all_rows(self, done: int) -> bool:
@@ -76,7 +76,7 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
 
     def write_model(self, round_num: int, export: Callable[[str], None]) -> None:
         """Replaces the model by what `export(path)` writes, and notes its round."""
-        with files.appearing_directory(self.saved_model, replace=True) as draft:
+        with files.appearing_directory(self.saved_model, replace=True, parents=False) as draft:
             export(str(draft))
         noted = {'round': round_num, 'fingerprint': saved_model.fingerprint(self.saved_model)}
         json_files.write(self.path / saved_model.NOTE, noted, 0o600)

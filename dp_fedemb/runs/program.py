@@ -248,6 +248,7 @@ class TrainingProgram:
         self, state: Any, done: int, rows: Sequence[_Row]
     ) -> checkpoints_lib.Checkpoint:
         """Writes the checkpoint with the rows that may be released after it."""
+        self._directory.check_here()
         arrays = [np.asarray(leaf) for leaf in tf.nest.flatten(state)]
         record = {
             **self._record,
@@ -262,6 +263,7 @@ class TrainingProgram:
 
         Does what an interruption left undone, and nothing twice.
         """
+        self._directory.check_here()
         published = self._directory.model_round()
         due = done
         while not self._schedule.saves_after(due):

@@ -107,7 +107,7 @@ class Releases:
     def _write_all(self, rows: Sequence[Row]) -> None:
         self._columns = list(dict.fromkeys([_KEY, *(name for row in rows for name in row)]))
         header = self._lines([dict(zip(self._columns, self._columns))])
-        files.make_directory(self._events.parent)
+        files.make_directory(self._events.parent, parents=False)
         files.write_bytes(self._events, _events(rows, self._columns))
         files.write_text(self._metrics, header + self._lines(rows))
 

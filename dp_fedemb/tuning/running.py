@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import dataclasses
-import errno
 import json
 import os
 import pathlib
@@ -27,13 +26,6 @@ FAILED = 'failed'
 _OWN_FAULT = 2
 # Exit codes from here on are of programs that were stopped.
 _SIGNALS = 128
-# What the system says of its errors; two of them are arithmetic's.
-_SYSTEM_ERRORS = sorted(
-    {os.strerror(number) for number in errno.errorcode}
-    - {*map(os.strerror, (errno.EDOM, errno.ERANGE))},
-    key=len,
-    reverse=True,
-)
 _POLL_S = 0.1
 _PROBE_BYTES = 1 << 16
 _GRACE_S = 10.0
@@ -63,12 +55,14 @@ class Programs:
             threads.
         places: words for directories in what is published, see `cells.without_paths`.
         has_output_dir: programs that write into --output_dir.
+        needed: directories without which cells fail through no fault of their own.
     """
 
     folder: pathlib.Path
     added: Callable[[cells_lib.Cell], Sequence[str]]
     places: Mapping[str, pathlib.Path]
     has_output_dir: Sequence[str] = ('train', 'pretrain')
+    needed: Sequence[pathlib.Path] = ()
 
     def line(self, cell: cells_lib.Cell, run: pathlib.Path) -> list[str]:
         """Returns the command of a cell that writes into `run`."""
@@ -156,7 +150,8 @@ def run(
                     json_files.write(records / f'{name}.json', record)
                 else:
                     _check_disk(work / name)
-                    if host_error(code, line) or (secret and code != _OWN_FAULT):
+                    _check_needed(programs)
+                    if host_error(code) or (secret and code != _OWN_FAULT):
                         raise HostError(_said(name, code, line, secret))
                     if secret:
                         # Not tried again: that would be one more trial.
@@ -169,22 +164,21 @@ def run(
     return failures
 
 
-def host_error(code: int, line: str) -> str:
+def host_error(code: int) -> str:
     """Returns what the machine has done to a program; '' if it was not the machine.
 
     Args:
-        code: that it ended with, minus a signal's number.
-        line: the last one that it wrote.
+        code: that it ended with, minus a signal's number; programs of ours end with
+            `os.EX_TEMPFAIL` where the machine fails.
     """
     if code < 0 or code >= _SIGNALS:
         number = -code if code < 0 else code - _SIGNALS
         known = {each.value: each.name for each in signal.Signals}
         text = f'stopped by {known.get(number, f"signal {number}")}'
         return f'{text}: is there enough memory?' if number == signal.SIGKILL else text
-    told = next((text for text in _SYSTEM_ERRORS if text in line), '')
-    if told or not line.startswith('error: ') or code == _OWN_FAULT:
-        return told
-    return 'the machine failed'
+    if code == os.EX_TEMPFAIL:
+        return 'the machine failed (its disk, its memory, a limit or a lost directory)'
+    return ''
 
 
 def _check_disk(folder: pathlib.Path) -> None:
@@ -193,9 +187,18 @@ def _check_disk(folder: pathlib.Path) -> None:
         file.write(bytes(_PROBE_BYTES))
 
 
+def _check_needed(programs: Programs) -> None:
+    """Raises HostError for data that went, which a cell cannot tell from a wrong path."""
+    for path in programs.needed:
+        if not path.exists():
+            raise HostError(
+                f'{path}: is not there any more; bring it back, and the same command goes on'
+            )
+
+
 def _said(name: str, code: int, line: str, secret: bool) -> str:
     """The line for the reader, who may not see anything of one secret cell."""
-    why = host_error(code, line) or 'a program failed'
+    why = host_error(code) or 'a program failed'
     if secret:
         return f'{why}; nothing is released, and the same command goes on with all trials'
     shown = line.removeprefix('error: ') if 0 < code < _SIGNALS else why

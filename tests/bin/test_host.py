@@ -12,6 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'bin'))
 
 from flags import host
 
+from dp_fedemb import configured_directory
 from dp_fedemb.tuning import running
 
 
@@ -34,6 +35,23 @@ def test_trouble_of_the_host_says_what_to_do(error, words):
 
 def test_what_ended_a_cell_is_said_as_it_was_told():
     assert host.trouble(running.HostError('one: No space left on device')).startswith('one')
+
+
+def test_a_directory_that_was_moved_away_is_to_be_brought_back(tmp_path):
+    directory = configured_directory.ConfiguredDirectory(tmp_path / 'run')
+    with pytest.raises(configured_directory.VanishedError) as caught:
+        with directory.locked():
+            directory.path.rename(tmp_path / 'elsewhere')
+            directory.write_text('x', 'x')
+    assert 'bring it back' in host.trouble(caught.value)
+    with pytest.raises(configured_directory.VanishedError):
+        with directory.locked():
+            directory.path.rename(tmp_path / 'there')
+            directory.path.mkdir()
+            directory.check_here()
+    with pytest.raises(FileNotFoundError) as other, directory.locked():
+        (directory.path / 'nothing').read_text()
+    assert host.trouble(other.value) is None
 
 
 @pytest.mark.parametrize(

@@ -108,16 +108,16 @@ def cut_store(pid, disk):
 
 # Name -> what is done to the host while a process runs, and the codes that it may end with.
 FAULTS = {
-    'full disk': (on_disk(host_faults.full_disk), (1,)),
-    'read-only disk': (read_only_disk, (1,)),
-    'vanished directory': (on_disk(host_faults.vanished_directory), (1, 2)),
-    'small files': (limit(resource.RLIMIT_FSIZE, _FILE_BYTES), (1,)),
-    'no file handles': (limit(resource.RLIMIT_NOFILE, 3), (1,)),
-    'no memory': (no_memory, (0, 1, _ABORTED)),
+    'full disk': (on_disk(host_faults.full_disk), (os.EX_TEMPFAIL,)),
+    'read-only disk': (read_only_disk, (os.EX_TEMPFAIL,)),
+    'vanished directory': (on_disk(host_faults.vanished_directory), (os.EX_TEMPFAIL,)),
+    'small files': (limit(resource.RLIMIT_FSIZE, _FILE_BYTES), (os.EX_TEMPFAIL,)),
+    'no file handles': (limit(resource.RLIMIT_NOFILE, 3), (os.EX_TEMPFAIL,)),
+    'no memory': (no_memory, (0, os.EX_TEMPFAIL, _ABORTED)),
     # What is in memory already needs no file.
-    'lost store': (lost_store, (0, 1, 2)),
+    'lost store': (lost_store, (0, os.EX_TEMPFAIL)),
     # It is mapped into memory, and there is no more of it: the system ends whoever reads on.
-    'cut store': (cut_store, (1, 2, -signal.SIGBUS)),
+    'cut store': (cut_store, (os.EX_TEMPFAIL, 2, -signal.SIGBUS)),
 }
 
 

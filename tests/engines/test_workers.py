@@ -140,7 +140,7 @@ def test_worker_program_ends_with_its_worker(process_checks):
         program.wait_for_line('is ready')
         os.kill(program.workers()[0], signal.SIGKILL)
         assert 'ended by SIGKILL' in program.output(5)
-        assert program.process.returncode == 1
+        assert program.process.returncode == os.EX_TEMPFAIL
 
 
 def test_worker_program_refuses_a_taken_port(worker):

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from dp_fedemb import configured_directory
 from dp_fedemb import privacy
 
 SEED = 2**100 + 7
@@ -84,7 +85,13 @@ def test_a_failing_host_loses_nothing(make_experiment, in_fork, tree, tmp_path, 
                     # Nothing has gone on in another place.
                     assert fault is not host_faults.vanished_directory or not run.exists()
                 except OSError as error:
-                    assert error.errno and not isinstance(error, FileExistsError)
+                    assert not isinstance(error, FileExistsError)
+                    if fault is host_faults.vanished_directory:
+                        assert isinstance(error, configured_directory.VanishedError)
+                        # Nor is there half of a run in the way of what is brought back.
+                        assert not run.exists() or not any(run.iterdir())
+                    else:
+                        assert error.errno
                     refused += 1
                 except ValueError as error:
                     assert 'cannot be written' in str(error) or 'restore' in str(error), error

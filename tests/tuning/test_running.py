@@ -43,8 +43,10 @@ config = {'where': str(run), 'data': values.get('data_dir')}
 def programs(tmp_path):
     (tmp_path / 'bin').mkdir()
     (tmp_path / 'bin' / 'train.py').write_text(PROGRAM)
-    added = [f'--data_dir={tmp_path / "pictures"}']
-    return running.Programs(tmp_path / 'bin', lambda _: added, {'DATA': tmp_path / 'pictures'})
+    data = tmp_path / 'pictures'
+    data.mkdir()
+    added = [f'--data_dir={data}']
+    return running.Programs(tmp_path / 'bin', lambda _: added, {'DATA': data}, needed=[data])
 
 
 def cell(name, score, **flags):
@@ -99,22 +101,22 @@ def test_a_secret_cell_that_failed_is_not_tried_again(programs, tmp_path):
 
 HOST_FAULTS = {
     'full disk': (
-        "print('error: No space left on device: free some', file=sys.stderr); sys.exit(1)",
-        'No space left on device',
+        "print('error: No space left on device: free some', file=sys.stderr); sys.exit(75)",
+        ('No space left on device', 'the machine failed'),
     ),
     'lost data': (
-        "print('error: [Errno 2] No such file or directory: x', file=sys.stderr); sys.exit(2)",
-        'No such file or directory',
+        "import os; os.rename('DATA', 'AWAY'); sys.exit(2)",
+        ('pictures: is not there any more',) * 2,
     ),
     'dead worker': (
-        "print('error: the worker is gone; run again', file=sys.stderr); sys.exit(1)",
-        'the',
+        "print('error: the worker is gone; run again', file=sys.stderr); sys.exit(75)",
+        ('the worker is gone', 'the machine failed'),
     ),
     'killed for want of memory': (
         'import os, signal; os.kill(os.getpid(), signal.SIGKILL)',
-        'SIGKILL: is there enough memory?',
+        ('SIGKILL: is there enough memory?',) * 2,
     ),
-    'stopped': ('sys.exit(143)', 'stopped by SIGTERM'),
+    'stopped': ('sys.exit(143)', ('stopped by SIGTERM',) * 2),
 }
 
 
@@ -124,21 +126,33 @@ def test_a_fault_of_the_host_ends_all_and_costs_no_trial(programs, tmp_path, fau
     """The failing cell is neither recorded nor given up, and one at its side is stopped."""
     program = tmp_path / 'bin' / 'train.py'
     broken, said = HOST_FAULTS[fault]
+    data, away = tmp_path / 'pictures', tmp_path / 'away'
+    broken = broken.replace('DATA', str(data)).replace('AWAY', str(away))
     program.write_text(f"import sys\nif 'sleep' not in ''.join(sys.argv): {broken}\n{PROGRAM}")
     cells = [cell('struck', 0.5), cell('beside', 0.25, sleep=300), cell('later', 0.75)]
     work, records = tmp_path / 'work', tmp_path / 'records'
     with pytest.raises(running.HostError) as caught:
         running.run(cells, programs, work, records, 2, 'sweep', secret=secret)
-    assert said in str(caught.value) and 'the same command goes on' in str(caught.value)
+    assert said[secret] in str(caught.value) and 'the same command goes on' in str(caught.value)
     assert not secret or not {'struck', 'Errno', 'worker'} & set(str(caught.value).split())
     assert not list(records.iterdir()) and not (work / 'later').exists()
     assert not any('sleep=300' in line for line in _command_lines())
+    if away.exists():
+        away.rename(data)
     program.write_text(PROGRAM)
     cells[1] = cell('beside', 0.25)
     assert running.run(cells, programs, work, records, 2, 'sweep', secret=secret) == {}
     assert not any(
         running.FAILED in each for each in running.read_records(cells, records).values()
     )
+
+
+def test_words_of_the_system_do_not_make_a_fault_of_the_host(programs, tmp_path):
+    line = 'error: score: No such file or directory, No space left on device'
+    program = f'import sys; print({line!r}, file=sys.stderr); sys.exit(2)'
+    (tmp_path / 'bin' / 'train.py').write_text(program)
+    places = tmp_path / 'work', tmp_path / 'records'
+    assert running.run([cell('one', 0.5)], programs, *places, 1, 'table') == {'one': line}
 
 
 def test_a_bug_in_secret_trials_is_not_a_score(programs, tmp_path):
