@@ -9,12 +9,13 @@ import pathlib
 from typing import Any, Optional, Union
 
 from dp_fedemb import files
+from dp_fedemb import host_error
 from dp_fedemb import json_files
 
 CONFIG = 'config.json'
 
 
-class VanishedError(OSError):
+class VanishedError(host_error.HostError):
     """A directory was moved, removed or replaced while a process wrote to it."""
 
 

@@ -20,6 +20,7 @@ ROOMS = (
         'tables',
         'randomness',
         'files',
+        'host_error',
         'json_files',
         'progress',
         'environment',

@@ -2,9 +2,8 @@
 
 import errno
 import os
-import sys
 
-from dp_fedemb import configured_directory
+from dp_fedemb import host_error
 
 # Errors of the system, and what their reader can do.
 _ADVICE = {
@@ -29,14 +28,11 @@ def trouble(error: BaseException) -> str | None:
 
     What TensorFlow raises names the system's errors in its text alone.
     """
-    engines = sys.modules.get('dp_fedemb.engines.worker_process')
-    if engines is not None and isinstance(error, engines.WorkerError):
-        return f'{error}; run the same command again to go on from the last checkpoint'
-    if isinstance(error, configured_directory.VanishedError):
-        return str(error)
-    tuning = sys.modules.get('dp_fedemb.tuning.running')
-    if tuning is not None and isinstance(error, tuning.HostError):
-        return str(error)
+    if isinstance(error, host_error.HostError):
+        text = str(error)
+        if 'same command' in text:
+            return text
+        return f'{text}; run the same command again to go on from the last checkpoint'
     number = getattr(error, 'errno', None)
     text = str(error)
     if isinstance(error, MemoryError) or type(error).__name__ == 'ResourceExhaustedError':

@@ -23,6 +23,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
+from dp_fedemb import host_error
 from dp_fedemb.data import example_spec as spec_lib
 from dp_fedemb.data import fingerprint as fingerprint_lib
 from dp_fedemb.data import store_format
@@ -45,6 +46,7 @@ class UserStore:
         self.meta = meta
         self.identities = store_format.read_array(path / store_format.IDENTITIES, 'int32')
         self.user_splits = store_format.read_array(path / store_format.USER_SPLITS, 'int64')
+        self._as_opened = _state(self.examples_path)
         shape = (self.num_examples, *self.example_spec.shape)
         self.examples = np.memmap(self.examples_path, self.example_spec.dtype, 'r', shape=shape)
 
@@ -67,6 +69,23 @@ class UserStore:
         store_format.check_arrays(path, meta, store.user_splits, store.identities)
         store_format.check_user_names(path, store.user_names)
         return store
+
+    def check_unchanged(self) -> None:
+        """Checks that the examples are the file that was opened, as it was then.
+
+        By its size, time and place on the disk; whoever reads a map of a file that was cut
+        short is stopped by the system, and a step that maps it anew reads what is there.
+
+        Raises:
+            HostError: if it was changed, replaced or lost.
+        """
+        state = _state(self.examples_path)
+        if state != self._as_opened:
+            what = 'was changed, or replaced,' if state else 'is gone'
+            raise host_error.HostError(
+                f'{self.examples_path}: {what} since it was opened; bring back what was there,'
+                ' and the same command goes on'
+            )
 
     def read_ahead(self, users: Iterable[int]) -> None:
         """Has the system read examples of users from the disk, without waiting for it.
@@ -110,7 +129,7 @@ class UserStore:
             self.examples_path,
         )
 
-    @property
+    @functools.cached_property
     def examples_path(self) -> pathlib.Path:
         """Path of the packed examples."""
         return store_format.find(self.path, store_format.EXAMPLES)
@@ -166,3 +185,12 @@ class UserStore:
     def users(self) -> np.ndarray:
         """int64 [num_examples], the user of each row."""
         return np.repeat(np.arange(self.num_users), np.diff(self.user_splits))
+
+
+def _state(path: pathlib.Path) -> Optional[tuple[int, int, int]]:
+    """What tells a file from another one, or from itself after a change; None without one."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -27,6 +27,7 @@ import weakref
 
 from absl import logging
 
+from dp_fedemb import host_error
 from dp_fedemb import validate
 
 _GUARD = pathlib.Path(__file__).with_name('worker_guard.py')
@@ -41,7 +42,7 @@ _CHECK_S = 20.0
 _MOST_PATH = 100
 
 
-class WorkerError(RuntimeError):
+class WorkerError(host_error.HostError):
     """A worker is gone, silent or failed: the run can go on from its checkpoint."""
 
 

@@ -220,6 +220,8 @@ class TrainingProgram:
         """Returns what the engine calls with a round's sum before it draws the noise."""
 
         def commit(sums: Sequence[np.ndarray]) -> int:
+            # Of other data than the run began with no sum counts.
+            self._store.check_unchanged()
             attempt = self._journal.attempt(round_num, sums)
             if attempt and not self._can_repeat():
                 raise ValueError(
@@ -318,6 +320,7 @@ class TrainingProgram:
         return self._plan.epsilon(done, unit, repeated_releases=repeats)
 
     def _shards(self, round_num: int) -> list[collections.OrderedDict]:
+        self._store.check_unchanged()
         return virtual_clients.assemble(
             self._store,
             self._run,

@@ -13,6 +13,7 @@ import tempfile
 import time
 from typing import Any
 
+from dp_fedemb import host_error
 from dp_fedemb import json_files
 from dp_fedemb import progress
 from dp_fedemb.engines import worker_guard
@@ -39,10 +40,6 @@ _FILES = (
     'evaluation_test.json',
     'evaluation_validation.json',
 )
-
-
-class HostError(RuntimeError):
-    """The machine, and not what it was to do, has ended a cell, which goes on later."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,8 +148,8 @@ def run(
                 else:
                     _check_disk(work / name)
                     _check_needed(programs)
-                    if host_error(code) or (secret and code != _OWN_FAULT):
-                        raise HostError(_said(name, code, line, secret))
+                    if ended_by_host(code) or (secret and code != _OWN_FAULT):
+                        raise host_error.HostError(_said(name, code, line, secret))
                     if secret:
                         # Not tried again: that would be one more trial.
                         record = {'name': name, FAILED: True}
@@ -164,7 +161,7 @@ def run(
     return failures
 
 
-def host_error(code: int) -> str:
+def ended_by_host(code: int) -> str:
     """Returns what the machine has done to a program; '' if it was not the machine.
 
     Args:
@@ -191,14 +188,14 @@ def _check_needed(programs: Programs) -> None:
     """Raises HostError for data that went, which a cell cannot tell from a wrong path."""
     for path in programs.needed:
         if not path.exists():
-            raise HostError(
+            raise host_error.HostError(
                 f'{path}: is not there any more; bring it back, and the same command goes on'
             )
 
 
 def _said(name: str, code: int, line: str, secret: bool) -> str:
     """The line for the reader, who may not see anything of one secret cell."""
-    why = host_error(code) or 'a program failed'
+    why = ended_by_host(code) or 'a program failed'
     if secret:
         return f'{why}; nothing is released, and the same command goes on with all trials'
     shown = line.removeprefix('error: ') if 0 < code < _SIGNALS else why

@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'bin'))
 from flags import host
 
 from dp_fedemb import configured_directory
-from dp_fedemb.tuning import running
+from dp_fedemb import host_error
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_trouble_of_the_host_says_what_to_do(error, words):
 
 
 def test_what_ended_a_cell_is_said_as_it_was_told():
-    assert host.trouble(running.HostError('one: No space left on device')).startswith('one')
+    assert host.trouble(host_error.HostError('one: No space left on device')).startswith('one')
 
 
 def test_a_directory_that_was_moved_away_is_to_be_brought_back(tmp_path):

@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import runpy
 import signal
 import sys
@@ -81,9 +82,12 @@ class Life:
             if path.suffix == '.npz':
                 arrays = np.load(path)
                 content = {key: arrays[key].tobytes() for key in arrays.files}
-            elif path.name == 'evaluation.json':
+            elif path.name in ('evaluation.json', 'formats.json'):
                 content = json.loads(content)
                 content.pop('model_fingerprint', None)
+                content.get('formats', {}).get('saved_model', {}).pop('bytes', None)
+            elif path.name == 'model_card.md':
+                content = re.sub(rb'Fingerprint `[0-9a-f]+`', b'', content)
             elif path.suffix in ('.pb', '.html', '.png') or name in _HOLDS_TIMES:
                 # Of a model: it names functions in the order of their tracing.
                 content = None
@@ -97,9 +101,10 @@ class Life:
 def start(name, arguments, log, before=lambda: None):
     """Runs a program of bin/ in a fork, after `before`; returns its process number."""
     pid = os.fork()
+    # A group of its own, in both, so that it is one before anybody kills it.
+    os.setpgid(pid, pid)
     if pid:
         return pid
-    os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)

@@ -84,14 +84,14 @@ def test_a_failing_host_loses_nothing(make_experiment, in_fork, tree, tmp_path, 
                         make_experiment(plan=plan).run(run, SEED)
                     # Nothing has gone on in another place.
                     assert fault is not host_faults.vanished_directory or not run.exists()
+                except configured_directory.VanishedError:
+                    assert fault is host_faults.vanished_directory
+                    # Nor is there half of a run in the way of what is brought back.
+                    assert not run.exists() or not any(run.iterdir())
+                    refused += 1
                 except OSError as error:
                     assert not isinstance(error, FileExistsError)
-                    if fault is host_faults.vanished_directory:
-                        assert isinstance(error, configured_directory.VanishedError)
-                        # Nor is there half of a run in the way of what is brought back.
-                        assert not run.exists() or not any(run.iterdir())
-                    else:
-                        assert error.errno
+                    assert fault is not host_faults.vanished_directory and error.errno
                     refused += 1
                 except ValueError as error:
                     assert 'cannot be written' in str(error) or 'restore' in str(error), error

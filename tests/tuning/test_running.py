@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from dp_fedemb import host_error
 from dp_fedemb.tuning import cells as cells_lib
 from dp_fedemb.tuning import figures
 from dp_fedemb.tuning import results
@@ -131,7 +132,7 @@ def test_a_fault_of_the_host_ends_all_and_costs_no_trial(programs, tmp_path, fau
     program.write_text(f"import sys\nif 'sleep' not in ''.join(sys.argv): {broken}\n{PROGRAM}")
     cells = [cell('struck', 0.5), cell('beside', 0.25, sleep=300), cell('later', 0.75)]
     work, records = tmp_path / 'work', tmp_path / 'records'
-    with pytest.raises(running.HostError) as caught:
+    with pytest.raises(host_error.HostError) as caught:
         running.run(cells, programs, work, records, 2, 'sweep', secret=secret)
     assert said[secret] in str(caught.value) and 'the same command goes on' in str(caught.value)
     assert not secret or not {'struck', 'Errno', 'worker'} & set(str(caught.value).split())
@@ -158,7 +159,7 @@ def test_words_of_the_system_do_not_make_a_fault_of_the_host(programs, tmp_path)
 def test_a_bug_in_secret_trials_is_not_a_score(programs, tmp_path):
     (tmp_path / 'bin' / 'train.py').write_text('1 / 0')
     arguments = programs, tmp_path / 'work', tmp_path / 'records', 1, 'sweep'
-    with pytest.raises(running.HostError, match='a program failed'):
+    with pytest.raises(host_error.HostError, match='a program failed'):
         running.run([cell('bug', 0.5)], *arguments, secret=True)
     failures = running.run([cell('bug', 0.5)], *arguments)
     assert failures == {'bug': 'ZeroDivisionError: division by zero'}

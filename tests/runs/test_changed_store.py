@@ -1,0 +1,89 @@
+"""A store that changes under a run: no sum of other data is committed, and the run goes on."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from dp_fedemb import data
+from dp_fedemb import host_error
+
+SEED = 2**100 + 7
+STRUCK = 1
+
+
+class Engines(list):
+    """Engines that do something to the machine while a round is computed."""
+
+    def __init__(self, act):
+        super().__init__()
+        self._act = act
+
+    def append(self, engine):
+        super().append(engine)
+        of_round = engine.next
+
+        def next_round(state, shards, commit=None):
+            if int(state.client_work) == STRUCK:
+                self._act()
+            return of_round(state, shards, commit)
+
+        engine.next = next_round
+
+
+def cut(path):
+    # Larger than nothing, since the map of what is gone may not be read.
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def replace(path):
+    other = path.with_name('other')
+    other.write_bytes(path.read_bytes())
+    os.replace(other, path)
+
+
+def write_into(path):
+    with open(path, 'r+b') as file:
+        file.write(b'other')
+
+
+@pytest.mark.parametrize('change', [cut, replace, write_into, os.unlink])
+def test_a_round_on_a_changed_store_counts_for_nothing(
+    make_experiment, users, tree, tmp_path, change
+):
+    shutil.copytree(users.path, tmp_path / 'users')
+    make_experiment(train=users).run(tmp_path / 'undisturbed', SEED)
+    store = data.UserStore.open(tmp_path / 'users')
+    engines = Engines(lambda: change(store.examples_path))
+    experiment = make_experiment(train=store, engines=engines)
+    with pytest.raises(host_error.HostError) as caught:
+        experiment.run(tmp_path / 'run', SEED)
+    assert str(store.examples_path) in str(caught.value)
+    assert len(engines[0].attempts) == STRUCK, 'the sum of the round was committed'
+    shutil.copyfile(users.examples_path, store.examples_path)
+    make_experiment(train=data.UserStore.open(store.path)).run(tmp_path / 'run', SEED)
+
+    def without_checkpoints(name):
+        return {
+            path: content
+            for path, content in tree(tmp_path / name).items()
+            if not path.startswith('checkpoints')
+        }
+
+    found, expected = without_checkpoints('run'), without_checkpoints('undisturbed')
+    assert sorted(found) == sorted(expected)
+    assert [path for path in found if found[path] != expected[path]] == []
+
+
+def test_a_store_is_what_was_opened(users, tmp_path):
+    shutil.copytree(users.path, tmp_path / 'users')
+    store = data.UserStore.open(tmp_path / 'users')
+    store.check_unchanged()
+    np.testing.assert_array_equal(store.examples, users.examples)
+    write_into(store.examples_path)
+    with pytest.raises(host_error.HostError, match='examples.bin: was changed, or replaced,'):
+        store.check_unchanged()
+    os.unlink(store.examples_path)
+    with pytest.raises(host_error.HostError, match='examples.bin: is gone since it was opened'):
+        store.check_unchanged()
