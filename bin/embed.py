@@ -22,99 +22,30 @@ import dataclasses
 import json
 import pathlib
 import sys
-import zipfile
 
 from absl import flags
 
+from flags import embed_flags
 from flags import from_settings
 from flags import groups
 from flags import model_flags
 from flags import program
 
 from dp_fedemb import files
-from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 FLAGS = flags.FLAGS
-_ARRAYS = {f'{name}.npy' for name in ('embeddings', 'paths', 'identities', 'users')}
 
 groups.define_task()
 model_flags.define()
 model_flags.define_part()
-flags.DEFINE_string(
-    'index', None, 'File that holds the index of a folder; cluster can do without one.'
-)
-flags.DEFINE_integer('neighbours', 10, 'search: how many of each.', 1, 10**6)
-flags.DEFINE_enum(
-    'format',
-    'table',
-    ['table', 'json', 'html'],
-    'Of what search and verify say; search writes a page (html) to --output.',
-)
-flags.DEFINE_float(
-    'far',
-    None,
-    'verify, cluster: how often two identities may be taken for one, one of those that the'
-    ' evaluation measured.',
-    lower_bound=1e-12,
-    upper_bound=1.0,
-)
-flags.DEFINE_string(
-    'evaluation',
-    None,
-    'verify, cluster: the evaluation.json of the model, or its directory; beside the model by'
-    ' default.',
-)
-flags.DEFINE_float(
-    'threshold',
-    None,
-    'cluster: least similarity, for models without an evaluation.',
-    lower_bound=-1.0,
-    upper_bound=1.0,
-)
-flags.DEFINE_string(
-    'output',
-    None,
-    'File to write: NAME.npz of embeddings, NAME.html of search, NAME.csv of cluster, for which'
-    ' any other name is that of a folder of links.',
-)
-flags.DEFINE_string('input', None, 'Folder of pictures; the part of a task by default.')
-flags.DEFINE_integer(
-    'max_broken',
-    0,
-    'Pictures that cannot be read are skipped, up to this many.',
-    lower_bound=0,
-    upper_bound=10**9,
-)
-flags.DEFINE_integer(
-    'max_pixels',
-    300_000_000,
-    'Pictures of more pixels count as broken, before they are decoded.',
-    lower_bound=1,
-    upper_bound=10**12,
-)
-# The model says these itself, unless it was trained on stores that do not say them.
-flags.DEFINE_enum(
-    'fit',
-    None,
-    list(preprocessing_lib.FITS),
-    'How pictures become square, where the model does not say; else crop.',
-)
-flags.DEFINE_enum(
-    'resampling',
-    None,
-    list(preprocessing_lib.RESAMPLING),
-    'Of pictures, where the model does not say; else bilinear.',
-)
-flags.DEFINE_bool(
-    'invert', None, 'Dark becomes bright, for ink on paper, where the model does not say.'
-)
+embed_flags.define()
 
 
 def main(arguments):
     groups.check_directory('model')
     for name in ('index', 'output'):
         if FLAGS[name].value is not None:
-            _check_file(name)
+            embed_flags.check_file(name)
     if FLAGS.evaluation is not None:
         groups.check_there('evaluation')
     if not arguments:
@@ -135,35 +66,8 @@ def main(arguments):
     run(*rest)
 
 
-def _check_file(name):
-    """Refuses what cannot become a file, before the model is loaded."""
-    path = pathlib.Path(FLAGS[name].value).absolute()
-    files.check_place(**{name: path.parent})
-    if name != 'output' or path.suffix:
-        files.check_file(path, name)
-    if path.suffix and name == 'output' and path.is_file() and not _is_output(path):
-        raise FileExistsError(
-            f'output={FLAGS.output!r}: is there, and is none that this program wrote; choose'
-            ' another name, or delete it'
-        )
-
-
-def _is_output(path):
-    """Whether a file, as its name ends, may be replaced by an output."""
-    with path.open('rb') as file:
-        start = file.read(4096)
-    if path.suffix == '.npz' and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return {'embeddings.npy'} < set(archive.namelist()) <= _ARRAYS
-    begins = {'.csv': b'group,pictures,path,typical', '.html': b'<!DOCTYPE html>'}
-    return not start or start.startswith(begins.get(path.suffix.lower(), b'\0'))
-
-
-# Commands.
-
-
 def _index(folder):
-    index_path = _needed('index', 'index', 'NAME.index')
+    index_path = embed_flags.needed('index', 'index', 'NAME.index')
     result = _indexed(model_flags.load(FLAGS.model), folder, index_path)
     print(
         f'{len(result.index.paths):,} pictures: {len(result.added):,} new,'
@@ -173,8 +77,12 @@ def _index(folder):
 
 
 def _search(*images):
-    index_path = pathlib.Path(_needed('index', 'search', 'NAME.index'))
-    page = _needed('output', 'search --format=html', 'NAME.html') if _format_is('html') else ''
+    index_path = pathlib.Path(embed_flags.needed('index', 'search', 'NAME.index'))
+    page = (
+        embed_flags.needed('output', 'search --format=html', 'NAME.html')
+        if embed_flags.format_is('html')
+        else ''
+    )
     if page and pathlib.Path(page).suffix.lower() != '.html':
         raise ValueError(f'output={page!r}: expected the name of a page, NAME.html')
     groups.check_there('index')
@@ -188,13 +96,13 @@ def _search(*images):
     index.check_model(model.fingerprint, index_path)
     preprocessing = _preprocessing(model)
     indexing.check_preprocessing(index, preprocessing, index_path)
-    found = gallery.search(model, index, images, preprocessing, FLAGS.neighbours)
+    found = gallery.search(model, index, images, preprocessing, FLAGS.neighbours, _say_note)
     if page:
         path = pathlib.Path(page).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(path, search_page.build(found, index.folder))
         print(f'page: {path}')
-    elif _format_is('json'):
+    elif embed_flags.format_is('json'):
         print(json.dumps([result.to_json() for result in found]))
     else:
         for result in found:
@@ -206,19 +114,21 @@ def _search(*images):
 
 
 def _verify(first, second):
-    far = _needed('far', 'verify', '1e-3')
-    if _format_is('html'):
+    far = embed_flags.needed('far', 'verify', '1e-3')
+    if embed_flags.format_is('html'):
         raise ValueError("format='html': verify has table and json")
     from dp_fedemb import gallery
 
     model = model_flags.load(FLAGS.model)
     thresholds = gallery.find_thresholds(model.path, model.fingerprint, FLAGS.evaluation)
-    verdict = gallery.verify(model, first, second, far, thresholds, _preprocessing(model))
-    print(json.dumps(verdict.to_json()) if _format_is('json') else verdict)
+    verdict = gallery.verify(
+        model, first, second, far, thresholds, _preprocessing(model), _say_note
+    )
+    print(json.dumps(verdict.to_json()) if embed_flags.format_is('json') else verdict)
 
 
 def _cluster(folder):
-    output = pathlib.Path(_needed('output', 'cluster', 'GROUPS.csv or a new folder'))
+    output = pathlib.Path(embed_flags.needed('output', 'cluster', 'GROUPS.csv or a new folder'))
     output = output.absolute()
     if (FLAGS.far is None) == (FLAGS.threshold is None):
         raise ValueError('cluster: expected either --far=..., as in --far=1e-3, or --threshold')
@@ -248,10 +158,11 @@ def _cluster(folder):
     )
 
 
+_OF_FOLDERS = ('eval_batch_size', 'max_broken')
 # Name -> function, what it takes, whether so many arguments are right, and which flags it
 # reads beside those of the model and of pictures.
 _COMMANDS = {
-    'index': (_index, 'FOLDER', lambda count: count == 1, {'index'}),
+    'index': (_index, 'FOLDER', lambda count: count == 1, {'index', *_OF_FOLDERS}),
     'search': (
         _search,
         'IMAGE...',
@@ -263,23 +174,11 @@ _COMMANDS = {
         _cluster,
         'FOLDER',
         lambda count: count == 1,
-        {'index', 'far', 'evaluation', 'threshold', 'output'},
+        {'index', 'far', 'evaluation', 'threshold', 'output', *_OF_FOLDERS},
     ),
 }
 _OF_COMMANDS = set.union(*(uses for *_, uses in _COMMANDS.values()))
-_OF_TASKS = ('task', 'task_option', 'data_dir', 'part', 'other_preprocessing')
-
-
-def _needed(flag, command, example):
-    """Value of a flag that a command cannot do without."""
-    value = FLAGS[flag].value
-    if value is None or value == '':
-        raise ValueError(f'{command}: needs --{flag}, as in --{flag}={example}')
-    return value
-
-
-def _format_is(name):
-    return FLAGS.format == name
+_OF_TASKS = (*groups.task_flags(), 'part', 'other_preprocessing')
 
 
 def _printable(text):
@@ -319,9 +218,13 @@ def _preprocessing(model):
     return dataclasses.replace(found, max_pixels=FLAGS.max_pixels)
 
 
+def _say_note(line):
+    print(_printable(f'note: {line}'), file=sys.stderr)
+
+
 def _say_skipped(notes, broken):
     for line in notes:
-        print(_printable(f'note: {line}'), file=sys.stderr)
+        _say_note(line)
     for line in broken:
         print(_printable(f'skipped: {line}'), file=sys.stderr)
 
@@ -330,10 +233,10 @@ def _say_skipped(notes, broken):
 
 
 def _embed():
-    output = pathlib.Path(_needed('output', 'embed', 'embeddings.npz')).absolute()
+    output = pathlib.Path(embed_flags.needed('output', 'embed', 'embeddings.npz')).absolute()
     if output.suffix != '.npz' or output.is_dir():
         raise ValueError(f'output={FLAGS.output!r}: expected the name of a file, NAME.npz')
-    from_settings.refuse_unused('embed', *sorted(_OF_COMMANDS - {'output'}))
+    from_settings.refuse_unused('embed', *sorted(_OF_COMMANDS - {'output', *_OF_FOLDERS}))
     for name in ('fit', 'resampling', 'invert', 'max_broken', 'max_pixels'):
         from_settings.need(name, 'input')
     if FLAGS.input is not None:

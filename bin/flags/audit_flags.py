@@ -3,12 +3,12 @@
 from absl import flags
 
 from flags import from_settings
+from flags import groups
 from flags import plan_flags
 
 from dp_fedemb import privacy
 from dp_fedemb import validate
 from dp_fedemb.runs import settings
-import tasks
 
 FLAGS = flags.FLAGS
 
@@ -89,7 +89,7 @@ def check_used(command: str) -> None:
     if FLAGS.model is None:
         from_settings.refuse_unused(f'{command} without a model', 'accept_ops')
         if command == 'noise':
-            from_settings.refuse_unused(command, *_of_task(), *_of_training())
+            from_settings.refuse_unused(command, *groups.task_flags(), *_of_training())
         elif FLAGS.epsilons is not None:
             unused = [name for name in plan_flags.names() if name not in _OF_TARGETS]
             from_settings.refuse_unused('a training for each of epsilons', *unused)
@@ -97,7 +97,7 @@ def check_used(command: str) -> None:
     if command in _WITHOUT_MODEL:
         raise ValueError(f'model={FLAGS.model!r} with {command}: {_WITHOUT_MODEL[command]}')
     of_run = ('num_users', 'epsilons', 'models', *_of_training(), *_OF_SERVER)
-    unused = _of_task() if command == 'noise' else ['confidence']
+    unused = groups.task_flags() if command == 'noise' else ['confidence']
     unused = [*unused, *(['accept_ops'] if command == 'noise' else [])]
     for name in (*of_run, *plan_flags.names()):
         if FLAGS[name].present:
@@ -106,10 +106,6 @@ def check_used(command: str) -> None:
                 ' own; leave one of the two out'
             )
     from_settings.refuse_unused(f'{command} of a finished run', *unused)
-
-
-def _of_task() -> list[str]:
-    return ['task', 'task_option', *from_settings.names(tasks.TaskConfig)]
 
 
 def _of_training() -> list[str]:

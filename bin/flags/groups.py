@@ -33,6 +33,11 @@ def define_task() -> None:
     )
 
 
+def task_flags() -> list[str]:
+    """Returns the flags that `define_task` has defined."""
+    return ['task', 'task_option', *from_settings.names(tasks.TaskConfig)]
+
+
 def task() -> tasks.Task:
     """Builds the task that the flags describe."""
     check_directory('data_dir')

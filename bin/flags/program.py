@@ -83,6 +83,8 @@ def _parse(line: list[str], positional: int) -> list[str]:
         raise ValueError(_in_our_words(str(error))) from None
     if arguments[positional:]:
         raise ValueError(f'unexpected argument {arguments[positional]!r}; flags start with --')
+    if not all(each.strip() for each in arguments):
+        raise ValueError('an argument is empty; give it a value, or leave it out')
     from_settings.check()
     for sentence in read.replaced:
         print(f'note: {sentence}', file=sys.stderr)

@@ -21,7 +21,8 @@ class EmbeddedFolder:
         embeddings: float32 [n, D].
         paths: of the embedded pictures, relative to the folder, sorted.
         broken: pictures that could not be read, each with the reason.
-        notes: what else is in the folder and was left out, by reason.
+        notes: what else is in the folder and was left out, by reason, and the pictures of
+            which the first frame was taken.
     """
 
     embeddings: np.ndarray
@@ -57,7 +58,12 @@ def embed_folder(
     if not isinstance(listing, listing_lib.Listing):
         listing = listing_lib.pictures(listing, 'input')
     embeddings, kept, broken = [], [], reading.Broken(max_broken)
-    for batch in reading.decoded(listing.paths, preprocessing, batch_size):
+    several: list[str] = []
+
+    def read(path: pathlib.Path) -> np.ndarray:
+        return preprocessing(path, lambda: several.append(str(path.relative_to(listing.root))))
+
+    for batch in reading.decoded(listing.paths, read, batch_size):
         images = []
         for path, image, reason in batch:
             name = str(path.relative_to(listing.root))
@@ -74,4 +80,5 @@ def embed_folder(
         raise ValueError(
             f'input={str(listing.root)!r}: none of {len(broken.lines)} pictures is readable'
         )
-    return EmbeddedFolder(np.concatenate(embeddings), kept, broken.lines, listing.notes)
+    notes = (*listing.notes, *reading.several_frames(several))
+    return EmbeddedFolder(np.concatenate(embeddings), kept, broken.lines, notes)

@@ -1,6 +1,6 @@
 """Makes the index of a folder, or brings it up to date."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import dataclasses
 import hashlib
 import os
@@ -34,7 +34,8 @@ class Indexed:
             read any more.
         embedded: pictures that went through the model; a copy of one that is known, under
             whatever name, does not.
-        notes: what was left out of the folder, by reason.
+        notes: what was left out of the folder, by reason, and the pictures that were read now
+            and have further frames, which are left out.
     """
 
     index: index_file.Index
@@ -127,7 +128,7 @@ def index(
         changed=tuple(n for n in new if n in old and old[n].digest != new[n].digest),
         removed=tuple(name for name in old if name not in new),
         embedded=embedded,
-        notes=folder.notes,
+        notes=(*folder.notes, *reading.several_frames(work.several)),
     )
 
 
@@ -137,6 +138,7 @@ class _Work:
     Attributes:
         before: the index as it was found; None if there was none.
         broken: pictures that cannot be read, with the reason.
+        several: pictures with further frames, of which the first is taken.
     """
 
     def __init__(
@@ -153,6 +155,7 @@ class _Work:
         self._saved = time.monotonic()
         self._unsaved = False
         self.broken: dict[str, str] = {}
+        self.several: list[str] = []
         self.before = self._read_before()
         self._rows: dict[str, _Row] = {}
         # Content -> embedding: whatever has been embedded once.
@@ -207,7 +210,9 @@ class _Work:
             raise FileNotFoundError('vanished meanwhile')
         picture = index_file.Picture(state, digest)
         known = digest in self._known
-        return _Read(picture, None if known else self._preprocessing(content))
+        if known:
+            return _Read(picture, None)
+        return _Read(picture, self._preprocessing(content, lambda: self.several.append(name)))
 
     def add(
         self, name: str, picture: index_file.Picture, embedding: Optional[np.ndarray] = None
@@ -265,31 +270,6 @@ def check_preprocessing(
                 f'index={str(path)!r}: was made with {name}={old!r}, not {new!r}; ask with'
                 ' the same one, or index the folder into another file'
             )
-
-
-def embed_pictures(
-    model: inference.SavedEmbeddingModel,
-    paths: Sequence[PathLike],
-    preprocessing: preprocessing_lib.Preprocessing,
-) -> np.ndarray:
-    """Embeds a few pictures that somebody named: float32 [n, D].
-
-    Raises:
-        ValueError: naming the first that cannot be read.
-    """
-    files = [pathlib.Path(path).expanduser() for path in paths]
-    for path in files:
-        if not path.is_file():
-            raise FileNotFoundError(f'picture {str(path)!r}: no such file, or none to read')
-    pixels = []
-    for batch in reading.decoded(files, preprocessing):
-        for path, image, reason in batch:
-            if image is None:
-                raise ValueError(
-                    f'picture {str(path)!r}: cannot be read ({reason}); choose another one'
-                )
-            pixels.append(image)
-    return evaluation.embed(model, np.stack(pixels))
 
 
 def state_of(path: pathlib.Path) -> Optional[tuple[int, int, int]]:

@@ -1,6 +1,6 @@
 """Nearest neighbours of pictures in an index, exactly."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import os
 import pathlib
@@ -13,6 +13,7 @@ from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.evaluation import inference
 from dp_fedemb.gallery import index_file
 from dp_fedemb.gallery import indexing
+from dp_fedemb.gallery import queries as queries_lib
 
 # Similarities that are held at once, 4 bytes each.
 _BLOCK_ENTRIES = 1 << 23
@@ -60,6 +61,7 @@ def search(
     pictures: Sequence[indexing.PathLike],
     preprocessing: Optional[preprocessing_lib.Preprocessing] = None,
     k: int = 10,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> list[Found]:
     """Finds the nearest neighbours of pictures; every similarity is computed.
 
@@ -69,6 +71,7 @@ def search(
         pictures: paths. One that is in the index is not compared with itself.
         preprocessing: that the index was made with; what the model says by default.
         k: neighbours of each; fewer where there are fewer.
+        on_note: called with what is worth noting of the pictures.
 
     Raises:
         FileNotFoundError: if there is no such picture.
@@ -79,7 +82,7 @@ def search(
     index.check_model(model.fingerprint, index.folder)
     preprocessing = preprocessing or indexing.preprocessing_of(model)
     indexing.check_preprocessing(index, preprocessing, index.folder)
-    queries = indexing.embed_pictures(model, pictures, preprocessing)
+    queries = queries_lib.embed(model, pictures, preprocessing, on_note)
     own = _rows_by_file(index)
     found = []
     size = max(1, _BLOCK_ENTRIES // len(index.embeddings))

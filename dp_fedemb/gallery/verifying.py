@@ -1,5 +1,6 @@
 """Do two pictures show the same identity?"""
 
+from collections.abc import Callable
 import dataclasses
 from typing import Any, Optional
 
@@ -8,6 +9,7 @@ import numpy as np
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.evaluation import inference
 from dp_fedemb.gallery import indexing
+from dp_fedemb.gallery import queries
 from dp_fedemb.gallery import thresholds as thresholds_lib
 
 
@@ -64,6 +66,7 @@ def verify(
     far: float,
     thresholds: thresholds_lib.Thresholds,
     preprocessing: Optional[preprocessing_lib.Preprocessing] = None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> Verdict:
     """Compares two pictures.
 
@@ -74,6 +77,7 @@ def verify(
         far: how often two identities may be taken for one, in (0, 1).
         thresholds: of `thresholds.find`.
         preprocessing: to the model's image shape; what the model says by default.
+        on_note: called with what is worth noting of the pictures.
 
     Raises:
         FileNotFoundError: if there is no such picture.
@@ -82,7 +86,7 @@ def verify(
     """
     point = thresholds.at(far)
     preprocessing = preprocessing or indexing.preprocessing_of(model)
-    embeddings = indexing.embed_pictures(model, [first, second], preprocessing)
+    embeddings = queries.embed(model, [first, second], preprocessing, on_note)
     a, b = embeddings.astype(np.float64)
     score = min(1.0, max(-1.0, float(a @ b)))
     return Verdict(

@@ -11,6 +11,8 @@ from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.evaluation import folder
 from dp_fedemb.models import saved_model
 
+FRAMES = '1 pictures have further frames or pages, which are left out: 4.gif'
+
 
 def test_pictures_embed_as_in_training(tmp_path):
     random = np.random.default_rng(0)
@@ -22,10 +24,14 @@ def test_pictures_embed_as_in_training(tmp_path):
         Image.fromarray(small).resize((60, 40)).save(path)
         examples.append(conversion.Example('train', 'ann', 'ann', path, name))
     (tmp_path / 'ann' / 'notes.txt').write_text('no picture')
+    frames = [Image.new('L', (60, 40), level) for level in (9, 200)]
+    frames[0].save(tmp_path / 'ann/4.gif', save_all=True, append_images=frames[1:])
+    examples.append(conversion.Example('train', 'ann', 'ann', tmp_path / 'ann/4.gif', '4.gif'))
     way = preprocessing_lib.Preprocessing(12, 1, 'pad', invert=True, background=255)
     (tmp_path / 'stores').mkdir()
     source = {'preprocessing': way.record()}
-    conversion.convert(examples, tmp_path / 'stores', way, None, source)
+    notes = conversion.convert(examples, tmp_path / 'stores', way, None, source)
+    assert [note for note in notes if 'further' in note] == [FRAMES]
     store = data.UserStore.open(tmp_path / 'stores' / 'train')
 
     serving = models.build_embedding_model('small_conv', (12, 12, 1), 8).serving_model()
@@ -33,11 +39,11 @@ def test_pictures_embed_as_in_training(tmp_path):
     model = evaluation.load_model(tmp_path / 'model')
     preprocessing = saved_model.preprocessing_of(model.path, model.example_spec.shape)
     found = folder.embed_folder(model, tmp_path / 'ann', preprocessing)
-    assert found.paths == ['1.png', '2.png', '3.jpg'] == store.example_names
+    assert found.paths == ['1.png', '2.png', '3.jpg', '4.gif'] == store.example_names
     expected = evaluation.embed(model, store.examples)
     np.testing.assert_allclose(found.embeddings, expected, atol=1e-6)
     # What was done before: another preparation, another embedding.
     default = preprocessing_lib.Preprocessing(12, 1)
     other = folder.embed_folder(model, tmp_path / 'ann', default)
     assert np.sum(other.embeddings * expected, axis=1).max() < 0.98
-    assert any('notes.txt' in note for note in found.notes)
+    assert any('notes.txt' in note for note in found.notes) and FRAMES in found.notes

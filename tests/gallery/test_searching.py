@@ -3,8 +3,10 @@
 import dataclasses
 import os
 import re
+import shutil
 
 import numpy as np
+from PIL import Image
 import pytest
 
 from dp_fedemb import gallery
@@ -66,6 +68,21 @@ def test_what_has_become_of_pictures_is_said(model, index, folder, preprocessing
         '02/0.png': 'gone',
         '02/1.png': 'changed',
     }
+
+
+def test_further_frames_are_told(model, index, folder, preprocessing, tmp_path):
+    frames = [Image.new('L', (16, 16), level) for level in (9, 200)]
+    path = tmp_path / 'two.gif'
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    notes = []
+    queries = [path, folder / '02/3.png']
+    gallery.search(model, index, queries, preprocessing, on_note=notes.append)
+    assert notes == [f'1 pictures have further frames or pages, which are left out: {path}']
+    shutil.copy(path, folder)
+    noted = gallery.index(model, folder, None, preprocessing).notes
+    assert [note for note in noted if 'frames' in note] == [
+        notes[0].replace(str(path), 'two.gif')
+    ]
 
 
 def test_bad_input(model, index, folder, preprocessing, tmp_path):

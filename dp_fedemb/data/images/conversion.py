@@ -75,16 +75,18 @@ def convert(
 
     Returns:
         What is worth noting: users of whom no image can be read, users whose names look
-        like one, and images that are the same in two parts or of two users.
+        like one, images that are the same in two parts or of two users, and those with
+        further frames, which are left out.
 
     Raises:
         ValueError: for too many broken images.
     """
     spool = _Spool(directory / 'spool.bin', preprocessing.image_shape)
     broken = reading.Broken(max_broken)
+    several: list[str] = []
     had_broken: set[tuple[str, str]] = set()
     with spool, progress.bar(total, description, 'image') as bar:
-        for block in reading.decoded(examples, _read(preprocessing)):
+        for block in reading.decoded(examples, _read(preprocessing, several)):
             for example, image, reason in block:
                 bar.update()
                 if image is None:
@@ -104,7 +106,11 @@ def convert(
                     writer.add_user(images, identities, user, names)
                 else:
                     writer.add_absent_user(user)
-    doubtful = (*_look_alikes(spool, train_users), *spool.duplicates())
+    doubtful = (
+        *_look_alikes(spool, train_users),
+        *spool.duplicates(),
+        *reading.several_frames(several),
+    )
     spool.path.unlink()
     if broken.lines:
         text = '\n'.join(broken.lines) + '\n'
@@ -144,10 +150,13 @@ def broken_images(directory: pathlib.Path) -> list[str]:
 
 
 def _read(
-    preprocessing: preprocessing_lib.Preprocessing,
+    preprocessing: preprocessing_lib.Preprocessing, several: list[str]
 ) -> Callable[[Example], np.ndarray]:
+    """Returns what reads an example; names of those with further frames go to `several`."""
+
     def read(example: Example) -> np.ndarray:
-        return preprocessing(example.image() if callable(example.image) else example.image)
+        image = example.image() if callable(example.image) else example.image
+        return preprocessing(image, lambda: several.append(example.name or str(example.user)))
 
     return read
 

@@ -5,6 +5,8 @@ picture happens to hold: a dark photograph stays dark. Where the format does not
 (32-bit and signed integers, floats beyond 0..1), the picture is refused.
 """
 
+from collections.abc import Callable
+import contextlib
 import io
 import os
 import stat
@@ -27,6 +29,8 @@ _ONE_LARGE = threading.Lock()
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLES = 258, 262, 339
 _SIGNED = 2
 _CONVERT = 'convert it to 8 or 16 bits'
+# A photograph with what a camera adds, as a map of its brightness: no further page.
+_PHOTOGRAPH = 'MPO'
 
 
 class BrokenPicture(OSError, ValueError):
@@ -38,6 +42,7 @@ def decode(
     background: int = 0,
     least: int = 0,
     max_pixels: int = MAX_PIXELS,
+    on_several: Callable[[], None] = lambda: None,
 ) -> Image.Image:
     """Decodes a picture; of an animation or of many pages the first.
 
@@ -49,6 +54,7 @@ def decode(
         least: side in pixels that is enough: JPEG decodes at a fraction of its size, much
             faster, if told in time.
         max_pixels: pictures of more are refused before they are decoded.
+        on_several: called where there are further frames or pages.
 
     Returns:
         A picture of mode L or RGB.
@@ -62,9 +68,9 @@ def decode(
         if isinstance(image, np.ndarray):
             return _flattened(_of_array(image), background)
         if isinstance(image, bytes):
-            return _decoded(io.BytesIO(image), background, least, max_pixels)
+            return _decoded(io.BytesIO(image), background, least, max_pixels, on_several)
         with _regular_file(image) as file:
-            return _decoded(file, background, least, max_pixels)
+            return _decoded(file, background, least, max_pixels, on_several)
     except BrokenPicture:
         raise
     # Damaged files make decoders raise nearly anything.
@@ -89,7 +95,11 @@ def _regular_file(path: 'os.PathLike[str]') -> io.BufferedReader:
 
 
 def _decoded(
-    file: Union[io.BufferedReader, io.BytesIO], background: int, least: int, max_pixels: int
+    file: Union[io.BufferedReader, io.BytesIO],
+    background: int,
+    least: int,
+    max_pixels: int,
+    on_several: Callable[[], None],
 ) -> Image.Image:
     # Pillow has a lower limit of its own, which knows no flag.
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
@@ -103,9 +113,16 @@ def _decoded(
         if least:
             opened.draft(None, (least, least))
         if opened.size[0] * opened.size[1] < _LARGE_PIXELS:
-            return _loaded(opened, background)
-        with _ONE_LARGE:
-            return _loaded(opened, background)
+            picture = _loaded(opened, background)
+        else:
+            with _ONE_LARGE:
+                picture = _loaded(opened, background)
+        if opened.format != _PHOTOGRAPH:
+            # What follows the first may be damaged, and is not needed.
+            with contextlib.suppress(Exception):
+                if getattr(opened, 'is_animated', False):
+                    on_several()
+    return picture
 
 
 def _loaded(opened: Any, background: int) -> Image.Image:

@@ -1,6 +1,6 @@
 """From images of any size and mode to the fixed uint8 shape of a store."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 import os
 from typing import Any, Optional, Union
@@ -123,18 +123,23 @@ class Preprocessing:
             raise ValueError(f'colour={colour!r}: expected {_COLOURS[made.channels]!r}')
         return made
 
-    def __call__(self, image: Union[np.ndarray, bytes, os.PathLike]) -> np.ndarray:
+    def __call__(
+        self,
+        image: Union[np.ndarray, bytes, os.PathLike],
+        on_several: Callable[[], None] = lambda: None,
+    ) -> np.ndarray:
         """Returns uint8 [image_size, image_size, channels].
 
         Args:
             image: pixels, an encoded image or the path of one; see `decoding.decode`.
+            on_several: called where it has further frames or pages.
 
         Raises:
             decoding.BrokenPicture: for what cannot be decoded.
         """
         # JPEG decodes at a fraction of its size, much faster, if told in time.
         least = round(2 * self.image_size / self.centre)
-        picture = decoding.decode(image, self.background, least, self.max_pixels)
+        picture = decoding.decode(image, self.background, least, self.max_pixels, on_several)
         picture = picture.convert('L' if self.channels == 1 else 'RGB')
         background = (self.background,) * self.channels
         if self.centre < 1:

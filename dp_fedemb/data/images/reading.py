@@ -11,6 +11,7 @@ import zlib
 
 from dp_fedemb import environment
 from dp_fedemb import files
+from dp_fedemb.data import names as names_lib
 
 _Item = TypeVar('_Item')
 _Result = TypeVar('_Result')
@@ -61,6 +62,17 @@ def decoded(
     with futures.ThreadPoolExecutor(environment.usable_cores()) as pool:
         while pending := list(itertools.islice(remaining, block)):
             yield list(pool.map(attempt, pending))
+
+
+def several_frames(names: Iterable[str]) -> list[str]:
+    """Returns a note, or none, on pictures of which only the first frame or page is taken."""
+    found = sorted(names)
+    if not found:
+        return []
+    shown = names_lib.shortened(found, _SHOWN)
+    return [
+        f'{len(found):,} pictures have further frames or pages, which are left out: {shown}'
+    ]
 
 
 class Broken:

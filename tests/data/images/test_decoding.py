@@ -265,3 +265,22 @@ def test_no_file_handles_is_no_fault_of_the_picture(monkeypatch, tmp_path):
     with pytest.raises(OSError, match='Too many open files') as raised:
         decoding.decode(tmp_path / 'good.png')
     assert not isinstance(raised.value, decoding.BrokenPicture)
+
+
+@pytest.mark.parametrize('kind', ['GIF', 'WEBP', 'PNG', 'TIFF', 'AVIF', 'MPO'])
+def test_further_frames_are_told(kind):
+    frames = [Image.fromarray(RAMP // part).convert('RGB') for part in (1, 2, 3)]
+    calls = []
+    for more in ([], frames[1:]):
+        content = encoded(frames[0], kind, save_all=True, append_images=more)
+        decoding.decode(content, on_several=lambda: calls.append(kind))
+    # What a telephone adds to a photograph is no page of it.
+    assert calls == ([] if kind == 'MPO' else [kind])
+
+
+def test_a_damaged_further_frame_costs_nothing():
+    frames = [Image.fromarray(np.roll(RAMP, part)) for part in range(3)]
+    content = encoded(frames[0], 'GIF', save_all=True, append_images=frames[1:])
+    whole = levels(content)
+    for end in range(len(encoded(frames[0], 'GIF')) + 20, len(content)):
+        np.testing.assert_array_equal(levels(content[:end]), whole)
