@@ -30,6 +30,7 @@ from flags import groups
 from flags import model_flags
 from flags import plan_flags
 from flags import program
+from flags import run_task
 
 from dp_fedemb import files
 from dp_fedemb import validate
@@ -187,6 +188,7 @@ def _rounds():
 
 def _membership_of_model():
     """Of a model that is there: attacks, and no bound."""
+    run_task.follow([FLAGS.model])
     groups.check_task()
     model = model_flags.load(FLAGS.model)
     task = groups.task()

@@ -30,6 +30,7 @@ from flags import from_settings
 from flags import groups
 from flags import model_flags
 from flags import program
+from flags import run_task
 
 from dp_fedemb import files
 
@@ -242,6 +243,8 @@ def _embed():
     if FLAGS.input is not None:
         from_settings.refuse_unused('a folder of pictures', *_OF_TASKS)
         groups.check_directory('input')
+    else:
+        run_task.follow([FLAGS.model])
     model = model_flags.load(FLAGS.model)
     arrays = _of_task(model) if FLAGS.input is None else _of_folder(model)
 

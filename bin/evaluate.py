@@ -7,7 +7,8 @@
 `--model` is a run's directory or a SavedModel. Pixels and whitened PCA are always shown
 beside it. With `--output_dir`, figures go to evaluation.json and every table to a CSV
 file (identities.csv and users.csv name people); with `--plots`, pictures and a
-self-contained report.html are made, too.
+self-contained report.html are made, too. What no flag says of the task is as the run was
+trained.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from flags import from_settings
 from flags import groups
 from flags import model_flags
 from flags import program
+from flags import run_task
 
 from dp_fedemb import files
 
@@ -84,6 +86,7 @@ def main(runs):
     groups.check_files('pairs_files')
     if FLAGS.groups != 'parent':
         groups.check_files('groups')
+    run_task.follow(paths)
     task = groups.task()
     store = model_flags.part(task)
 

@@ -19,6 +19,7 @@ from flags import from_settings
 from flags import groups
 from flags import model_flags
 from flags import program
+from flags import run_task
 
 from dp_fedemb import files
 
@@ -55,12 +56,15 @@ model_flags.define_fars(['1e-3', '1e-2'], 'False accept rates to compare formats
 
 def main(_):
     # Before TensorFlow is there, which takes seconds to load.
+    groups.check_directory('model')
+    if FLAGS['task'].present:
+        run_task.follow([FLAGS.model])
     task = groups.task() if FLAGS['task'].present else None
     fars = model_flags.fars()
-    groups.check_directory('model')
     groups.check_there('public_pictures', 'evaluation')
     if task is None:
-        from_settings.refuse_unused('a comparison on drawn glyphs', 'part')
+        others = (*groups.task_flags(), 'part')
+        from_settings.refuse_unused('a comparison on drawn glyphs', *others)
     output = FLAGS.output_dir or os.path.join(FLAGS.model, 'export')
     files.check_place(output_dir=output)
 

@@ -15,6 +15,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import stat
 from typing import Union
 
 # Faults of the system: another file would meet them too, or this one not tomorrow.
@@ -29,6 +30,29 @@ _MARK = '.partial-'
 # renameat2(2).
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _HERE, _EXCHANGE = -100, 2
+
+
+class NoFileError(OSError, ValueError):
+    """Where a file was expected there is a pipe, a device or a directory."""
+
+
+def read_bytes(path: PathLike) -> bytes:
+    """Returns what is in a file.
+
+    Raises:
+        NoFileError: for a pipe, which may never have an end, a device or a directory.
+        OSError: if it is not there, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NoFileError(
+                f'{os.fspath(path)}: is no file, but a pipe, a device or a folder'
+            )
+        with open(descriptor, 'rb', closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: PathLike, text: str, mode: int = 0o644) -> None:

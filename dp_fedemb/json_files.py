@@ -39,9 +39,10 @@ def read(path: files.PathLike, way_out: str) -> 'dict[str, Any]':
         ValueError: in one line, for anything but a file with an object of JSON.
     """
     path = pathlib.Path(path)
-    if path.exists() and not path.is_file():
-        raise ValueError(f'{path}: is no file; {way_out}')
-    content = path.read_bytes()
+    try:
+        content = files.read_bytes(path)
+    except files.NoFileError:
+        raise ValueError(f'{path}: is no file; {way_out}') from None
     with whole(path, way_out):
         value = json.loads(content.decode('utf-8'))
         if not isinstance(value, dict):

@@ -10,6 +10,7 @@ from absl import flags
 
 from flags import from_settings
 
+from dp_fedemb import files
 from dp_fedemb import privacy
 from dp_fedemb import settings
 from dp_fedemb import validate
@@ -84,7 +85,7 @@ def follow(directory: str) -> None:
     run from before there were groups goes on in slots, its noise is for these.
     """
     try:
-        known = json.loads((pathlib.Path(directory) / 'config.json').read_text())
+        known = json.loads(files.read_bytes(pathlib.Path(directory) / 'config.json'))
         sampling = known['plan']['sampling']
         cls = privacy.SAMPLINGS[sampling['name']]
     except (OSError, ValueError, KeyError, TypeError):

@@ -179,7 +179,9 @@ class UserStore:
     def example_names(self) -> Optional[list[str]]:
         """Names in row order, for instance of files; None if the store has none."""
         path = store_format.find(self.path, store_format.EXAMPLE_NAMES)
-        return store_format.read_names(path, self.num_examples) if path.exists() else None
+        # A link that leads nowhere is damage, and not a store without names.
+        named = os.path.lexists(path)
+        return store_format.read_names(path, self.num_examples) if named else None
 
     @property
     def users(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 import collections
 from collections.abc import Iterable
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -62,7 +63,11 @@ def read_names(path: pathlib.Path, count: int) -> list[str]:
     Raises:
         ValueError: for another number of them.
     """
-    text = path.read_bytes().decode('utf-8', 'surrogateescape') if path.exists() else ''
+    text = (
+        files.read_bytes(path).decode('utf-8', 'surrogateescape')
+        if os.path.lexists(path)
+        else ''
+    )
     names = text.split('\n')[:-1]
     if len(names) != count:
         raise ValueError(f'{path}: {len(names)} names, expected {count}; {_REMEDY}')
@@ -76,7 +81,7 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
         ValueError: if it is not JSON, of a format unknown here, or incomplete.
     """
     try:
-        meta = json.loads((path / META).read_text('utf-8'))
+        meta = json.loads(files.read_bytes(path / META).decode('utf-8'))
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{path}/{META}: not JSON ({error}); {_REMEDY}') from None
     if not isinstance(meta, dict):
@@ -124,8 +129,8 @@ def check_sizes(path: pathlib.Path, meta: dict[str, Any]) -> None:
     """Raises ValueError if a file is missing or the examples have another size."""
     examples = find(path, EXAMPLES)
     for file in (examples, path / IDENTITIES, path / USER_SPLITS):
-        if not file.exists():
-            raise ValueError(f'{file}: missing; {_REMEDY}')
+        if not file.is_file():
+            raise ValueError(f'{file}: missing, or no file; {_REMEDY}')
     expected = meta['num_examples'] * spec(meta).num_bytes
     actual = examples.stat().st_size
     if actual != expected:

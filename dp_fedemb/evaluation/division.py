@@ -9,6 +9,7 @@ import json
 import pathlib
 from typing import Any
 
+from dp_fedemb import files
 from dp_fedemb.data import store as store_lib
 
 # No secret: the people of an evaluation are none, but they are not named either.
@@ -66,7 +67,7 @@ def warning(
 
 def _values(path: pathlib.Path) -> Mapping[str, Any]:
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(files.read_bytes(path))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

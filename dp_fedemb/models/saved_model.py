@@ -8,6 +8,7 @@ import os
 import pathlib
 from typing import Any, Optional, Union
 
+from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
@@ -90,7 +91,7 @@ def noted(run: pathlib.Path) -> dict[str, Any]:
     Empty if it notes none; a damaged note is none.
     """
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        note = json.loads((run / NOTE).read_text())
+        note = json.loads(files.read_bytes(run / NOTE))
         return {'round': int(note['round']), 'fingerprint': note['fingerprint']}
     return {}
 

@@ -276,7 +276,7 @@ def _write_head(directory: pathlib.Path, count: int, last: str) -> None:
 def _records(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The records of a file as they stand, and what makes it unreadable."""
     try:
-        records = json.loads(path.read_text(encoding='utf-8'))['entries']
+        records = json.loads(files.read_bytes(path))['entries']
     except FileNotFoundError:
         return [], []
     except (ValueError, KeyError, TypeError) as error:
@@ -288,7 +288,7 @@ def _records(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _compare_with_head(path: pathlib.Path, hashes: Sequence[Optional[str]]) -> list[str]:
     try:
-        head = json.loads(path.read_text(encoding='utf-8'))
+        head = json.loads(files.read_bytes(path))
         count, last = int(head['entries']), head['hash']
     except FileNotFoundError:
         return [f'{path.name} is missing'] if hashes else []

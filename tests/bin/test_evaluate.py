@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -97,14 +98,9 @@ def call(program, workspace, *arguments, positional=()):
     program.FLAGS.unparse_flags()
     for name in program.FLAGS:
         program.FLAGS[name].unparse()
-    program.FLAGS(
-        [
-            program.__name__,
-            f'--model={workspace}/run',
-            f'--cache_dir={workspace}/cache',
-            *arguments,
-        ]
-    )
+    of_task = not any(argument.startswith('--input=') for argument in arguments)
+    cache = [f'--cache_dir={workspace}/cache'] if of_task else []
+    program.FLAGS([program.__name__, f'--model={workspace}/run', *cache, *arguments])
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         program.main(list(positional))
@@ -394,3 +390,35 @@ def test_embed_bad_input(workspace, programs, tmp_path, monkeypatch, arguments, 
         task = [] if '--input' in ''.join(arguments) else TASK
         call(programs['embed'], workspace, *task, *arguments)
     assert [p.name for p in tmp_path.iterdir()] == ['empty']
+
+
+def test_the_task_is_that_of_the_run(programs, workspace, tmp_path, capsys):
+    run = tmp_path / 'run'
+    shutil.copytree(workspace / 'run', run)
+    options = [text.partition('=')[2] for text in TASK[1:]]
+    known = {'task': 'synthetic', 'data_seed': 3, 'max_examples_per_user': None}
+    # Of two values of an option the last one counts, as when the run was trained.
+    options = ['image_size=8', *options]
+    (run / 'config.json').write_text(json.dumps({**known, 'task_option': options}))
+
+    def figures(*arguments):
+        printed = call(programs['evaluate'], workspace, f'--model={run}', '--json', *arguments)
+        return json.loads(printed), capsys.readouterr().err
+
+    found, said = figures()
+    given, silent = figures(*TASK, '--data_seed=3')
+    assert found == given and 'trained' not in silent
+    assert f'note: as {run} was trained: --task_option=image_size=16' in said
+    assert '--data_seed=3' in said
+    other, said = figures('--task_option=test_identities=20', '--data_seed=4')
+    assert other['num_users'] == 20 and 'image_size=16' in said
+    assert f'task_option test_identities: {run} was trained with 30, and this is 20' in said
+    assert f'data_seed: {run} was trained with 3, and this is 4' in said
+    # As far as any damage goes: a run that says nothing changes nothing.
+    for damaged in ('{', '[]', json.dumps({**known, 'task_option': [3]}), '{"task": []}'):
+        (run / 'config.json').write_text(damaged)
+        programs['evaluate'].run_task.follow([str(run)])
+    (run / 'config.json').unlink()
+    os.mkfifo(run / 'config.json')
+    programs['evaluate'].run_task.follow([str(run)])
+    assert capsys.readouterr().err == ''

@@ -1,7 +1,9 @@
 """Damaged pictures, lists and stores: no hang, no trace, an error of one line."""
 
 import io
+import os
 import shutil
+import socket
 
 import numpy as np
 from PIL import Image
@@ -124,3 +126,30 @@ def test_stores(each, tmp_path, mutations):
         with mutations.one_line(ValueError, FileNotFoundError):
             data.UserStore.open(tmp_path / 'copy')
     assert opened
+
+
+@pytest.mark.parametrize('kind', ['pipe', 'device', 'directory', 'socket', 'link to itself'])
+def test_what_is_no_file_in_a_store(kind, tmp_path, mutations):
+    whole = tmp_path / 'whole'
+    with data.UserStoreWriter(whole, (4, 4, 1)) as writer:
+        writer.add_user(np.zeros((2, 4, 4, 1), np.uint8), ['a', 'b'], 'ann', ['x', 'y'])
+    for name in sorted(path.name for path in whole.iterdir()):
+        shutil.rmtree(tmp_path / 'copy', ignore_errors=True)
+        shutil.copytree(whole, tmp_path / 'copy')
+        path = tmp_path / 'copy' / name
+        path.unlink()
+        if kind == 'pipe':
+            os.mkfifo(path)
+        elif kind == 'directory':
+            path.mkdir()
+        elif kind == 'socket':
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(path))
+        else:
+            path.symlink_to('/dev/zero' if kind == 'device' else path)
+        opened = False
+        with mutations.one_line(OSError, ValueError), mutations.no_hang():
+            store = data.UserStore.open(tmp_path / 'copy')
+            assert store.user_names and store.identity_names and store.example_names
+            opened = True
+        assert not opened, name

@@ -4,12 +4,12 @@ import csv
 import io
 import math
 import os
-import pathlib
 from typing import Union
 
 from matplotlib import figure
 import numpy as np
 
+from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb.evaluation import verification
 from dp_fedemb.evaluation.figures import drawing
@@ -65,7 +65,7 @@ def _draw(across: np.ndarray, drawn: dict[str, np.ndarray], words: str) -> figur
 def _read(path: Union[str, os.PathLike]) -> tuple[list[str], dict[str, np.ndarray]]:
     """Returns the names of recalls, and values by round of these and of what they go by."""
     with json_files.whole(path, 'restore it, or move it away'):
-        text = pathlib.Path(path).read_bytes().decode('utf-8')
+        text = files.read_bytes(path).decode('utf-8')
         text = text[: text.rfind('\n') + 1]
         try:
             rows = list(csv.reader(io.StringIO(text, newline='')))

@@ -8,6 +8,7 @@ import os
 import pathlib
 from typing import Any, NamedTuple, Union
 
+from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb import validate
 from dp_fedemb.privacy import mechanisms
@@ -62,7 +63,7 @@ def read_table(path: Union[str, os.PathLike]) -> list[Point]:
         raise ValueError(f'{path}: is no file; expected a table, CSV')
     try:
         # As spreadsheets save it, with a mark in front.
-        text = path.read_bytes().decode('utf-8-sig')
+        text = files.read_bytes(path).decode('utf-8-sig')
         reader = csv.DictReader(io.StringIO(text, newline=''))
         rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
