@@ -101,7 +101,7 @@ def _search(*images):
     if page:
         path = pathlib.Path(page).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(path, search_page.build(found, index.folder))
+        files.write_text(path, search_page.build(found, index.folder), 0o600)
         print(f'page: {path}')
     elif embed_flags.format_is('json'):
         print(json.dumps([result.to_json() for result in found]))
@@ -148,7 +148,7 @@ def _cluster(folder):
     groups = gallery.cluster(index, threshold)
     if as_table:
         output.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(output, clustering.csv_text(groups))
+        files.write_text(output, clustering.csv_text(groups), 0o600)
     else:
         clustering.write_links(output, groups, index.folder)
     together = [group for group in groups if len(group.paths) > 1]
@@ -251,7 +251,7 @@ def _embed():
     import numpy as np
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    with files.appearing_file(output) as draft, draft.open('wb') as stream:
+    with files.appearing_file(output, 0o600) as draft, draft.open('wb') as stream:
         np.savez(stream, **arrays)
     count, dim = arrays['embeddings'].shape
     print(f'{count:,} embeddings of {dim} numbers: {output}')

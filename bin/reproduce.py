@@ -114,6 +114,11 @@ def _last(words):
             raise ValueError(f'argument {word!r}: expected --NAME=VALUE')
         if name in _OWN:
             raise ValueError(f'{word} after "--": set --{name} before it')
+        if name == 'seed':
+            raise ValueError(
+                'seed after "--": a seed is a secret, and the records of a table name all'
+                ' flags; leave it out'
+            )
         table_lib.merge(found, {name: [value] if name == 'task_option' else value})
     return found
 

@@ -63,7 +63,7 @@ def main(base):
         raise ValueError(
             f'random_trials={FLAGS.random_trials}: {error}; draw fewer, or from more values'
         ) from None
-    directory = configured_directory.ConfiguredDirectory(FLAGS.output_dir, 'sweep')
+    directory = configured_directory.ConfiguredDirectory(FLAGS.output_dir, 'sweep', 0o600)
     config = sweep_flags.config(space, base)
     directory.check(config)
     answer = many_runs.ask(sweep_flags.request(cells))
@@ -90,6 +90,8 @@ def _search(directory, cells, answer, settings):
     print(_sentence(answer, len(cells)), flush=True)
     trials = directory.path / 'trials'
     records = directory.path / 'records'
+    # With the arguments of the trials, which name places of this machine.
+    files.make_private_directory(records)
 
     def state(cell, run):
         if FLAGS.mode == 'composed':

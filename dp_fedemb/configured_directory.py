@@ -26,17 +26,25 @@ class ConfiguredDirectory:
         path: absolute.
     """
 
-    def __init__(self, path: Union[str, 'os.PathLike[str]'], holds: str = 'run') -> None:
+    def __init__(
+        self,
+        path: Union[str, 'os.PathLike[str]'],
+        holds: str = 'run',
+        config_mode: int = 0o644,
+    ) -> None:
         """Names the directory; makes nothing.
 
         Args:
             path: where.
             holds: what is in it, in a word for error messages.
+            config_mode: permissions of the noted configuration; 0o600 if it names places of
+                this machine.
         """
         # A shell leaves the ~ of --output_dir=~/run to its program.
         self.path = pathlib.Path(os.path.expanduser(path)).absolute()
         self._holds = holds
         self._locked: Optional[int] = None
+        self._config_mode = config_mode
 
     def check(
         self, config: Mapping[str, Any], absent: Optional[Mapping[str, Any]] = None
@@ -98,7 +106,7 @@ class ConfiguredDirectory:
         files.make_directory(self.path)
         files.remove_drafts(self.path)
         if self.read_json(CONFIG) is None:
-            self.write_json(CONFIG, config)
+            json_files.write(self.path / CONFIG, config, self._config_mode)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -76,9 +76,10 @@ def write_bytes(path: PathLike, content: bytes, mode: int = 0o644) -> None:
 def appearing_file(path: PathLike, mode: int = 0o644) -> Iterator[pathlib.Path]:
     """Gives the path of a draft that replaces `path` when the block ends well.
 
-    The draft exists, empty and with its permissions, so that a secret is never readable
-    by others, not even while it is written. On an error the draft is removed and what
-    stood at `path` is untouched. What a killed writer of `path` left is removed.
+    The draft exists, empty and with its permissions, of which the umask takes away, so that
+    a secret is never readable by others, not even while it is written. On an error the
+    draft is removed and what stood at `path` is untouched. What a killed writer of `path`
+    left is removed.
 
     Raises:
         FileExistsError: if what stands there is no file: a directory, a pipe or a device,
@@ -88,9 +89,10 @@ def appearing_file(path: PathLike, mode: int = 0o644) -> Iterator[pathlib.Path]:
     check_file(path)
     remove_abandoned(path)
     draft, lock = _locked_draft(path, lambda draft: _make_file(draft, mode))
+    made = stat.S_IMODE(os.fstat(lock).st_mode)
     try:
         yield draft
-        os.chmod(draft, mode)
+        os.chmod(draft, made)
         sync(draft)
         os.replace(draft, path)
         sync(path.parent)
@@ -126,6 +128,7 @@ def appearing_directory(
         # Some libraries make again what is missing above their files.
         if not _is_at(lock, draft):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(draft))
+        _close_to_writers(draft)
         sync_tree(draft)
         if replace:
             _exchange(draft, path)
@@ -145,6 +148,7 @@ def appearing_files(folder: PathLike) -> Iterator[pathlib.Path]:
     make_directory(folder.parent)
     with _directory_draft(folder, 0o755) as (draft, _):
         yield draft
+        _close_to_writers(draft)
         sync_tree(draft)
         make_directory(folder)
         for name in sorted(os.listdir(draft)):
@@ -213,6 +217,17 @@ def make_directory(path: PathLike, mode: int = 0o755, *, parents: bool = True) -
         make_directory(path.parent)
     path.mkdir(mode, exist_ok=True)
     sync(path.parent)
+
+
+def make_private_directory(path: PathLike, *, parents: bool = True) -> None:
+    """Makes a directory for its owner alone, and closes one that is there to all others.
+
+    Args:
+        path: where.
+        parents: as in `make_directory`.
+    """
+    make_directory(path, 0o700, parents=parents)
+    os.chmod(path, 0o700)
 
 
 def of_the_host(error: BaseException) -> bool:
@@ -347,6 +362,13 @@ def sync_tree(root: PathLike) -> None:
             if not os.path.islink(path):
                 sync(path)
         sync(folder)
+
+
+def _close_to_writers(root: pathlib.Path) -> None:
+    """Lets nobody but the owner change what is below; others wrote it by the umask alone."""
+    for path in root.rglob('*'):
+        if not path.is_symlink():
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o022)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -166,3 +167,30 @@ def test_a_rename_before_its_time_is_noticed(durable_renames, tmp_path, monkeypa
     monkeypatch.setattr(files, fault, lambda path: None)
     with pytest.raises(AssertionError):
         durable_renames(lambda: writes(tmp_path))
+
+
+@pytest.mark.parametrize('umask', [0o000, 0o022, 0o077])
+def test_nothing_is_more_open_than_the_umask_and_nobody_else_writes(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        files.write_text(tmp_path / 'file', 'x')
+        files.write_text(tmp_path / 'secret', 'x', 0o600)
+        (tmp_path / 'open').mkdir(0o777)
+        files.make_private_directory(tmp_path / 'open')
+        files.make_private_directory(tmp_path / 'new')
+        with files.appearing_directory(tmp_path / 'folder') as draft:
+            # As libraries write.
+            (draft / 'inner').mkdir()
+            (draft / 'inner' / 'file').write_text('x')
+        with files.appearing_files(tmp_path / 'files') as draft:
+            (draft / 'file').write_text('x')
+    finally:
+        os.umask(before)
+
+    def mode(name):
+        return stat.S_IMODE((tmp_path / name).stat().st_mode)
+
+    for name in ('file', 'folder/inner/file', 'files/file'):
+        assert mode(name) == 0o644 & ~umask, name
+    assert mode('folder/inner') == 0o755 & ~umask
+    assert mode('secret') == 0o600 and mode('open') == mode('new') == 0o700

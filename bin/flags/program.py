@@ -82,7 +82,11 @@ def _parse(line: list[str], positional: int) -> list[str]:
     except flags.Error as error:
         raise ValueError(_in_our_words(str(error))) from None
     if arguments[positional:]:
-        raise ValueError(f'unexpected argument {arguments[positional]!r}; flags start with --')
+        unexpected = repr(arguments[positional])
+        # What was meant for it, as in `--seed= 17`.
+        if any(word.lstrip('-').startswith(command_line.SECRET) for word in line[1:]):
+            unexpected = 'argument, not shown since it may be the seed'
+        raise ValueError(f'unexpected argument {unexpected}; flags start with --')
     if not all(each.strip() for each in arguments):
         raise ValueError('an argument is empty; give it a value, or leave it out')
     from_settings.check()

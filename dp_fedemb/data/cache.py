@@ -52,7 +52,7 @@ def cached_stores(
         waiting = f'{folder}: another process is converting the same; waiting for its result'
         with files.lock(folder, lambda: logging.warning(waiting)):
             if not folder.exists():
-                with files.appearing_directory(folder) as draft:
+                with files.appearing_directory(folder, mode=0o700) as draft:
                     build(draft)
                     (draft / 'source.json').write_text(text)
     files.remove_abandoned(folder)
@@ -89,7 +89,7 @@ def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
                 digest.update(block)
         known[stamp] = digest.hexdigest()
         files.make_directory(memory.parent)
-        json_files.write(memory, known)
+        json_files.write(memory, known, 0o600)
     return str(known[stamp])
 
 

@@ -61,7 +61,9 @@ class UserStoreWriter:
         self._example_names: list[str] = []
         self._identity_numbers: dict[str, int] = {}
         self._closing = contextlib.ExitStack()
-        self._draft = self._closing.enter_context(files.appearing_directory(self._path))
+        self._draft = self._closing.enter_context(
+            files.appearing_directory(self._path, mode=0o700)
+        )
         self._file = open(self._draft / store_format.EXAMPLES, 'wb')
 
     def add_user(

@@ -51,7 +51,8 @@ class RemoteWorker(connection.Connection):
         try:
             grpc.channel_ready_future(self._channel).result(self._timeout_s)
         except grpc.FutureTimeoutError:
-            self._lose(f'did not answer within {self._timeout_s:g} s')
+            reason = worker_process.why_silent(self.address)
+            self._lose(f'did not answer within {self._timeout_s:g} s ({reason})')
             raise WorkerLostError(f'worker {self.address} {self.lost}') from None
         self._deadline_s = self._timeout_s
         self.executor = executor_lib.Executor(self)

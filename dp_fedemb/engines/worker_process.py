@@ -49,6 +49,8 @@ class WorkerError(host_error.HostError):
 def check_address(address: str) -> None:
     """Raises ValueError for what is no address of a worker."""
     host, _, port = address.rpartition(':')
+    if ':' in host and not address.startswith('unix:') and (host[0], host[-1]) != ('[', ']'):
+        raise ValueError(f'worker {address!r}: for a port of IPv6 write [{host}]:{port}')
     by_port = host and port.isascii() and port.isdecimal() and 0 < int(port) < 2**16
     if not (by_port or address.startswith('unix:/')):
         raise ValueError(f'worker {address!r}: expected host:port, or unix:/path of a socket')
@@ -74,6 +76,28 @@ def worker_binary() -> pathlib.Path:
 def tff_version() -> str:
     """Returns the version of the installed TFF, without importing it."""
     return importlib.metadata.version('tensorflow-federated')
+
+
+def why_silent(address: str, timeout_s: float = 2.0) -> str:
+    """Returns what stands at the address of a worker that does not answer.
+
+    Args:
+        address: of `check_address`.
+        timeout_s: how long a connection may take.
+    """
+    try:
+        if address.startswith('unix:'):
+            with socket.socket(socket.AF_UNIX) as trial:
+                trial.settimeout(timeout_s)
+                trial.connect(address.removeprefix('unix:'))
+        else:
+            host, _, port = address.rpartition(':')
+            socket.create_connection((host.strip('[]'), int(port)), timeout_s).close()
+    except socket.gaierror as error:
+        return f'its name is not known here: {error.strerror}'
+    except OSError as error:
+        return f'nobody can be reached there: {error.strerror or error}'
+    return 'what listens there is no worker, is stopped, or is too slow for the timeout'
 
 
 @functools.cache

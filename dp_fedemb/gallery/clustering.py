@@ -127,7 +127,7 @@ def write_links(directory: pathlib.Path, groups: list[Group], folder: str) -> No
         FileExistsError: if there is something at the path.
     """
     digits = len(str(len(groups)))
-    with files.appearing_directory(directory) as draft:
+    with files.appearing_directory(directory, mode=0o700) as draft:
         for number, group in enumerate(groups, start=1):
             alone = len(group.paths) == 1
             into = draft / (ALONE if alone else f'group_{number:0{digits}}')

@@ -95,7 +95,7 @@ def write(path: pathlib.Path, index: Index) -> None:
     states = np.array([p.state for p in index.pictures.values()], np.int64).reshape(-1, 3)
     # As bytes: names may hold what is no valid text.
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    with files.appearing_file(path) as draft, draft.open('wb') as stream:
+    with files.appearing_file(path, 0o600) as draft, draft.open('wb') as stream:
         np.savez(stream, about=text, states=states, embeddings=index.embeddings)
 
 

@@ -55,8 +55,7 @@ class Checkpoints:
         self, round_num: int, arrays: Sequence[np.ndarray], record: Mapping[str, Any]
     ) -> None:
         """Writes a checkpoint and drops all but the two newest."""
-        files.make_directory(self._directory, 0o700, parents=False)
-        self._directory.chmod(0o700)
+        files.make_private_directory(self._directory, parents=False)
         kept = [np.ascontiguousarray(array) for array in arrays]
         head = json.dumps(
             {

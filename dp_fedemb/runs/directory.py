@@ -57,7 +57,7 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         Args:
             key: of the run, see `journal.Journal`.
         """
-        files.make_directory(self.secrets, 0o700, parents=False)
+        files.make_private_directory(self.secrets, parents=False)
         return journal.Journal(self.secrets / 'sums.journal', key)
 
     def has_all_rows(self, done: int) -> bool:

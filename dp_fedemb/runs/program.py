@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from dp_fedemb import files
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb.data import store as store_lib
@@ -284,7 +285,7 @@ class TrainingProgram:
         weights = state.global_model_weights
         arrays = [np.asarray(leaf) for leaf in tf.nest.flatten(state)]
         path = self._directory.profile
-        path.mkdir(mode=0o700, exist_ok=True)
+        files.make_private_directory(path, parents=False)
         with tempfile.TemporaryDirectory() as scratch:
             count = itertools.count()
             # The seed stays in the run's own checkpoints.

@@ -13,6 +13,7 @@ import tempfile
 import time
 from typing import Any
 
+from dp_fedemb import files
 from dp_fedemb import host_error
 from dp_fedemb import json_files
 from dp_fedemb import progress
@@ -100,7 +101,7 @@ def run(
     Args:
         cells: see `cells.check_different`.
         programs: see `Programs`.
-        work: a directory of each cell's run and log, which may hold secrets.
+        work: a directory of each cell's run and log, with secrets: closed to others.
         records: gets NAME.json of each cell that ended well, written in one step.
         jobs: cells at the same time.
         description: of the progress bar.
@@ -117,7 +118,7 @@ def run(
             are secret. The others are stopped, since they would fail too; the next call
             goes on with all of them.
     """
-    work.mkdir(parents=True, exist_ok=True)
+    files.make_private_directory(work)
     records.mkdir(parents=True, exist_ok=True)
     waiting = [cell for cell in cells if not (records / f'{cell.name}.json').exists()]
     failures: dict[str, str] = {}

@@ -34,7 +34,7 @@ number of trials, their logs, and all scores but the best are outside the guaran
 def secret_directory(path: pathlib.Path) -> pathlib.Path:
     """Returns the directory of the trials, made for its owner alone."""
     secret = path / SECRET
-    files.make_directory(secret, 0o700)
+    files.make_private_directory(secret)
     files.write_text(secret / 'README.txt', _WARNING, 0o600)
     return secret
 

@@ -143,6 +143,7 @@ class Result:
     """An evaluation to be written."""
 
     values = types.MappingProxyType({'recall': 0.5})
+    show_images = False
     tables = (
         result_table.Table('shown', 'T', [result_table.Column('a')], [['x']]),
         result_table.Table(

@@ -1,9 +1,13 @@
-"""Names of users, the seed and paths are in no file that is given away."""
+"""What programs write tells nothing of users, seed and places, or is for its owner alone."""
 
+import fnmatch
 import gzip
 import io
+import json
 import os
 import pathlib
+import re
+import socket
 import stat
 import subprocess
 import sys
@@ -34,52 +38,83 @@ def folder(tmp_path_factory):
     return path
 
 
+OPTIONS = ('image_size=16', 'channels=1', 'test_users=0.3', 'test_identities=0.3')
+SIZE = ['--virtual_clients_per_round=2', '--users_per_virtual_client=2', '--clip_norm=1']
+SIZE += ['--noise_multiplier=1', '--backbone=small_conv', '--embedding_dim=8', '--rounds=2']
+
+
+def call(work, commands):
+    """Runs programs; returns their exit codes and all that they printed."""
+    driver = pathlib.Path(__file__).with_name('programs_in_forks.py')
+    log = work.parent / 'log'
+    log.unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, driver, log],
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        cwd=work,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = log.read_text()
+    return json.loads(done.stdout), said
+
+
+def task_flags(folder, work, *options):
+    task = ['--task=image_folder', f'--data_dir={folder}', f'--cache_dir={work}/cache']
+    return task + [f'--task_option={option}' for option in (*OPTIONS, *options)]
+
+
 @pytest.fixture(scope='module')
 def made(folder, tmp_path_factory):
-    """Directory with a run, its report and its export, and what was said meanwhile."""
+    """Directory with what programs wrote, and what they said meanwhile."""
     work = tmp_path_factory.mktemp('work') / PLACE
     work.mkdir()
-    task = [
-        '--task=image_folder',
-        f'--data_dir={folder}',
-        f'--cache_dir={folder.parent / "cache"}',
-        *(
-            f'--task_option={option}'
-            for option in (
-                'image_size=16',
-                'channels=1',
-                'test_users=0.3',
-                'test_identities=0.3',
-            )
-        ),
+    task = task_flags(folder, work)
+    model = f'--model={work}/run'
+    index = f'--index={work}/photos.index'
+    seed = work.parent / 'seed.flags'
+    seed.write_text(f'--seed={SEED}\n')
+    train = [*task, *SIZE, '--engine=in_process', f'--output_dir={work}/run']
+    named = ['--groups=parent', '--show_images', f'--output_dir={work}/named']
+    commands = [
+        ['train', [*train, f'--flagfile={seed}']],
+        [
+            'evaluate',
+            [*task, model, '--plots', '--projector', f'--output_dir={work}/report'],
+        ],
+        ['evaluate', [*task, model, '--plots', *named]],
+        ['export', [model, '--formats=saved_model', f'--output_dir={work}/export']],
+        ['embed', ['index', str(folder), model, index]],
+        [
+            'embed',
+            [
+                'cluster',
+                str(folder),
+                model,
+                index,
+                '--threshold=0.9',
+                f'--output={work}/groups.csv',
+            ],
+        ],
+        ['embed', [*task, model, f'--output={work}/embeddings.npz']],
     ]
-    run = ['--rounds=2', '--virtual_clients_per_round=2', '--users_per_virtual_client=2']
-    run += ['--clip_norm=1', '--noise_multiplier=1', '--backbone=small_conv']
-    run += ['--embedding_dim=8', '--engine=in_process', f'--seed={SEED}']
-    said = ''
-    for name, line in (
-        ('train', [*task, *run, f'--output_dir={work}/run']),
-        ('evaluate', [*task, f'--model={work}/run', '--plots', f'--output_dir={work}/report']),
-        (
-            'export',
-            [f'--model={work}/run', '--formats=saved_model', f'--output_dir={work}/export'],
-        ),
-    ):
-        done = subprocess.run(
-            [sys.executable, ROOT / 'bin' / f'{name}.py', *line],
-            capture_output=True,
-            text=True,
-            cwd=work,
-            env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        said += done.stdout + done.stderr
-    return work, said
+    codes, said = call(work, commands)
+    assert codes == [0] * len(commands), said[-3000:]
+    wrong = [
+        [f'--seed={SEED}x'],
+        ['--seed=', str(SEED)],
+        [f'--seed={SEED + 1}'],
+    ]
+    codes, of_errors = call(work, [['train', [*train, *each, '--debug']] for each in wrong])
+    assert all(codes), of_errors
+    return work, said, of_errors
 
 
 def secrets(folder):
     """Bytes to look for: texts as they are and in UTF-16, the seed in its forms too."""
-    texts = [USER, IDENTITY, PLACE, str(SEED), f'{SEED:x}']
+    texts = [USER, IDENTITY, PLACE, str(SEED), f'{SEED:x}', f'.{socket.gethostname()}.']
     found = {text.encode(code) for text in texts for code in ('utf-8', 'utf-16-le')}
     size = (SEED.bit_length() + 7) // 8
     return found | {SEED.to_bytes(size, 'little'), SEED.to_bytes(size, 'big')}
@@ -107,43 +142,134 @@ def holds(path, words):
     return sorted({str(word) for part in packed for word in words if word in part})
 
 
-# Figures person by person, for the owner of the collection.
-NAMING = {'report/identities.csv', 'report/users.csv'}
+def documented():
+    """Lines of the table in docs/reliability.md: (pattern, whether the file is for anybody)."""
+    text = (ROOT / 'docs' / 'reliability.md').read_text()
+    found = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split('|')[1:-1]]
+        if len(cells) == 4 and cells[2].startswith(('you', 'anybody')):
+            patterns = re.findall(r'`([\w.*/-]+)`', cells[1])
+            found += [(pattern, cells[2].startswith('anybody')) for pattern in patterns]
+    return found
 
 
-def is_secret(path, work):
-    place = path.relative_to(work)
-    return place.parts[:2] == ('run', 'checkpoints') or place.as_posix() in NAMING
+def is_for_anybody(name, table):
+    for pattern, anybody in table:
+        if fnmatch.fnmatch(name, pattern.replace('**', '*')):
+            return anybody
+    raise AssertionError(f'docs/reliability.md does not say whose {name} is')
 
 
-def test_what_is_given_away_holds_no_secret(made, folder):
-    work, _ = made
-    words = secrets(folder)
-    files = [path for path in work.rglob('*') if path.is_file() and not is_secret(path, work)]
-    assert {'metrics.csv', 'config.json', 'privacy.json', 'saved_model.pb'} <= {
-        path.name for path in files
-    }
-    assert not {
-        str(path.relative_to(work)): found for path in files if (found := holds(path, words))
-    }
+def can_be_read_by_others(path, work):
+    folders = [folder for folder in path.parents if folder.is_relative_to(work)]
+    entered = all(folder.stat().st_mode & 0o011 for folder in folders if folder != work)
+    return entered and bool(path.stat().st_mode & 0o044)
 
 
-def test_the_secret_is_where_only_its_owner_reads(made, folder):
-    work, _ = made
-    secret = work / 'run' / 'checkpoints'
-    assert stat.S_IMODE(secret.stat().st_mode) == 0o700
-    files = list(secret.iterdir())
-    assert files and {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+def check_files(work, words):
+    """Holds each file against the table; returns those that are for their owner alone."""
+    table, own = documented(), []
+    for path in sorted(work.rglob('*')):
+        if path.is_symlink() or not path.is_file():
+            continue
+        name = path.relative_to(work).as_posix()
+        assert not path.stat().st_mode & 0o022 or not can_be_read_by_others(path, work), name
+        if is_for_anybody(name, table):
+            assert (name, holds(path, words)) == (name, [])
+        elif not name.startswith('named/') or holds(path, words):
+            assert not can_be_read_by_others(path, work), name
+            own.append(name)
+    return own
+
+
+def test_files_tell_nothing_or_are_for_their_owner_alone(made, folder):
+    work, *_ = made
+    own = check_files(work, secrets(folder))
     # So that looking finds what is there.
-    assert any(holds(path, {str(SEED).encode()}) for path in files)
-    for name in NAMING:
-        assert stat.S_IMODE((work / name).stat().st_mode) == 0o600
-        assert holds(work / name, {USER.encode(), IDENTITY.encode()})
+    for name, words in (
+        ('run/checkpoints/round_00000002.state', {str(SEED).encode()}),
+        ('report/users.csv', {USER.encode()}),
+        ('report/metadata.tsv', {USER.encode(), IDENTITY.encode()}),
+        ('named/evaluation.json', {USER.encode()}),
+        ('photos.index', {USER.encode()}),
+    ):
+        assert name in own and holds(work / name, words), name
+    assert {'named/report.html', 'named/groups.csv'} <= set(own)
+    # Letters in pixels, which nobody finds here.
+    assert not can_be_read_by_others(work / 'named' / 'by_group.png', work)
+    assert stat.S_IMODE((work / 'run' / 'checkpoints').stat().st_mode) == 0o700
 
 
 def test_nothing_is_said_of_users_or_the_seed(made):
-    _, said = made
-    assert str(SEED) not in said and USER not in said and IDENTITY not in said
+    _, said, of_errors = made
+    # What was asked for with names: groups, pictures that are alike.
+    before = said[: said.index('written to')]
+    assert 'epsilon' in before and USER not in before and IDENTITY not in before
+    assert str(SEED)[:-1] not in said + of_errors and 'error: ' in of_errors
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_audits_searches_and_tables_tell_nothing(folder, tmp_path):
+    work = tmp_path / PLACE
+    work.mkdir()
+    task = task_flags(folder, work, 'validation_users=0.3')
+    run = [*task, *SIZE]
+    model = f'--model={work}/run'
+    audit = f'--output_dir={work}/audit'
+    picture = str(next(folder.rglob('*.png')))
+    index = f'--index={work}/photos.index'
+    commands = [
+        [
+            'train',
+            [*run, '--engine=in_process', '--profile', f'--output_dir={work}/run'],
+        ],
+        ['embed', ['index', str(folder), model, index]],
+        [
+            'embed',
+            ['search', picture, model, index, '--format=html', f'--output={work}/found.html'],
+        ],
+        [
+            'embed',
+            ['cluster', str(folder), model, index, '--threshold=0.9', f'--output={work}/links'],
+        ],
+        ['audit', ['noise', model, '--coordinates=256', '--audited_runs=2', audit]],
+        ['audit', ['rounds', *run, '--watched_rounds=2', audit]],
+        ['audit', ['canaries', *run, '--canaries=16', '--most_users=8', audit]],
+        [
+            'reproduce',
+            [
+                '--table=head_lr',
+                '--task=synthetic',
+                '--scale=smoke',
+                f'--cache_dir={work}/cache',
+                f'--output_dir={work}/tables',
+                f'--publish={work}/published',
+            ],
+        ],
+    ]
+    for mode in (
+        ['--mode=public', '--users_are_public'],
+        ['--mode=composed'],
+        ['--mode=selection', '--mean_trials=2'],
+    ):
+        shared = [*mode, '--vary=client_lr=0.1,0.2', f'--output_dir={work}/{mode[0][7:]}/sweep']
+        commands.append(['sweep', [*shared, '--', *run]])
+    codes, said = call(work, commands)
+    assert codes == [0] * len(commands), said[-3000:]
+    words = secrets(folder)
+    assert not {'run/profile', 'found.html', 'links'} - {
+        path.relative_to(work).as_posix() for path in work.rglob('*')
+    }
+    assert stat.S_IMODE((work / 'links').stat().st_mode) == 0o700
+    for mode in ('public', 'composed', 'selection'):
+        (work / mode / 'sweep').rename(work / 'sweep')
+        assert check_files(work, words)
+        (work / 'sweep').rename(work.parent / mode)
+        (work / mode).rmdir()
+    # But by the search, and those whom the selection of canaries leaves out are not named.
+    assert str(SEED) not in said
 
 
 def test_looking_finds_what_is_packed(tmp_path):

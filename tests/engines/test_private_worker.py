@@ -11,12 +11,15 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from dp_fedemb.engines import connection
 from dp_fedemb.engines import remote_engine
 from dp_fedemb.engines import remote_worker
 from dp_fedemb.engines import runtime
@@ -240,7 +243,53 @@ def test_something_else_on_the_port_is_named_in_time(answer):
         other.shutdown(socket.SHUT_RDWR)
 
 
+def test_what_stands_at_a_silent_address_is_said(tmp_path):
+    with socket.socket() as closed:
+        closed.bind(('localhost', 0))
+        port = closed.getsockname()[1]
+        with socket.create_server(('localhost', 0)) as other:
+            cases = {
+                'no-such-host.invalid:8470': 'its name is not known here',
+                f'localhost:{port}': 'nobody can be reached there: Connection refused',
+                f'[::1]:{port}': 'nobody can be reached there',
+                f'unix:{tmp_path}/none': 'nobody can be reached there: No such file',
+                f'localhost:{other.getsockname()[1]}': 'what listens there is no worker',
+            }
+            with pytest.raises(RuntimeError) as error:
+                remote_worker.connect_all(list(cases), 0.5)
+    for address, words in cases.items():
+        assert f'worker {address} did not answer within 0.5 s ({words}' in str(error.value)
+
+
+class Timeout(grpc.RpcError):
+    def code(self):
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize('late, lost', [(0.0, True), (2.0, False)])
+def test_a_driver_that_was_stopped_blames_no_worker(monkeypatch, late, lost):
+    # On a clock that stands still while nobody asks.
+    now, questions = [0.0], []
+    clock = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(connection, 'time', clock)
+    asked = connection.Connection('localhost:1', 5.0)
+
+    def dispose(request, timeout):
+        questions.append(timeout)
+        now[0] += timeout + (late if len(questions) == 1 else 0.0)
+        if len(questions) == 1:
+            raise Timeout()
+        asked.close()
+
+    asked._stub = types.SimpleNamespace(DisposeExecutor=dispose)
+    monkeypatch.setattr(connection, '_PROBE_INTERVAL_S', 0.01)
+    asked._watch()
+    assert (asked.lost == 'did not answer for 5 s') == lost and len(questions) == 2 - lost
+
+
 def test_addresses():
+    with pytest.raises(ValueError, match=r'write \[::1\]:8470'):
+        remote_worker.connect_all(['::1:8470'], 1)
     for address in ('worker', 'unix:worker', ':8470', 'host:'):
         with pytest.raises(ValueError, match='expected host:port, or unix:/path'):
             remote_worker.connect_all([address], 1)

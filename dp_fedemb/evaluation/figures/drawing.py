@@ -151,7 +151,9 @@ def png(picture: figure.Figure) -> bytes:
     return buffer.getvalue()
 
 
-def save(figures: Mapping[str, figure.Figure], directory: pathlib.Path) -> None:
-    """Writes each figure as NAME.png, in one step."""
+def save(
+    figures: Mapping[str, figure.Figure], directory: pathlib.Path, mode: int = 0o644
+) -> None:
+    """Writes each figure as NAME.png, in one step; 0o600 for those that name people."""
     for name, picture in figures.items():
-        files.write_bytes(directory / f'{name}.png', png(picture))
+        files.write_bytes(directory / f'{name}.png', png(picture), mode)

@@ -2,6 +2,7 @@
 
 `tensorboard --logdir=DIRECTORY` shows them. The projector is configured by text files
 beside the events (projector_config.pbtxt, tensors and metadata in tab-separated values).
+Those show pictures, names and embeddings of people, and are readable by their owner alone.
 """
 
 import io
@@ -10,6 +11,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from dp_fedemb import files
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.evaluation import evaluated
 from dp_fedemb.evaluation import figures
@@ -18,6 +20,7 @@ from dp_fedemb.evaluation.figures import drawing
 # What the projector draws fluently, and the largest texture that browsers take.
 _MOST = 5000
 _LARGEST_SPRITE = 8192
+_EVENTS = 'events.out.tfevents.report'
 
 
 def write(
@@ -43,25 +46,30 @@ def write(
         for point in images.verification.points:
             if point.resolvable:
                 tf.summary.scalar(f'recall_at_far/{point.target_far:g}', point.recall)
+    # TensorFlow's own name tells of whose computer it came from.
+    (events,) = directory.glob('events.out.tfevents.*')
+    files.write_bytes(directory / _EVENTS, events.read_bytes())
+    events.unlink()
     vectors = '\n'.join('\t'.join(f'{x:.6g}' for x in row) for row in images.embeddings[rows])
-    (directory / 'tensors.tsv').write_text(f'{vectors}\n')
+    files.write_text(directory / 'tensors.tsv', f'{vectors}\n', 0o600)
     lines = ['identity\tuser']
     for row in rows:
         identity = store.identity_names[store.identities[row]]
         user = store.user_names[store.users[row]]
         lines.append('\t'.join(' '.join(name.split()) for name in (identity, user)))
-    (directory / 'metadata.tsv').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    files.write_text(directory / 'metadata.tsv', '\n'.join(lines) + '\n', 0o600)
     config = (
         'embeddings {\n  tensor_name: "embeddings"\n  tensor_path: "tensors.tsv"\n'
         '  metadata_path: "metadata.tsv"\n'
     )
     if store.example_spec.is_image:
-        side = sprite(store.examples[rows], directory / 'sprites.png')
+        with files.appearing_file(directory / 'sprites.png', 0o600) as draft:
+            side = sprite(store.examples[rows], draft)
         config += (
             '  sprite {\n    image_path: "sprites.png"\n'
             f'    single_image_dim: {side}\n    single_image_dim: {side}\n  }}\n'
         )
-    (directory / 'projector_config.pbtxt').write_text(f'{config}}}\n')
+    files.write_text(directory / 'projector_config.pbtxt', f'{config}}}\n')
 
 
 def sprite(images: np.ndarray, path: pathlib.Path) -> int:
@@ -78,7 +86,7 @@ def sprite(images: np.ndarray, path: pathlib.Path) -> int:
         small = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
         small = small.convert('RGB').resize((side, side), Image.Resampling.BILINEAR)
         whole.paste(small, (place % across * side, place // across * side))
-    whole.save(path)
+    whole.save(path, 'png')
     return side
 
 

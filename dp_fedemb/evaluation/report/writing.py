@@ -28,6 +28,7 @@ class Result(Protocol):
 
     values: dict[str, Any]
     tables: Sequence[result_table.Table]
+    show_images: bool
 
     def figures(self) -> dict[str, figure.Figure]:
         """Returns figures by name."""
@@ -42,6 +43,9 @@ class Result(Protocol):
 def write(output: pathlib.Path, result: Result, plots: bool) -> list[str]:
     """Makes all files elsewhere and moves them when all are complete.
 
+    What shows people, or names groups, which may be called as people are, is readable by
+    its owner alone; `export` gives away what is left of an evaluation without names.
+
     Args:
         output: the directory; made if missing, other files in it stay.
         result: what to write.
@@ -52,14 +56,16 @@ def write(output: pathlib.Path, result: Result, plots: bool) -> list[str]:
     """
     with files.appearing_files(output) as draft:
         drawn = result.figures() if plots else {}
+        mode = 0o600 if (result.values.get('breakdown') or {}).get('groups') else 0o644
         if plots:
-            drawing.save(drawn, draft)
-            files.write_text(draft / 'report.html', result.report(drawn))
+            drawing.save(drawn, draft, mode)
+            shown = 0o600 if result.show_images else mode
+            files.write_text(draft / 'report.html', result.report(drawn), shown)
         result.write_more(draft)
-        json_files.write(draft / 'evaluation.json', result.values)
+        json_files.write(draft / 'evaluation.json', result.values, mode)
         for table in result.tables:
-            mode = 0o600 if table.names_people else 0o644
-            files.write_text(draft / f'{table.name}.csv', table.csv(), mode)
+            of_table = 0o600 if table.names_people else mode
+            files.write_text(draft / f'{table.name}.csv', table.csv(), of_table)
         return sorted(path.name for path in draft.iterdir())
 
 
@@ -133,11 +139,13 @@ class Comparison:
         found: the evaluation of each, on the same images.
         names: of the models.
         values: of `side_by_side.compare`.
+        show_images: no report of several shows any.
     """
 
     found: Sequence[evaluated_lib.Evaluated]
     names: Sequence[str]
     values: dict[str, Any]
+    show_images: bool = False
 
     @classmethod
     def of(
