@@ -14,6 +14,7 @@ from absl import flags
 
 from flags import from_settings
 from flags import groups
+from flags import host
 from flags import pretraining_flags
 from flags import program
 
@@ -76,9 +77,10 @@ def main(_):
     print(notice, flush=True)
     directory = pathlib.Path(FLAGS.output_dir)
     start = _start(model)
-    began = pretrain.pretrain_once(
-        directory, model, store, config, FLAGS.seed, start, users_images
-    )
+    with host.at_work():
+        began = pretrain.pretrain_once(
+            directory, model, store, config, FLAGS.seed, start, users_images
+        )
     if not began:
         print(f'{directory} holds the result of this command already.')
     scores = _scores(directory, model, unseen, start)

@@ -13,6 +13,7 @@ from absl import flags
 
 from flags import from_settings
 from flags import groups
+from flags import host
 from flags import plan_flags
 from flags import pretraining_flags
 from flags import program
@@ -143,9 +144,9 @@ def main(_):
         public=task.public,
     )
     directory.check(run.config(), run.absent())
-    if run.is_finished(directory):
-        print(f'This run is finished: {FLAGS.rounds} rounds.')
-    with signals.end_cleanly():
+    with signals.end_cleanly(), host.at_work():
+        if run.is_finished(directory):
+            print(f'This run is finished: {FLAGS.rounds} rounds.')
         run.run(directory, FLAGS.seed, FLAGS.profile)
     print(summary.text(directory))
 

@@ -16,7 +16,7 @@ import pathlib
 import secrets
 import shutil
 import stat
-from typing import Union
+from typing import BinaryIO, Union
 
 # Faults of the system: another file would meet them too, or this one not tomorrow.
 _OF_THE_HOST = (
@@ -36,23 +36,27 @@ class NoFileError(OSError, ValueError):
     """Where a file was expected there is a pipe, a device or a directory."""
 
 
-def read_bytes(path: PathLike) -> bytes:
-    """Returns what is in a file.
+def open_file(path: PathLike) -> BinaryIO:
+    """Opens a file to read.
 
     Raises:
         NoFileError: for a pipe, which may never have an end, a device or a directory.
         OSError: if it is not there, or cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NoFileError(
-                f'{os.fspath(path)}: is no file, but a pipe, a device or a folder'
-            )
-        with open(descriptor, 'rb', closefd=False) as file:
-            return file.read()
-    finally:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
+        raise NoFileError(
+            f'{os.fspath(path)}: is no file, but a pipe, a device or a folder; restore the'
+            ' file, or move this away'
+        )
+    return open(descriptor, 'rb')
+
+
+def read_bytes(path: PathLike) -> bytes:
+    """Returns what is in a file; raises as `open_file` does."""
+    with open_file(path) as file:
+        return file.read()
 
 
 def write_text(path: PathLike, text: str, mode: int = 0o644) -> None:
@@ -197,7 +201,7 @@ def check_file(path: PathLike, name: str = 'path') -> None:
     if os.path.exists(path) and not os.path.isfile(path):
         raise FileExistsError(
             f'{name}={os.fspath(path)!r}: is a directory, a pipe or a device; choose the name'
-            ' of a file'
+            ' of a file, or move it away'
         )
 
 

@@ -1,5 +1,7 @@
 """What to do where the machine, and not the input, is at fault."""
 
+from collections.abc import Iterator
+import contextlib
 import errno
 import os
 
@@ -21,6 +23,32 @@ _ADVICE = {
     errno.ETIMEDOUT: 'see whether the network disk answers',
 }
 _NO_THREAD = "can't start new thread"
+
+
+@contextlib.contextmanager
+def at_work() -> Iterator[None]:
+    """Lets errors about paths in the block be the machine's.
+
+    To be entered when all flags are checked and what they name was there: who is told of a slip
+    of the pen then, or starts other trials in the place of this one, is misled.
+
+    Raises:
+        HostError: in the place of an error of the system about a path.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is None or trouble(error) is not None:
+            raise
+        path = os.fsdecode(error.filename)
+        if error.strerror != os.strerror(error.errno):
+            # Says what to do.
+            raise host_error.HostError(f'{path}: {error.strerror}') from error
+        permitted = error.errno not in (errno.EACCES, errno.EPERM)
+        advice = 'bring back what was there' if permitted else 'change its permissions'
+        raise host_error.HostError(
+            f'{path}: {error.strerror}: {advice}, then run the same command again'
+        ) from error
 
 
 def trouble(error: BaseException) -> str | None:

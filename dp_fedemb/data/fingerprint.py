@@ -16,6 +16,7 @@ import pathlib
 import numpy as np
 
 from dp_fedemb import environment
+from dp_fedemb import files
 
 _BLOCK = 1 << 24
 _LEAST_KEY_BYTES = 16
@@ -45,7 +46,7 @@ def of_contents(
     ]
     digests = [_digest(part, key) for part in parts]
     size = examples_path.stat().st_size
-    with open(examples_path, 'rb') as file:
+    with files.open_file(examples_path) as file:
 
         def block(start: int) -> bytes:
             return _digest(os.pread(file.fileno(), _BLOCK, start), key)

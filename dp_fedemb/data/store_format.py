@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Iterable
+import io
 import json
 import os
 import pathlib
@@ -113,7 +114,7 @@ def read_array(path: pathlib.Path, dtype: str) -> np.ndarray:
         ValueError: if the file is damaged or holds another type.
     """
     try:
-        array = np.load(path)
+        array = np.load(io.BytesIO(files.read_bytes(path)))
     # Its header is Python, which can be damaged in any way.
     except Exception as error:
         if files.of_the_host(error):

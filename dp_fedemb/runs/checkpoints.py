@@ -108,8 +108,10 @@ class Checkpoints:
             path = self._path(round_num)
             try:
                 found = _read(path)
-            except IsADirectoryError as error:
-                logging.warning('%s: damaged: %s; the one before is used', path, error.strerror)
+                if found.round_num != round_num:
+                    raise ValueError(f'damaged: it is of round {found.round_num}')
+            except files.NoFileError as error:
+                logging.warning('%s: damaged: %s; the one before is used', path, error)
                 continue
             except OSError as error:
                 raise type(error)(
@@ -140,14 +142,17 @@ class Checkpoints:
 
     def _prune(self) -> None:
         for old in self.rounds()[:-_KEPT]:
-            self._path(old).unlink(missing_ok=True)
+            path = self._path(old)
+            # What somebody has put in the place of one is not ours to remove.
+            if path.is_symlink() or not path.is_dir():
+                path.unlink(missing_ok=True)
 
     def _path(self, round_num: int) -> pathlib.Path:
         return self._directory / _NAME.format(round_num)
 
 
 def _read(path: pathlib.Path) -> Checkpoint:
-    content = memoryview(path.read_bytes())
+    content = memoryview(files.read_bytes(path))
     begin = len(_MAGIC) + _LENGTH.size + hashlib.sha256().digest_size
     if len(content) < begin or content[: len(_MAGIC)] != _MAGIC:
         raise ValueError('damaged: it is not a checkpoint')

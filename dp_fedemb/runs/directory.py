@@ -28,6 +28,8 @@ from dp_fedemb.runs import checkpoints
 from dp_fedemb.runs import journal
 from dp_fedemb.runs import releases
 
+_TEXT = 'privacy.txt'
+
 
 class RunDirectory(configured_directory.ConfiguredDirectory):
     """Paths of a run, and files that appear whole or not at all."""
@@ -60,18 +62,37 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         files.make_private_directory(self.secrets, parents=False)
         return journal.Journal(self.secrets / 'sums.journal', key)
 
-    def has_all_rows(self, done: int) -> bool:
-        """Whether each row up to a round is there.
+    def has_all_rows(self, saved: checkpoints.Checkpoint) -> bool:
+        """Whether each row up to a checkpoint is there, as it was written.
 
         Raises:
             ValueError: if one is damaged.
         """
-        return releases.Releases(self.metrics, self.tensorboard).are_complete(done)
+        rows, before = saved.record['rows'], saved.record.get('released')
+        found = releases.Releases(self.metrics, self.tensorboard)
+        return found.are_complete(saved.round_num, rows, before)
+
+    def mend_copies(self) -> None:
+        """Lets what is in a file a second time, for other readers, follow from it again.
+
+        Raises:
+            ValueError: if the files that they follow from are damaged.
+        """
+        releases.Releases(self.metrics, self.tensorboard).mend_events()
+        statement = self.read_json(pretrained.STATEMENT)
+        if statement is None:
+            return
+        path = self.path / _TEXT
+        with json_files.whole(self.path / pretrained.STATEMENT, 'restore it, or delete it'):
+            text = privacy.statement_text(statement)
+        if not path.is_file() or files.read_bytes(path) != text.encode():
+            logging.warning('%s: is not that of the statement, and written again', path)
+            self.write_text(_TEXT, text)
 
     def write_statement(self, statement: dict[str, Any]) -> None:
         """Writes the privacy statement, as text and as JSON."""
         # Last what programs read: where it is new, a kill has not left the other behind.
-        self.write_text('privacy.txt', privacy.statement_text(statement))
+        self.write_text(_TEXT, privacy.statement_text(statement))
         self.write_json(pretrained.STATEMENT, statement)
 
     def write_model(self, round_num: int, export: Callable[[str], None]) -> None:

@@ -199,6 +199,7 @@ class Experiment:
             directory.begin(self.config(), self.absent())
             if self._was_finished_before(directory):
                 return directory.read_json(_EVALUATION) or {}
+            directory.mend_copies()
             directory.give_up_damaged_model()
             ledger.remove_drafts(self.train.path)
             saved = directory.checkpoints.load()
@@ -248,14 +249,17 @@ class Experiment:
     ) -> bool:
         rounds = self.settings.schedule.rounds
         statement = directory.read_json('privacy.json') or {}
+        scores = directory.read_json(_EVALUATION) or {}
+        fingerprint = saved_model.fingerprint(directory.saved_model)
         return (
             saved.round_num == rounds
             and directory.model_round() == rounds
             and directory.model_is_whole()
             and statement.get('rounds_completed') == rounds
-            and (directory.path / 'privacy.txt').exists()
-            and directory.has_all_rows(rounds)
-            and 'trained' in (directory.read_json(_EVALUATION) or {})
+            and directory.has_all_rows(saved)
+            and 'trained' in scores
+            # Else it is another run's.
+            and scores.get('model_fingerprint') in (None, fingerprint)
         )
 
     def _record(

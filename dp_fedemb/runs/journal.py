@@ -13,11 +13,14 @@ import hashlib
 import hmac
 import os
 import pathlib
+import re
 
 from absl import logging
 import numpy as np
 
 from dp_fedemb import files
+
+_LINE = re.compile(rb'(\d+) (\d+) ([0-9a-f]{64})')
 
 
 class Journal:
@@ -39,7 +42,7 @@ class Journal:
         self._repeats = 0
         if not path.exists():
             return
-        content = path.read_bytes()
+        content = files.read_bytes(path)
         whole = content[: content.rfind(b'\n') + 1]
         if len(whole) != len(content):
             logging.warning(
@@ -47,15 +50,15 @@ class Journal:
             )
             os.truncate(path, len(whole))
             files.sync(path)
-        for line in whole.decode('ascii', 'replace').splitlines():
-            fields = line.split(' ')
-            known = self._digests.setdefault(int(fields[0]) if fields[0].isdigit() else -1, [])
-            if len(fields) != 3 or fields[1] != str(len(known)) or len(fields[2]) != 64:
+        for line in whole.split(b'\n')[:-1]:
+            fields = _LINE.fullmatch(line)
+            known = self._digests.setdefault(int(fields[1]), []) if fields else []
+            if not fields or int(fields[2]) != len(known):
                 raise ValueError(
                     f'{path}: line {self.lines + 1} is damaged, so that a repeated round would'
                     ' not be noticed; restore the file, or choose another output_dir'
                 )
-            self._add(known, fields[2])
+            self._add(known, fields[3].decode())
 
     @property
     def repeats(self) -> int:

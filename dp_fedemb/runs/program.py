@@ -150,14 +150,14 @@ class TrainingProgram:
             logging.info('Going on after round %d', saved.round_num)
         self._check_journal(saved)
         self._note_spending(saved.round_num)
-        rows = saved.record['rows']
+        rows, before = saved.record['rows'], saved.record.get('released')
         pending: list[_Row] = []
         if self._schedule.releases_after(saved.round_num):
-            self._releases.restore(saved.round_num, rows)
+            self._releases.restore(saved.round_num, rows, before)
             self._publish(state, saved.round_num)
         else:
             pending = list(rows)
-            self._releases.restore(saved.round_num - len(pending), [])
+            self._releases.restore(saved.round_num - len(pending), [], before)
         if self._profile:
             self._print_profile(state, saved.round_num)
         state = self._rounds(self._engine.send(state), saved.round_num, pending)
@@ -257,6 +257,7 @@ class TrainingProgram:
             **self._record,
             'rows': list(rows),
             'journal_lines': self._journal.lines,
+            'released': self._releases.hash,
         }
         self._directory.checkpoints.save(done, arrays, record)
         return checkpoints_lib.Checkpoint(done, tuple(arrays), record)

@@ -3,14 +3,19 @@
 Rows are appended when the state behind them is durable. TensorBoard's file follows from
 the CSV alone, the order of its values too, and its events carry the round where others
 carry the time: how long rounds took is not released.
+
+A checkpoint carries a hash of all rows that were released before it, so that rows that were
+changed, or are another run's, do not pass for what was released.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import csv
+import hashlib
 import io
+import json
 import os
 import pathlib
-from typing import Any
+from typing import Any, Optional
 
 from absl import logging
 from tensorboard.compat.proto import event_pb2
@@ -38,18 +43,30 @@ class Releases:
         self._metrics = metrics
         self._events = tensorboard / _EVENTS
         self._columns: list[str] = []
+        self._hash = ''
+        self._torn = False
 
-    def restore(self, done: int, rows: Sequence[Row]) -> None:
+    @property
+    def hash(self) -> str:
+        """Of the rows that are in the files, which a checkpoint is to carry."""
+        return self._hash
+
+    def restore(self, done: int, rows: Sequence[Row], before: Optional[str] = None) -> None:
         """Makes the files hold each row up to a round once.
 
         Args:
             done: of a checkpoint; what is there of later rounds is dropped.
             rows: those that the checkpoint made durable.
+            before: `hash` of those before, as the checkpoint has it; None if it has none.
 
         Raises:
             ValueError: if earlier rows are damaged.
         """
         known = self._read()
+        if not self._are_as_written(known, done - len(rows), before):
+            raise ValueError(
+                f'{self._metrics}: its rows are not those that the run wrote; {_WAY_OUT}'
+            )
         kept = {number: row for number, row in known.items() if number <= done}
         kept.update({int(row[_KEY]): dict(row) for row in rows})
         missing = [number for number in range(done + 1) if number not in kept]
@@ -69,13 +86,43 @@ class Releases:
             kept.update({number: {_KEY: str(number)} for number in missing})
         self._write_all([kept[number] for number in sorted(kept)])
 
-    def are_complete(self, done: int) -> bool:
-        """Whether the rows are those up to a round.
+    def are_complete(
+        self, done: int, rows: Sequence[Row] = (), before: Optional[str] = None
+    ) -> bool:
+        """Whether the rows are those up to a round; see `restore`.
 
         Raises:
             ValueError: if one is damaged.
         """
-        return list(self._read()) == list(range(done + 1))
+        known = self._read()
+        return (
+            list(known) == list(range(done + 1))
+            and self._are_as_written(known, done - len(rows), before)
+            and all(known[int(row[_KEY])] == _as_text(row) for row in rows)
+            and not self._torn
+        )
+
+    def mend_events(self) -> None:
+        """Lets TensorBoard's file follow from the rows again, if it does not."""
+        rows = list(self._read().values())
+        if not rows:
+            return
+        events = _events(rows, self._columns)
+        if not self._events.is_file() or files.read_bytes(self._events) != events:
+            logging.warning('%s: is not that of its rows, and written again', self._events)
+            files.make_directory(self._events.parent, parents=False)
+            files.write_bytes(self._events, events)
+
+    def _are_as_written(
+        self, known: Mapping[int, Row], last: int, before: Optional[str]
+    ) -> bool:
+        """Whether the rows up to a round have a hash, as far as they are there.
+
+        Rows that were lost are empty, and their loss was said.
+        """
+        rows = [row for number, row in known.items() if number <= last]
+        lost = all(len(row) == 1 for row in rows)
+        return before is None or lost or _hash('', rows) == before
 
     def append(self, rows: Sequence[Row]) -> None:
         """Adds rows of the rounds that follow; returns when they are on the disk."""
@@ -84,6 +131,7 @@ class Releases:
             # Rare: a column that the rounds before had no value for.
             self._write_all([*self._read().values(), *rows])
             return
+        self._hash = _hash(self._hash, rows)
         _append(self._metrics, self._lines(rows).encode())
         _append(self._events, _events(rows, self._columns))
 
@@ -91,20 +139,26 @@ class Releases:
         """Rows by round; a last line without its end was torn by a crash."""
         if not self._metrics.exists():
             return {}
-        content = self._metrics.read_bytes()
+        content = files.read_bytes(self._metrics)
         whole = content[: content.rfind(b'\n') + 1].decode('utf-8', 'replace')
-        if not content.endswith(b'\n'):
+        self._torn = not content.endswith(b'\n')
+        if self._torn:
             logging.warning(
                 '%s: its last line was torn by a crash, and is written again', self._metrics
             )
-        rows = {}
-        for number, row in enumerate(csv.DictReader(io.StringIO(whole)), start=2):
-            if not str(row.get(_KEY, '')).isdigit() or None in row or None in row.values():
+        rows: dict[int, dict[str, str]] = {}
+        reader = csv.DictReader(io.StringIO(whole))
+        self._columns = list(reader.fieldnames or ())
+        for number, row in enumerate(reader, start=2):
+            key = str(row.get(_KEY, ''))
+            unknown = not key.isdecimal() or int(key) in rows
+            if unknown or None in row or None in row.values():
                 raise ValueError(f'{self._metrics}: line {number} is damaged; {_WAY_OUT}')
             rows[int(row[_KEY])] = {name: value for name, value in row.items() if value != ''}
         return rows
 
     def _write_all(self, rows: Sequence[Row]) -> None:
+        self._hash = _hash('', rows)
         self._columns = list(dict.fromkeys([_KEY, *(name for row in rows for name in row)]))
         header = self._lines([dict(zip(self._columns, self._columns))])
         files.make_directory(self._events.parent, parents=False)
@@ -116,6 +170,22 @@ class Releases:
         writer = csv.DictWriter(text, self._columns, restval='', lineterminator='\n')
         writer.writerows(rows)
         return text.getvalue()
+
+
+def _as_text(row: Row) -> dict[str, str]:
+    """A row as it is read again."""
+    text = io.StringIO()
+    csv.writer(text).writerow(row.values())
+    values = next(csv.reader(io.StringIO(text.getvalue())))
+    return {name: value for name, value in zip(row, values) if value != ''}
+
+
+def _hash(before: str, rows: Iterable[Row]) -> str:
+    """A hash of rows that follow others, whichever columns others have."""
+    for row in rows:
+        content = json.dumps([before, sorted(_as_text(row).items())])
+        before = hashlib.sha256(content.encode()).hexdigest()
+    return before
 
 
 def _append(path: pathlib.Path, content: bytes) -> None:

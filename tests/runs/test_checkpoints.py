@@ -3,7 +3,6 @@
 import csv
 import errno
 import os
-import pathlib
 import stat
 
 import numpy as np
@@ -71,14 +70,14 @@ def test_a_damaged_newest_one_is_named_and_the_one_before_used(saved, tmp_path, 
 @pytest.mark.parametrize('number', [errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOENT])
 def test_one_that_cannot_be_read_is_not_passed_over(saved, tmp_path, monkeypatch, number):
     newest = paths(tmp_path)[-1]
-    read = pathlib.Path.read_bytes
+    read = os.open
 
-    def failing(path):
+    def failing(path, *arguments):
         if path == newest:
             raise OSError(number, os.strerror(number), str(path))
-        return read(path)
+        return read(path, *arguments)
 
-    monkeypatch.setattr(pathlib.Path, 'read_bytes', failing)
+    monkeypatch.setattr(os, 'open', failing)
     with pytest.raises(OSError, match='newest checkpoint cannot be read') as error:
         saved.load()
     assert error.value.errno == number and error.value.filename == str(newest)
