@@ -137,7 +137,8 @@ def test_a_fault_of_the_host_ends_all_and_costs_no_trial(programs, tmp_path, fau
     assert said[secret] in str(caught.value) and 'the same command goes on' in str(caught.value)
     assert not secret or not {'struck', 'Errno', 'worker'} & set(str(caught.value).split())
     assert not list(records.iterdir()) and not (work / 'later').exists()
-    assert not any('sleep=300' in line for line in _command_lines())
+    here = str(tmp_path)
+    assert not any(here in line and 'sleep=300' in line for line in _command_lines())
     if away.exists():
         away.rename(data)
     program.write_text(PROGRAM)
