@@ -20,6 +20,7 @@ _ADVICE = {
     errno.EIO: 'check the disk',
     errno.ESTALE: 'mount the network disk again',
     errno.ENOTCONN: 'mount the network disk again',
+    errno.EPIPE: 'keep what reads the output alive, or send it to a file',
     errno.ETIMEDOUT: 'see whether the network disk answers',
 }
 _NO_THREAD = "can't start new thread"

@@ -47,6 +47,7 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
         main: gets the positional arguments, without the program's name.
         positional: how many of them are allowed.
     """
+    _open_streams()
     # Not `app.run`: TensorFlow, imported after it, counts devices at once, before it has
     # turned on TF 2 behaviour, and Keras then builds graphs of TF 1.
     _show_in_help(*(name for name in sys.modules if name.startswith('flags.')))
@@ -62,6 +63,17 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
             raise
         text = trouble or paths.trouble(error) or str(error) or type(error).__name__
         _end(text, _BAD_INPUT if trouble is None else _BAD_HOST)
+
+
+def _open_streams() -> None:
+    """Lets closed standard streams lead nowhere, before a file of ours gets their numbers."""
+    for number, name in enumerate(('stdin', 'stdout', 'stderr')):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, 'w' if number else 'r', closefd=False))
 
 
 def _end(text: str, code: int) -> None:

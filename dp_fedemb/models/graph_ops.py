@@ -20,6 +20,14 @@ _VARIABLES = ('VarHandleOp', 'ReadVariableOp', 'AssignVariableOp')
 # Of functions of the same graph.
 _CALLS = ('PartitionedCall', 'StatefulPartitionedCall', 'If', 'StatelessIf', 'While')
 _KNOWN = frozenset((*_PLAIN, *_VARIABLES, *_CALLS, 'StatelessWhile', 'Case', 'StatelessCase'))
+# What saves and restores variables.
+_SAVER = frozenset(
+    (
+        *('SaveV2', 'RestoreV2', 'MergeV2Checkpoints', 'ShardedFilename', 'StringJoin'),
+        *('Pack', 'Select', 'StaticRegexFullMatch', 'DisableCopyOnRead'),
+    )
+)
+_STANDS_IN = 'api_implements'
 # Free text that decides how numbers are summed, and nothing else.
 _FREE_TEXT = ('equation',)
 
@@ -92,14 +100,28 @@ def _reachable(graph: Any, by_objects: bool) -> Iterator[Any]:
     nodes = list(graph.graph_def.node)
     begin = [node for node in nodes if node.name not in saver]
     called = {name for node in nodes if node.name in saver for name in _called(node)}
-    # Whatever is neither called by the saver alone may be called by an object of the model.
-    named = set(graph.object_graph_def.concrete_functions)
+    of_saver = _closure(called, functions)
+    # Whatever is not called by the saver alone may be called by an object of the model.
+    named = functions.keys() - of_saver
+    named |= {name for node in begin for name in _called(node)} | _of_objects(graph)
     named |= {gradient.gradient_func for gradient in graph.graph_def.library.gradient}
-    named |= functions.keys() - _closure(called, functions)
+    # TensorFlow may call one function for another that is said to compute the same.
+    named |= {name for name, function in functions.items() if _STANDS_IN in function.attr}
     yield from begin
-    named |= {name for node in begin for name in _called(node)}
-    for name in _closure(named, functions):
+    looked_at = _closure(named, functions)
+    for name in looked_at:
         yield from functions[name].node_def
+    for name in of_saver - looked_at:
+        yield from (node for node in functions[name].node_def if node.op not in _SAVER)
+
+
+def _of_objects(graph: Any) -> set[str]:
+    """The functions that the objects of a model are said to have."""
+    named = set(graph.object_graph_def.concrete_functions)
+    for node in graph.object_graph_def.nodes:
+        named.update(node.function.concrete_functions)
+        named.add(node.bare_concrete_function.concrete_function_name)
+    return named
 
 
 def _closure(names: Iterable[str], functions: Any) -> set[str]:

@@ -8,6 +8,7 @@ import types
 
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from dp_fedemb import evaluation
 from dp_fedemb import models
@@ -102,6 +103,37 @@ def test_ops_that_reach_outside_are_refused_before_they_run(tmp_path, function, 
     assert '\n' not in str(error.value) and not (tmp_path / 'place').exists()
     # Who accepts them by name gets the model.
     assert evaluation.load_model(path, accept_ops=graph_ops.unsafe(path))
+
+
+@pytest.mark.parametrize('hidden', ['object', 'stands in', 'nobody'])
+@pytest.mark.parametrize('function', [write_file, saves], ids=lambda f: f.__name__)
+def test_the_saver_hides_nothing(tmp_path, function, hidden):
+    path = saved(function, tmp_path) / 'saved_model.pb'
+    whole = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    graph = whole.meta_graphs[0]
+    bodies = {each.signature.name: each for each in graph.graph_def.library.function}
+    names = {name for name in bodies if not name.startswith('__inference__traced')}
+    # The functions are called by what saves variables for TensorFlow 1 alone, and no list
+    # of functions has them.
+    saver = graph.saver_def.save_tensor_name.split(':')[0]
+    for node in list(graph.graph_def.node):
+        if node.name == saver:
+            for number, name in enumerate(sorted(names)):
+                node.attr[f'_hidden{number}'].func.name = name
+        elif any(value.func.name in names for value in node.attr.values()):
+            graph.graph_def.node.remove(node)
+    for name in names:
+        graph.object_graph_def.concrete_functions.pop(name, None)
+        if hidden == 'stands in':
+            bodies[name].attr['api_implements'].s = b'embedding'
+    if hidden != 'object':
+        for node in graph.object_graph_def.nodes:
+            node.function.ClearField('concrete_functions')
+            node.bare_concrete_function.ClearField('concrete_function_name')
+    path.write_bytes(whole.SerializeToString())
+    found = graph_ops.unsafe(path.parent)
+    # What nobody can call may save, as the saver's own functions do.
+    assert (UNSAFE[function] in found) == (hidden != 'nobody' or function is write_file)
 
 
 def test_what_runs_at_loading_is_looked_at(tmp_path):

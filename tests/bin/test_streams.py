@@ -1,0 +1,60 @@
+"""Programs whose standard streams are closed, full or read by nobody."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EPSILON = [
+    *(sys.executable, str(ROOT / 'bin' / 'privacy.py'), 'epsilon'),
+    *('--num_users=3400', '--noise_multiplier=1', '--rounds=2'),
+]
+
+
+@pytest.mark.parametrize(
+    ('redirection', 'added', 'code', 'said', 'lines'),
+    [
+        ('>&-', '', 0, None, 0),
+        ('<&- >&-', '--nope=0', 2, 'error: ', 1),
+        ('2>&-', '--nope=0', 2, None, 0),
+        ('>/dev/full', '', os.EX_TEMPFAIL, 'error: No space left', 1),
+        ('| true', '', os.EX_TEMPFAIL, 'error: Broken pipe: keep what reads', 1),
+    ],
+)
+def test_one_line_and_a_code(tmp_path, redirection, added, code, said, lines):
+    command = ' '.join([*EPSILON, added, '--json', redirection])
+    done = subprocess.run(
+        # So that the reader is gone when the program writes.
+        ['bash', '-c', f'set -o pipefail; {command}'],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == code, done
+    # Nothing of one stream goes to the other.
+    assert done.stdout == '' and len(done.stderr.splitlines()) == lines, done
+    assert said is None or done.stderr.startswith(said)
+    assert not list(tmp_path.iterdir())
+
+
+def test_closed_streams_lend_their_numbers_to_no_file(tmp_path):
+    script = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT / 'bin')!r})
+from flags import program
+def main(_):
+    with open('written', 'w') as file:
+        print('all', file=file)
+        os.write(1, b'by C')
+        os.write(2, b'by C')
+program.run(main)
+"""
+    command = [sys.executable, '-c', script]
+    done = subprocess.run(
+        ['bash', '-c', '"$0" "$@" <&- >&- 2>&-', *command], cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0 and (tmp_path / 'written').read_text() == 'all\n'
