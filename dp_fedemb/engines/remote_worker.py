@@ -55,7 +55,6 @@ class RemoteWorker(connection.Connection):
             self._lose(f'did not answer within {self._timeout_s:g} s ({reason})')
             raise WorkerLostError(f'worker {self.address} {self.lost}') from None
         self._deadline_s = self._timeout_s
-        self.executor = executor_lib.Executor(self)
         self._check_introduction()
         self._deadline_s = None
         self.watch()
@@ -63,13 +62,14 @@ class RemoteWorker(connection.Connection):
     def _check_introduction(self) -> None:
         remedy = f'start it with bin/worker.py of TFF {worker_process.tff_version()}'
         try:
+            self.executor = executor_lib.Executor(self)
             function = self.executor.create_function(_command_line())
             words = self.executor.call(function, [])[0].decode(errors='replace').split('\0')
             function.free()
         except RuntimeError as error:
             if isinstance(error, WorkerLostError):
                 raise
-            raise ValueError(f'{error}; is it of another version? {remedy}') from error
+            raise ValueError(f'{error}; another version or no worker? {remedy}') from error
         prefix = f'--{worker_process.INTRODUCTION}='
         found = [word.removeprefix(prefix) for word in words if word.startswith(prefix)]
         if not found:

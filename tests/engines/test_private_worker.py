@@ -1,5 +1,6 @@
 """Workers that only their user can reach, and that keep nothing of drivers that are gone."""
 
+from concurrent import futures
 import contextlib
 import os
 import pathlib
@@ -241,6 +242,25 @@ def test_something_else_on_the_port_is_named_in_time(answer):
             remote_worker.connect_all([address], 1.5)
         assert time.monotonic() - begin < 10
         other.shutdown(socket.SHUT_RDWR)
+
+
+def test_another_service_of_grpc_is_named_in_time():
+    class Mute(grpc.GenericRpcHandler):
+        def service(self, details):
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: time.sleep(5))
+
+    for handlers, kind, words in (
+        ([], ValueError, 'start it with bin/worker.py'),
+        ([Mute()], RuntimeError, 'was lost .DEADLINE_EXCEEDED'),
+    ):
+        server = grpc.server(futures.ThreadPoolExecutor(1), handlers)
+        address = f'localhost:{server.add_insecure_port("localhost:0")}'
+        server.start()
+        begin = time.monotonic()
+        with pytest.raises(kind, match=f'worker {address}.*{words}'):
+            remote_worker.connect_all([address], 1.5)
+        assert time.monotonic() - begin < 10
+        server.stop(0)
 
 
 def test_what_stands_at_a_silent_address_is_said(tmp_path):

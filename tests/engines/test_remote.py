@@ -128,14 +128,23 @@ def test_same_as_in_process(store, undisturbed):
         state = expected.state
 
 
+def replaced(worker):
+    """One that knows nothing of what was sent, at once and in the same place."""
+    worker.stop()
+    anew = worker_process.WorkerProcess(1, port=worker.port)
+    anew.wait_until_listening(30)
+    return anew
+
+
 @pytest.mark.parametrize(
     'disturb, word',
     [
         # A process that was killed closes its connection, a stopped one keeps it open.
         (lambda worker: os.kill(worker.pid, signal.SIGKILL), 'UNAVAILABLE'),
         (lambda worker: None, 'did not answer for 1.5 s'),
+        (replaced, 'was lost'),
     ],
-    ids=['killed', 'silent'],
+    ids=['killed', 'silent', 'replaced'],
 )
 def test_round_is_finished_by_the_others(
     disturb, word, store, worker_pair, undisturbed, caplog
@@ -152,11 +161,13 @@ def test_round_is_finished_by_the_others(
         thread.start()
         time.sleep(0.3)
         assert thread.is_alive()
-        disturb(bad)
+        other = disturb(bad)
         thread.join(20)
         # The next round does without it from the start.
         found.append(engine.next(found[0].state, shards_of(store, 1, 2)))
         assert remote.workers[1].lost is None and word in remote.workers[0].lost
+    if other is not None:
+        other.stop()
     for output, expected in zip(found, outputs):
         for leaf, wanted in zip(flat(output), flat(expected)):
             # To the last bit: shards, and the order in which they are added, are the same.
