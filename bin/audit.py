@@ -104,7 +104,10 @@ def _noise():
         'alarms': found.alarms,
     }
     text = '\n\n'.join(
-        [report.checks_table(values['checks']), report.bounds_table(values['bounds'])]
+        [
+            report.checks_table(values['checks']).body(),
+            report.bounds_table(values['bounds']).body(),
+        ]
     )
     return values, {}, text, found.alarms
 
@@ -151,8 +154,7 @@ def _canaries():
         'bounds': rows,
         'alarms': alarms,
     }
-    shown = [{**row, 'estimator': f'{row["seen"]}: {row["estimator"]}'} for row in rows]
-    return values, {}, report.bounds_table(shown), alarms
+    return values, {}, report.bounds_table(rows).body(), alarms
 
 
 def _rounds():
@@ -183,7 +185,7 @@ def _rounds():
         'checks': [check.to_json() for check in found],
         'alarms': [check.alarm for check in found if check.failed],
     }
-    return values, {}, report.checks_table(values['checks']), values['alarms']
+    return values, {}, report.checks_table(values['checks']).body(), values['alarms']
 
 
 def _membership_of_model():
@@ -210,7 +212,7 @@ def _membership_of_model():
         'attacks': rows,
         'alarms': [],
     }
-    text = report.membership_table(rows)
+    text = report.membership_table(rows).body()
     return values, {}, f'{text}\n\n{members} members, {others} others. {report.NO_COINS}', []
 
 
@@ -272,7 +274,7 @@ def _membership():
     pictures = {'membership_roc': plots.membership_roc(found)}
     if sum(math.isfinite(claim.epsilon) for claim in claims.values()) > 1:
         pictures['membership'] = plots.membership_by_epsilon(rows, values['epsilons'], claims)
-    return {**values, 'alarms': alarms}, pictures, report.membership_table(rows), alarms
+    return {**values, 'alarms': alarms}, pictures, report.membership_table(rows).body(), alarms
 
 
 def _tell(text):

@@ -1,6 +1,6 @@
 """audit.json: what an audit saw, beside what is claimed, in words that claim no more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import math
 import os
 import pathlib
@@ -8,7 +8,7 @@ from typing import Any, Optional, Union
 
 from dp_fedemb import files
 from dp_fedemb import json_files
-from dp_fedemb import tables
+from dp_fedemb.evaluation import result_table
 
 NAME = 'audit.json'
 WAY_OUT = 'move it away, or choose another output_dir'
@@ -89,66 +89,70 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     return json_files.read(path, WAY_OUT)
 
 
-def bounds_table(bounds: Sequence[Mapping[str, Any]]) -> str:
-    """Returns estimates of epsilon (`Estimate.to_json`, and `rounds`) as a table."""
-    rows: list[Sequence[Any]] = [
-        ('rounds', 'estimator', 'estimate', 'at least', 'claimed', 'share', '')
+def bounds_table(bounds: Sequence[Mapping[str, Any]]) -> result_table.Table:
+    """Returns estimates of epsilon (`Estimate.to_json`, `rounds`, perhaps `seen`)."""
+    rows = [
+        [
+            bound['rounds'],
+            f'{bound["seen"]}: {bound["estimator"]}' if 'seen' in bound else bound['estimator'],
+            _finite(bound['epsilon']),
+            _finite(bound['lower']),
+            _finite(bound['claimed'], 'no claim'),
+            _finite(bound['tightness'], '-'),
+            'ALARM' if bound['alarm'] else '',
+        ]
+        for bound in bounds
     ]
-    for bound in bounds:
-        rows.append(
-            (
-                bound['rounds'],
-                bound['estimator'],
-                _number(bound['epsilon']),
-                _number(bound['lower']),
-                _number(bound['claimed'], 'no claim'),
-                _number(bound['tightness'], '-'),
-                'ALARM' if bound['alarm'] else '',
-            )
-        )
-    return tables.text(rows, 'rlrrrrl', indent=2)
+    levels = sorted({f'{bound["confidence"]:g}' for bound in bounds})
+    said = f'shown with confidence {", ".join(levels)}' if levels else 'shown'
+    title = f"Epsilon: what was {said}, beside the accountant's claim"
+    names = ('rounds', 'estimator', 'estimate', 'at least', 'claimed', 'share', '')
+    forms = ('d', '', '.3f', '.3f', '.3f', '.3f', '')
+    return _table('bounds', title, zip(names, forms, strict=True), rows, 'rlrrrrl')
 
 
-def checks_table(checks: Sequence[Mapping[str, Any]]) -> str:
-    """Returns checks (`Check.to_json`) as a table, failed ones marked."""
-    rows: list[Sequence[Any]] = [('check', 'p', 'seen', '')]
-    for check in checks:
-        mark = 'FAILED' if check['failed'] else ''
-        rows.append((check['name'], f'{check["p_value"]:.2g}', check['seen'], mark))
-    return tables.text(rows, 'lrl', indent=2)
-
-
-def membership_table(attacks: Sequence[Mapping[str, Any]]) -> str:
-    """Returns attacks (`membership.game.Attack.to_json`, and `label`) as a table."""
-    rows: list[Sequence[Any]] = [
-        ('training', 'attack', 'on', 'AUC', 'at least', 'FPR', 'TPR', '95%', 'allowed')
+def checks_table(checks: Sequence[Mapping[str, Any]]) -> result_table.Table:
+    """Returns checks (`Check.to_json`), failed ones marked."""
+    rows = [
+        [check['name'], check['p_value'], check['seen'], 'FAILED' if check['failed'] else '']
+        for check in checks
     ]
-    for attack in attacks:
-        for rate in attack['rates']:
-            rows.append(
-                (
-                    attack['label'],
-                    attack['attack'],
-                    attack['images'],
-                    f'{attack["auc"]:.3f}',
-                    '-' if attack['bound'] is None else f'{attack["bound"]["lower"]:.3f}',
-                    f'{rate["fpr"]:g}',
-                    f'{rate["tpr"]:.4f}',
-                    f'{rate["low"]:.4f} to {rate["high"]:.4f}',
-                    _allowed(rate['allowed_tpr']),
-                )
-            )
-    return tables.text(rows, 'lllrrrrrr', indent=2)
+    columns = (('check', ''), ('p', '.2g'), ('seen', ''), ('', ''))
+    return _table('checks', 'What correct code does', columns, rows, 'lrl')
 
 
-def _allowed(rate: Optional[float]) -> str:
-    if rate is None:
-        return '-'
-    return f'{rate:.4f}' if rate < 1 else 'any'
+def membership_table(attacks: Sequence[Mapping[str, Any]]) -> result_table.Table:
+    """Returns attacks (`membership.game.Attack.to_json`, and `label`), a row for each rate."""
+    rows = [
+        [
+            attack['label'],
+            attack['attack'],
+            attack['images'],
+            attack['auc'],
+            None if attack['bound'] is None else attack['bound']['lower'],
+            rate['fpr'],
+            rate['tpr'],
+            f'{rate["low"]:.4f} to {rate["high"]:.4f}',
+            'any' if (rate['allowed_tpr'] or 0) >= 1 else rate['allowed_tpr'],
+        ]
+        for attack in attacks
+        for rate in attack['rates']
+    ]
+    names = ('training', 'attack', 'on', 'AUC', 'at least', 'FPR', 'TPR', '95%', 'allowed')
+    forms = ('', '', '', '.3f', '.3f', 'g', '.4f', '', '.4f')
+    columns = zip(names, forms, strict=True)
+    return _table('attacks', 'Was this user in training?', columns, rows, 'lllrrrrrr')
 
 
-def _number(value: Optional[float], absent: str = 'no bound') -> str:
-    return absent if value is None or not math.isfinite(value) else f'{value:.3f}'
+def _table(
+    name: str, title: str, columns: Iterable[tuple[str, str]], rows: list[list[Any]], sides: str
+) -> result_table.Table:
+    of = [result_table.Column(*column) for column in columns]
+    return result_table.Table(name, title, of, rows, sides=sides.ljust(len(of), sides[-1]))
+
+
+def _finite(value: Optional[float], absent: str = 'no bound') -> Union[float, str]:
+    return absent if value is None or not math.isfinite(value) else value
 
 
 # Command -> what it attacked.

@@ -1,7 +1,7 @@
 """What attacks on a run showed, as a section of its report."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import html
 import json
 import pathlib
@@ -10,7 +10,6 @@ from typing import Any, Optional
 from dp_fedemb import json_files
 from dp_fedemb.auditing import finished
 from dp_fedemb.auditing import report
-from dp_fedemb.evaluation import result_table
 from dp_fedemb.evaluation.report import page
 
 _CAPTIONS = {
@@ -52,15 +51,17 @@ def _of_command(command: str, title: str, found: Mapping[str, Any], run: pathlib
     said = _of_what(command, found, run)
     parts.append(f'<p class="note">{html.escape(said)}</p>' if said else '')
     if 'bounds' in found:
-        parts.append(_bounds(found['bounds']).html())
+        parts.append(report.bounds_table(found['bounds']).html())
     if 'attacks' in found:
         pictures = ''.join(_picture(run, name) for name in found.get('pictures', ()))
         parts.append(f'<div class="figures">{pictures}</div>' if pictures else '')
-        parts.append(page.folded('All attacks', _attacks(found['attacks']).html()))
+        parts.append(
+            page.folded('All attacks', report.membership_table(found['attacks']).html())
+        )
     if 'checks' in found:
         failed = sum(check['failed'] for check in found['checks'])
         words = f'{len(found["checks"])} checks, {failed} failed'
-        parts.append(page.folded(words, _checks(found['checks']).html()))
+        parts.append(page.folded(words, report.checks_table(found['checks']).html()))
     return ''.join(parts)
 
 
@@ -77,63 +78,6 @@ def _of_what(command: str, found: Mapping[str, Any], run: pathlib.Path) -> str:
     if others:
         return f'At other settings than those of this run: {", ".join(others)}.'
     return 'At the settings of this run.' if 'plan' in found else ''
-
-
-def _bounds(bounds: Sequence[Mapping[str, Any]]) -> result_table.Table:
-    names = ('rounds', 'estimator', 'estimate', 'at least', 'claimed', 'share of the claim')
-    rows = [
-        [
-            bound['rounds'],
-            f'{bound["seen"]}: {bound["estimator"]}' if 'seen' in bound else bound['estimator'],
-            bound['epsilon'],
-            bound['lower'],
-            bound['claimed'],
-            bound['tightness'],
-        ]
-        for bound in bounds
-    ]
-    forms = ('d', '', '.3f', '.3f', '.3f', '.3f')
-    levels = sorted({f'{bound["confidence"]:g}' for bound in bounds})
-    said = f'shown with confidence {", ".join(levels)}' if levels else 'shown'
-    title = f"Epsilon: what was {said}, beside the accountant's claim"
-    return result_table.Table('bounds', title, _columns(names, forms), rows)
-
-
-def _checks(checks: Sequence[Mapping[str, Any]]) -> result_table.Table:
-    rows = [
-        [check['name'], check['p_value'], check['seen'], 'FAILED' if check['failed'] else '']
-        for check in checks
-    ]
-    columns = _columns(('what correct code does', 'p', 'seen', ''), ('', '.2g', '', ''))
-    return result_table.Table('checks', 'Checks', columns, rows)
-
-
-def _attacks(attacks: Sequence[Mapping[str, Any]]) -> result_table.Table:
-    rows = []
-    for attack in attacks:
-        lower = None if attack['bound'] is None else attack['bound']['lower']
-        for rate in attack['rates']:
-            rows.append(
-                [
-                    attack['label'],
-                    attack['attack'],
-                    attack['images'],
-                    attack['auc'],
-                    lower,
-                    rate['fpr'],
-                    rate['tpr'],
-                    f'{rate["low"]:.4f} to {rate["high"]:.4f}',
-                    rate['allowed_tpr'],
-                ]
-            )
-    names = ('training', 'attack', 'on', 'AUC', 'epsilon at least', 'FPR', 'TPR', '95%')
-    forms = ('', '', '', '.3f', '.3f', 'g', '.4f', '', '.4f')
-    columns = _columns((*names, 'allowed TPR'), forms)
-    return result_table.Table('attacks', 'Was this user in training?', columns, rows)
-
-
-def _columns(names: Sequence[str], forms: Sequence[str]) -> list[result_table.Column]:
-    return [result_table.Column(*each) for each in zip(names, forms, strict=True)]
 
 
 def _picture(run: pathlib.Path, name: str) -> str:

@@ -39,6 +39,7 @@ class Table:
         shown: whether people are shown it; if not it is only a file.
         names_people: whether users or identities are named in it, so that its file is for
             the owner of the collection alone.
+        sides: 'l' or 'r' for each column; by default 'r' for those that have numbers.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Table:
     notes: Sequence[str] = ()
     shown: bool = True
     names_people: bool = False
+    sides: str = ''
 
     def csv(self) -> str:
         """Returns the table as CSV (RFC 4180), an empty field where nothing can be said."""
@@ -59,12 +61,13 @@ class Table:
 
     def text(self) -> str:
         """Returns title, table and notes as lines."""
+        title = self.title if self.title.endswith('?') else f'{self.title}:'
+        return '\n'.join([title, self.body(), *(f'  {note}' for note in self.notes)])
+
+    def body(self) -> str:
+        """Returns the table alone as lines."""
         rows = [[column.name for column in self.columns], *self._cells()]
-        lines = [
-            self.title if self.title.endswith('?') else f'{self.title}:',
-            tables.text(rows, self._sides(), indent=2),
-        ]
-        return '\n'.join([*lines, *(f'  {note}' for note in self.notes)])
+        return tables.text(rows, self._sides(), indent=2)
 
     def html(self) -> str:
         """Returns title, table and notes; the table scrolls by itself on a narrow page."""
@@ -92,6 +95,8 @@ class Table:
 
     def _sides(self) -> str:
         """For each column 'r' if it has numbers, otherwise 'l'."""
+        if self.sides:
+            return self.sides
         columns = zip(*self.rows) if self.rows else [()] * len(self.columns)
         return ''.join(
             'r' if any(isinstance(value, (int, float)) for value in column) else 'l'

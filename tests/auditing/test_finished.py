@@ -65,7 +65,7 @@ def test_a_model_that_knows_its_users_is_found_out(people):
     calls = []
     rows, *_ = finished.attack_model(remembers, people, people, 5, 60)
     assert max(row['auc'] for row in rows) > 0.8
-    text = report.membership_table([{'label': 'the model', **row} for row in rows])
+    text = report.membership_table([{'label': 'the model', **row} for row in rows]).body()
     assert 'separation' in text and ' - ' in text
 
 
