@@ -113,7 +113,7 @@ class ConfiguredDirectory:
         """Keeps other processes out; the system drops the lock with this process.
 
         Raises:
-            ValueError: if another process is at work here.
+            HostError: if another process is at work here.
             VanishedError: in the place of whatever the block raises for want of the directory.
         """
         files.make_directory(self.path)
@@ -122,9 +122,9 @@ class ConfiguredDirectory:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise ValueError(
+            raise host_error.HostError(
                 f'output_dir={str(self.path)!r}: another process is writing there; wait for'
-                ' its end, or choose another directory'
+                ' its end and run the same command again, or choose another directory'
             ) from None
         self._locked = descriptor
         try:

@@ -186,8 +186,9 @@ class Experiment:
 
         Raises:
             NotADirectoryError, FileExistsError: if something else is at the path.
-            ValueError: if the directory belongs to another configuration, seed or store,
-                is damaged, or is being written by another process.
+            ValueError: if the directory belongs to another configuration, seed or store, or
+                is damaged.
+            HostError: if another process is writing there, or it is moved away meanwhile.
         """
         if not isinstance(directory, run_directory_lib.RunDirectory):
             directory = run_directory_lib.RunDirectory(directory)
@@ -229,11 +230,18 @@ class Experiment:
             )
 
     def is_finished(self, directory: run_directory_lib.RunDirectory) -> bool:
-        """Whether all rounds are done and all of their results are there."""
-        if self._was_finished_before(directory):
-            return True
-        saved = directory.checkpoints.load()
-        return saved is not None and self._is_finished(directory, saved)
+        """Whether all rounds are done and all of their results are there.
+
+        Raises:
+            HostError: if another process is writing there.
+        """
+        if not directory.path.is_dir():
+            return False
+        with directory.locked():
+            if self._was_finished_before(directory):
+                return True
+            saved = directory.checkpoints.load()
+            return saved is not None and self._is_finished(directory, saved)
 
     def _was_finished_before(self, directory: run_directory_lib.RunDirectory) -> bool:
         """Whether version 0.1.0, which had other checkpoints, came to the end of the run."""

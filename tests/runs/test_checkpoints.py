@@ -85,6 +85,18 @@ def test_one_that_cannot_be_read_is_not_passed_over(saved, tmp_path, monkeypatch
     assert saved.load().round_num == 3
 
 
+@pytest.mark.parametrize('what', ['another round', 'pipe', 'directory'])
+def test_what_stands_in_the_place_of_the_newest_one_is_not_it(saved, tmp_path, what, caplog):
+    before, newest = paths(tmp_path)
+    newest.unlink()
+    if what == 'another round':
+        newest.write_bytes(before.read_bytes())
+    else:
+        (os.mkfifo if what == 'pipe' else os.mkdir)(newest)
+    assert saved.load().round_num == 2
+    assert newest.name in caplog.text and newest.exists()
+
+
 def test_nothing_whole_is_refused_in_one_line(saved, tmp_path):
     for path in paths(tmp_path):
         path.write_bytes(b'')
@@ -129,9 +141,10 @@ def test_a_torn_line_was_never_acted_on_and_a_damaged_one_is_refused(tmp_path):
     torn = journal_lib.Journal(path, KEY)
     assert torn.lines == 1 and path.read_bytes() == whole
     assert torn.commit(1, [np.array([1])]) == 0
-    path.write_bytes(b'0 5 abc\n' + whole)
-    with pytest.raises(ValueError, match='line 1 is damaged'):
-        journal_lib.Journal(path, KEY)
+    for damaged in (b'0 5 abc\n' + whole, b'\0' + whole, b'x' + whole[1:], b'\n' + whole):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match='line 1 is damaged'):
+            journal_lib.Journal(path, KEY)
 
 
 ROWS = [{'round': 0, 'a': 0.1}, {'round': 1, 'a': 0.25, 'b': 2.0}, {'round': 2, 'a': 0.5}]

@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from dp_fedemb import host_error
 from dp_fedemb import settings
 from dp_fedemb.runs import directory as directory_lib
 from dp_fedemb.runs import settings as run_settings
@@ -119,10 +120,23 @@ def test_what_a_kill_in_the_first_write_left_is_no_other_program(tmp_path):
 def test_one_process_at_a_time(tmp_path):
     directory = begun(tmp_path)
     with directory.locked():
-        with pytest.raises(ValueError, match='another process is writing there'):
+        with pytest.raises(host_error.HostError, match='another process is writing there'):
             with directory.locked():
                 pass
     with directory.locked():
+        pass
+
+
+def test_another_name_of_a_directory_is_no_way_around_its_lock(tmp_path, monkeypatch):
+    directory = begun(tmp_path)
+    (tmp_path / 'link').symlink_to(directory.path)
+    monkeypatch.chdir(directory.path.parent)
+    with directory.locked():
+        for name in (tmp_path / 'link', directory.path.name, f'./{directory.path.name}/.'):
+            other = directory_lib.RunDirectory(name)
+            with pytest.raises(host_error.HostError, match='another process'), other.locked():
+                pass
+    with directory_lib.RunDirectory(tmp_path / 'link').locked():
         pass
 
 

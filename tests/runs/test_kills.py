@@ -10,6 +10,7 @@ import json
 
 import pytest
 
+from dp_fedemb import host_error
 from dp_fedemb import privacy
 from dp_fedemb.runs import directory as directory_lib
 
@@ -89,7 +90,7 @@ def test_the_statement_is_right_after_a_kill_before_the_last_model(
 def test_two_runs_at_once_are_refused(make_experiment, tmp_path):
     directory = directory_lib.RunDirectory(tmp_path / 'run')
     with directory.locked():
-        with pytest.raises(ValueError, match='another process is writing there'):
+        with pytest.raises(host_error.HostError, match='another process is writing there'):
             make_experiment().run(directory, SEED)
 
 
