@@ -10,12 +10,11 @@ from matplotlib import figure
 from matplotlib import ticker
 import numpy as np
 
-_INK, _FAINT = '#26323a', '#8a959c'
-_CURVES = ('#1f5f99', '#d08700', '#1b7f5c', '#8a4f9e', '#c2452d', '#5b6770', '#00868b')
+from dp_fedemb.evaluation.figures import drawing
+
 _DPI = 110
-# A line is told by its mark too: in grey, and by those who do not see its colour.
-_MARKS = 'osD^vP*X'
-_DASHES = ((0, (5, 3)), (0, (1.5, 2)), (0, (7, 2, 1.5, 2)), (0, (10, 4)))
+# A baseline that is level is no curve: never solid.
+_LEVELS = drawing.DASHES[1:]
 # Of an axis that names every value.
 _MOST_TICKS = 10
 
@@ -40,20 +39,19 @@ def lines(
         return None
     picture = figure.Figure(figsize=(7.2, 4.4), dpi=_DPI, layout='constrained')
     axes = picture.subplots()
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.spines[['left', 'bottom']].set_color(_FAINT)
-    axes.tick_params(colors=_INK, labelsize=9)
-    axes.grid(color='#e6eaec', lw=0.8)
+    drawing.clean(axes)
     values = [row[x] for row in drawn if row.get(x) is not None]
     numeric = all(isinstance(value, (int, float)) for value in values)
     places = {value: index for index, value in enumerate(dict.fromkeys(values))}
     levels = 0
     for number, label in enumerate(dict.fromkeys(str(row.get(by, '')) for row in drawn)):
-        color, mark = _CURVES[number % len(_CURVES)], _MARKS[number % len(_MARKS)]
+        color = drawing.CURVES[number % len(drawing.CURVES)]
+        # A line is told by its mark too: in grey, and by those who do not see its colour.
+        mark = drawing.MARKERS[number % len(drawing.MARKERS)]
         mine = [row for row in drawn if str(row.get(by, '')) == label]
         level = [row for row in mine if row.get(x) is None]
         for row in level:
-            dashes = _DASHES[levels % len(_DASHES)]
+            dashes = _LEVELS[levels % len(_LEVELS)]
             axes.axhline(row[y], color=color, lw=1.4, ls=dashes, label=label)
             levels += 1
         mine = [row for row in mine if row.get(x) is not None]
@@ -123,15 +121,15 @@ def parallel_coordinates(
         ends = [(place, height) for place, height in enumerate(path) if height is not None]
         axes.plot(
             *zip(*ends),
-            color=_FAINT if value is None else palette(norm(value)),
+            color=drawing.FAINT if value is None else palette(norm(value)),
             alpha=0.4 if value is None else 0.9,
             lw=1.6,
         )
     for place, name in enumerate(names):
-        axes.plot([place, place], [0, 1], color=_INK, lw=1)
-        axes.text(place, 1.06, name, ha='center', fontsize=9, color=_INK)
+        axes.plot([place, place], [0, 1], color=drawing.INK, lw=1)
+        axes.text(place, 1.06, name, ha='center', fontsize=9, color=drawing.INK)
         for height, label in heights[name][1]:
-            axes.text(place + 0.03, height, label, va='center', fontsize=8, color=_INK)
+            axes.text(place + 0.03, height, label, va='center', fontsize=8, color=drawing.INK)
     axes.set(xlim=(-0.2, len(names) - 0.6), ylim=(-0.05, 1.12))
     return picture
 

@@ -17,8 +17,8 @@ from dp_fedemb import files
 # Of different lightness, so that they differ in greyscale and for the colour-blind.
 INK, FAINT, GRID = '#1f2a30', '#66727a', '#e3e8eb'
 DARK, LIGHT = '#1d4f7c', '#e08a1e'
-CURVES = ('#1d4f7c', '#e08a1e', '#3f9a6b', '#8d5a9e', '#7a7a7a', '#b23a48')
-DASHES = ('-', '--', '-.', ':', (0, (5, 1)), (0, (1, 1)))
+CURVES = ('#1d4f7c', '#e08a1e', '#3f9a6b', '#8d5a9e', '#7a7a7a', '#b23a48', '#00868b')
+DASHES = ('-', '--', '-.', ':', (0, (10, 4)), (0, (4, 1.5, 1, 1.5, 1, 1.5)))
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>', '*')
 # Inches and pixels an inch: shown at half its pixels, a figure is 440 CSS pixels wide.
 WIDTH, DPI = 4.4, 200
