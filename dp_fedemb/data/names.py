@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 import unicodedata
 
+# Characters of a name in a message.
+_MOST_SHOWN = 300
+
 
 def normal(name: object) -> str:
     """Returns a name in the one spelling that is compared and stored.
@@ -47,8 +50,12 @@ def shortened(names: Iterable[str], most: int = 5) -> str:
 def printable(name: str) -> str:
     """Returns a name as text that any terminal takes: on one line, of valid characters.
 
+    Of a long one the middle is left out.
+
     >>> printable('a\\nb')
     'a\\\\nb'
     """
+    if len(name) > _MOST_SHOWN:
+        name = f'{name[: _MOST_SHOWN // 2]}...{name[-_MOST_SHOWN // 2 :]}'
     text = name.encode(errors='backslashreplace').decode()
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)

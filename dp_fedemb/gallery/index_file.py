@@ -13,6 +13,7 @@ import os
 import pathlib
 from typing import Any, Union
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -20,7 +21,10 @@ from dp_fedemb import files
 
 _FORMAT = 'dp_fedemb index 1'
 # What NumPy and zipfile raise for a file that is none, or a damaged one.
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError)
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError),
+    *(MemoryError, OverflowError, RuntimeError, zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +141,6 @@ def read(path: pathlib.Path) -> Index:
             raise
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f'index={str(path)!r}: no index, or a damaged one ({reason}); delete it and index'
-            ' the folder again'
+            f'index={str(path)!r}: no index, or a damaged one ({reason}); choose another file,'
+            ' or, if it was one, delete it and index the folder again'
         ) from None

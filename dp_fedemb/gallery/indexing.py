@@ -11,6 +11,7 @@ from typing import Optional, Union
 import numpy as np
 
 from dp_fedemb import evaluation
+from dp_fedemb.data.images import decoding
 from dp_fedemb.data.images import listing as listing_lib
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.data.images import reading
@@ -204,7 +205,7 @@ class _Work:
         path = self._listing.root / name
         # Before the content, so that a change in between is seen the next time.
         state = state_of(path)
-        content = path.read_bytes()
+        content = decoding.read(path)
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         if state is None:
             raise FileNotFoundError('vanished meanwhile')

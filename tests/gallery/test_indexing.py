@@ -1,7 +1,9 @@
 """The index of a folder: what is embedded, what is kept, and what is refused."""
 
 import errno
+import io
 import os
+import zipfile
 
 import numpy as np
 from PIL import Image
@@ -226,3 +228,27 @@ def test_names_that_are_no_text(model, preprocessing, glyphs, tmp_path):
     gallery.index(model, photos, tmp_path / 'i', preprocessing)
     assert gallery.read_index(tmp_path / 'i').paths == [name]
     assert gallery.index(model, photos, tmp_path / 'i', preprocessing).embedded == 0
+
+
+def test_files_by_which_the_kernel_speaks_are_not_read(indexed, folder):
+    # Reading some of them never ends, or is an error of the disk.
+    (folder / 'log.png').symlink_to('/proc/kmsg')
+    (folder / 'memory.png').symlink_to('/proc/self/mem')
+    found = indexed(max_broken=2).index
+    assert found.broken == dict.fromkeys(('log.png', 'memory.png'), 'an empty file')
+    assert len(found.paths) == 60
+
+
+def test_an_index_that_would_fill_the_memory_is_damaged(indexed, tmp_path):
+    path = tmp_path / 'photos.index'
+    indexed()
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    header = io.BytesIO()
+    shape = {'descr': '<f4', 'fortran_order': False, 'shape': (10**12, 8)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, content in (parts | {'embeddings.npy': header.getvalue()}).items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match='a damaged one .* choose another file'):
+        indexed()

@@ -84,6 +84,18 @@ def decode(
         raise BrokenPicture(reason or type(error).__name__) from error
 
 
+def read(path: 'os.PathLike[str]') -> bytes:
+    """Returns the content of a picture's file.
+
+    Raises:
+        BrokenPicture: for what is no file, or empty, as those by which the kernel speaks
+            seem to be, some of which would never end.
+        OSError: if it is not there, or cannot be read.
+    """
+    with _regular_file(path) as file:
+        return file.read()
+
+
 def _regular_file(path: 'os.PathLike[str]') -> io.BufferedReader:
     """Opens a file; a pipe or a device, which could block for ever, is refused."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -33,6 +33,13 @@ _LEFT_BEHIND = re.compile(
 # Links to folders below links to folders: a chain that doubles with each would be endless.
 _LINKS_DEEP = 3
 _SHOWN = 3
+# Errors of the system for what cannot be a picture, and why.
+_NOWHERE = {
+    errno.ELOOP: 'links in a circle',
+    errno.ENOENT: 'links that lead nowhere',
+    errno.ENOTDIR: 'links that lead nowhere',
+    errno.ENAMETOOLONG: 'in more folders than the system can reach',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,9 +183,10 @@ class _Walk:
             self.closed.append(name)
             return
         except OSError as error:
-            looped = error.errno == errno.ELOOP
-            reason = 'links in a circle' if looped else 'links that lead nowhere'
-            self.left_out[reason].append(name)
+            # Anything else, as a disk that does not answer, would lose what is there.
+            if error.errno not in _NOWHERE:
+                raise
+            self.left_out[_NOWHERE[error.errno]].append(name)
             return
         identity = status.st_dev, status.st_ino
         if stat.S_ISDIR(status.st_mode):

@@ -1,8 +1,11 @@
 """One list of a folder's pictures: what is on it, and what is counted beside it."""
 
+import errno
 import inspect
 import os
+import pathlib
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -124,6 +127,33 @@ def test_pipes_sockets_and_devices_are_not_opened(tmp_path):
     assert reasons(found) == {
         'pipes, sockets and devices': {'ann/pipe.jpg', 'ann/null.jpg', 'ann/socket.jpg'}
     }
+
+
+def test_only_what_is_not_there_is_left_out(tmp_path, monkeypatch):
+    fill(tmp_path, 'ann/1.jpg', 'bo/1.jpg')
+    where = os.getcwd()
+    os.chdir(tmp_path / 'ann')
+    try:
+        # More than a path of the system may have.
+        for _ in range(20):
+            os.mkdir(250 * 'd')
+            os.chdir(250 * 'd')
+        pathlib.Path('1.jpg').touch()
+        found = listing.pictures(tmp_path)
+    finally:
+        os.chdir(where)
+        subprocess.run(['rm', '-r', tmp_path / 'ann'], check=True)
+    assert list(reasons(found)) == ['in more folders than the system can reach']
+
+    class Lost:
+        name, path = '1.jpg', 'bo/1.jpg'
+
+        def stat(self):
+            raise OSError(errno.EIO, 'Input/output error', self.path)
+
+    monkeypatch.setattr(listing._Walk, '_entries', lambda *_: [Lost()])
+    with pytest.raises(OSError, match='Input/output error'):
+        listing.pictures(tmp_path)
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
