@@ -20,6 +20,12 @@ _VARIABLES = ('VarHandleOp', 'ReadVariableOp', 'AssignVariableOp')
 # Of functions of the same graph.
 _CALLS = ('PartitionedCall', 'StatefulPartitionedCall', 'If', 'StatelessIf', 'While')
 _KNOWN = frozenset((*_PLAIN, *_VARIABLES, *_CALLS, 'StatelessWhile', 'Case', 'StatelessCase'))
+# What TensorFlow restores with, and what it saves with, which nobody calls here.
+_RESTORES = frozenset((*_PLAIN, 'AssignVariableOp', 'RestoreV2'))
+_SAVES = _RESTORES | {
+    *('ReadVariableOp', 'DisableCopyOnRead', 'SaveV2', 'MergeV2Checkpoints', 'Pack'),
+    *('ShardedFilename', 'StringJoin', 'StaticRegexFullMatch', 'Select', 'SelectV2'),
+}
 # What saves and restores variables.
 _SAVER = frozenset(
     (
@@ -28,6 +34,8 @@ _SAVER = frozenset(
     )
 )
 _STANDS_IN = 'api_implements'
+# What restoring may be given: the file's name, variables, and nothing that is computed.
+_GIVEN = ('Placeholder', 'VarHandleOp', 'ReadVariableOp', 'NoOp')
 # Free text that decides how numbers are summed, and nothing else.
 _FREE_TEXT = ('equation',)
 
@@ -35,8 +43,9 @@ _FREE_TEXT = ('equation',)
 def unsafe(path: pathlib.Path) -> list[str]:
     """Returns the names of a SavedModel's ops that could do more than compute, sorted.
 
-    What saves and restores the model's variables for TensorFlow 1 is left out, where nothing
-    else calls it: loading by an object graph, as here, does not run it.
+    What saves and restores the model's variables for programs that know no object graph may
+    hold the ops that it takes, and no others: loading here does not run it, but TFLite's
+    converter and TensorFlow Serving do.
 
     Args:
         path: the SavedModel's directory.
@@ -60,6 +69,8 @@ def unsafe(path: pathlib.Path) -> list[str]:
     found: set[str] = set()
     for graph in model.meta_graphs:
         found.update(node.op for node in _reachable(graph, by_objects) if not _passes(node))
+        if by_objects:
+            found.update(node.op for node in _strange_in_saver(graph))
     return sorted(found)
 
 
@@ -83,20 +94,9 @@ def check(path: pathlib.Path, accepted: Collection[str] = ()) -> None:
 
 
 def _reachable(graph: Any, by_objects: bool) -> Iterator[Any]:
-    """Nodes that may run: all, but those that only TensorFlow 1 saves and restores with."""
-    functions = {
-        function.signature.name: function for function in graph.graph_def.library.function
-    }
-    saver = set()
-    if by_objects:
-        saver = {
-            name.split(':')[0]
-            for name in (
-                graph.saver_def.filename_tensor_name,
-                graph.saver_def.save_tensor_name,
-                graph.saver_def.restore_op_name,
-            )
-        }
+    """Nodes that may run: all, but those that only save and restore."""
+    functions = _functions(graph)
+    saver = set(_saver(graph)) if by_objects else set()
     nodes = list(graph.graph_def.node)
     begin = [node for node in nodes if node.name not in saver]
     called = {name for node in nodes if node.name in saver for name in _called(node)}
@@ -122,6 +122,50 @@ def _of_objects(graph: Any) -> set[str]:
         named.update(node.function.concrete_functions)
         named.add(node.bare_concrete_function.concrete_function_name)
     return named
+
+
+def _strange_in_saver(graph: Any) -> Iterator[Any]:
+    """Nodes of the saver that are not what TensorFlow makes.
+
+    A file is named by what is asked for alone: restoring begins with a placeholder, which
+    goes straight into the op that reads.
+    """
+    functions = _functions(graph)
+    nodes = {node.name: node for node in graph.graph_def.node}
+    filename, _, restore = _saver(graph)
+    for name in _saver(graph):
+        node = nodes.get(name)
+        if node is None:
+            continue
+        if name == filename:
+            if node.op != 'Placeholder':
+                yield node
+            continue
+        inputs = [nodes.get(each.lstrip('^').split(':')[0]) for each in node.input]
+        made = all(each is not None and each.op in _GIVEN for each in inputs)
+        # A save is given what it writes too, but nobody who loads a model saves it.
+        made = made or name != restore
+        if node.op not in ('PartitionedCall', 'StatefulPartitionedCall') or not made:
+            yield node
+        allowed = _RESTORES if name == restore else _SAVES
+        for body in _closure(_called(node), functions):
+            for inner in functions[body].node_def:
+                # An argument's name has no colon, as that of an op's output has.
+                computed = inner.op == 'RestoreV2' and ':' in inner.input[0]
+                if inner.op not in allowed or computed:
+                    yield inner
+
+
+def _saver(graph: Any) -> tuple[str, str, str]:
+    """Names of the nodes that take a file's name, save and restore."""
+    known = graph.saver_def
+    names = (known.filename_tensor_name, known.save_tensor_name, known.restore_op_name)
+    filename, save, restore = (name.split(':')[0] for name in names)
+    return filename, save, restore
+
+
+def _functions(graph: Any) -> dict[str, Any]:
+    return {each.signature.name: each for each in graph.graph_def.library.function}
 
 
 def _closure(names: Iterable[str], functions: Any) -> set[str]:

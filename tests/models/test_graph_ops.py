@@ -157,6 +157,54 @@ def test_what_runs_at_loading_is_looked_at(tmp_path):
     assert 'InitializeTableFromTextFileV2' in graph_ops.unsafe(tmp_path / 'model')
 
 
+def write_at_restoring(graph, place):
+    for node in graph.graph_def.node:
+        if node.name == graph.saver_def.restore_op_name:
+            restore = list(graph_ops._called(node))[1]
+            node.Clear()
+            node.name, node.op = graph.saver_def.restore_op_name, 'WriteFile'
+            node.input.extend(['name', 'text'])
+    for name, value in (('name', place), ('text', 'was here')):
+        with tf.Graph().as_default() as made:
+            tf.constant(value, name=name)
+        graph.graph_def.node.extend(made.as_graph_def().node)
+    functions = graph.graph_def.library.function
+    [at] = [i for i, each in enumerate(functions) if each.signature.name == restore]
+    del functions[at]
+
+
+def save_at_restoring(graph, place):
+    graph.saver_def.restore_op_name = graph.saver_def.save_tensor_name.split(':')[0]
+
+
+def restore_another_file(graph, place):
+    with tf.Graph().as_default() as made:
+        tf.constant(place, name=graph.saver_def.filename_tensor_name.split(':')[0])
+    for node in graph.graph_def.node:
+        if node.name == graph.saver_def.filename_tensor_name.split(':')[0]:
+            node.CopyFrom(made.as_graph_def().node[0])
+
+
+@pytest.mark.parametrize(
+    'change, op',
+    [
+        (write_at_restoring, 'WriteFile'),
+        (save_at_restoring, 'SaveV2'),
+        (restore_another_file, 'Const'),
+    ],
+)
+def test_what_other_programs_run_at_restoring_is_looked_at(tmp_path, change, op):
+    model = models.build_embedding_model('small_conv', SHAPE, 8)
+    path = tmp_path / 'model'
+    models.ServingModel(model.build_backbone(), SHAPE).save(str(path))
+    assert graph_ops.unsafe(path) == []
+    parsed = saved_model_pb2.SavedModel.FromString((path / 'saved_model.pb').read_bytes())
+    change(parsed.meta_graphs[0], str(tmp_path / 'place'))
+    (path / 'saved_model.pb').write_bytes(parsed.SerializeToString())
+    # TFLite's converter restores so, and would write where the model says.
+    assert op in graph_ops.unsafe(path)
+
+
 # Those of ImageNet take tens of seconds to build.
 BACKBONES = [
     pytest.param(name, marks=pytest.mark.soak if name in ('mobilenet_v2', 'resnet50') else ())
