@@ -192,6 +192,7 @@ def _membership_of_model():
     """Of a model that is there: attacks, and no bound."""
     run_task.follow([FLAGS.model])
     groups.check_task()
+    model_flags.check_there(FLAGS.model)
     model = model_flags.load(FLAGS.model)
     task = groups.task()
     model.check_examples(task.train.example_spec)

@@ -43,10 +43,9 @@ embed_flags.define()
 
 
 def main(arguments):
-    groups.check_directory('model')
+    model_flags.check_there(FLAGS.model)
     for name in ('index', 'output'):
-        if FLAGS[name].value is not None:
-            embed_flags.check_file(name)
+        embed_flags.check_file(name)
     if FLAGS.evaluation is not None:
         groups.check_there('evaluation')
     if not arguments:
@@ -243,8 +242,6 @@ def _embed():
     if FLAGS.input is not None:
         from_settings.refuse_unused('a folder of pictures', *_OF_TASKS)
         groups.check_directory('input')
-    else:
-        run_task.follow([FLAGS.model])
     model = model_flags.load(FLAGS.model)
     arrays = _of_task(model) if FLAGS.input is None else _of_folder(model)
 
@@ -263,6 +260,7 @@ def _of_task(model):
     from dp_fedemb import evaluation
     from dp_fedemb import progress
 
+    run_task.follow([FLAGS.model])
     store = model_flags.part(groups.task())
     model_flags.check_for(model, store)
     with progress.bar(store.num_examples, 'embedding', 'image') as bar:

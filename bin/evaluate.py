@@ -13,6 +13,7 @@ trained.
 
 import dataclasses
 import json
+import os
 import pathlib
 
 from absl import flags
@@ -141,15 +142,16 @@ def _models(runs):
         for name in ('show_images', 'projector'):
             if FLAGS[name].value:
                 raise ValueError(f'{name}: is for a single model; leave it out with --compare')
-        for path in runs:
-            if not pathlib.Path(path).is_dir():
-                raise FileNotFoundError(f'compare: {path!r}: no such directory')
+        model_flags.check_there(*runs, name='compare')
+        for number, path in enumerate(runs):
+            if any(os.path.samefile(path, other) for other in runs[:number]):
+                raise ValueError(f'compare: {path!r} is named twice; name each once')
         return runs
     if runs:
         raise ValueError(f'unexpected argument {runs[0]!r}; flags start with --')
     if not FLAGS.model:
         raise ValueError('model=None: expected the directory of a run or of a SavedModel')
-    groups.check_directory('model')
+    model_flags.check_there(FLAGS.model)
     return [FLAGS.model]
 
 

@@ -56,7 +56,7 @@ model_flags.define_fars(['1e-3', '1e-2'], 'False accept rates to compare formats
 
 def main(_):
     # Before TensorFlow is there, which takes seconds to load.
-    groups.check_directory('model')
+    model_flags.check_there(FLAGS.model)
     if FLAGS['task'].present:
         run_task.follow([FLAGS.model])
     task = groups.task() if FLAGS['task'].present else None

@@ -97,6 +97,8 @@ _OF_DIRECTORY = {'ledger': 'a store', 'tuned': 'what a search released'}
 _ONLY = {
     **dict.fromkeys(('populations', 'cohorts', 'output'), ('extrapolate', 'utility')),
     'solve_for': ('calibrate',),
+    'noised_weights': ('epsilon', 'calibrate'),
+    'signal_to_noise': ('epsilon', 'calibrate'),
     **dict.fromkeys(('runs', 'curve', 'metric', 'drop', 'recall_floor'), ('utility',)),
 }
 
@@ -108,12 +110,15 @@ def main(arguments):
     validate.one_of('command', command, COMMANDS)
     others = [name for name, commands in _ONLY.items() if command not in commands]
     from_settings.refuse_unused(command, *others)
+    from_settings.need('signal_to_noise', 'noised_weights')
     if command in _ONLY['output']:
         files.check_place(output=os.path.dirname(FLAGS.output) or '.')
         files.check_file(FLAGS.output, 'output')
     if command in _OF_DIRECTORY:
         if not rest:
             raise ValueError(f'{command} without {_OF_DIRECTORY[command]}: name its directory')
+        # What they account is in the directory.
+        from_settings.refuse_unused(command, 'num_users', *plan_flags.names())
         COMMANDS[command](rest[0])
         return
     if rest:

@@ -86,6 +86,8 @@ def define() -> None:
 
 def check_file(name: str) -> None:
     """Refuses a flag that names what cannot become a file, or is no output of ours."""
+    if FLAGS[name].value is None:
+        return
     path = pathlib.Path(FLAGS[name].value).absolute()
     files.check_place(**{name: path.parent})
     if name != 'output' or path.suffix:

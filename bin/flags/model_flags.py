@@ -1,5 +1,6 @@
 """A released model, the names of its ops looked at before it runs, and what it is tried on."""
 
+import pathlib
 import sys
 import typing
 
@@ -27,6 +28,24 @@ def define(required: bool = True) -> None:
         ' program that runs as you: one with ops that could read or write files, use the'
         ' network or run Python is refused by their names.',
     )
+
+
+def check_there(*models: str | None, name: str = 'model') -> None:
+    """Refuses directories without a SavedModel, before TensorFlow and any data are there.
+
+    Args:
+        *models: directories of runs or of SavedModels; None is no one's business here.
+        name: what messages call them.
+    """
+    for model in filter(None, models):
+        path = pathlib.Path(model)
+        if not path.is_dir():
+            raise FileNotFoundError(f'{name}={model!r}: no such directory')
+        if not any((part / 'saved_model.pb').exists() for part in (path, path / 'saved_model')):
+            raise FileNotFoundError(
+                f'{name}={model!r}: no SavedModel here (neither saved_model.pb nor saved_model/'
+                ' with it); name the directory of a run that has saved one, or of a SavedModel'
+            )
 
 
 def define_part() -> None:
