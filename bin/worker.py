@@ -58,12 +58,13 @@ _POLL_S = 0.2
 
 def main(_):
     from dp_fedemb import environment
+    from dp_fedemb.engines import worker_addresses
     from dp_fedemb.engines import worker_process
     from dp_fedemb.runs import signals
 
     if FLAGS.socket is not None:
         from_settings.refuse_unused('a worker behind a socket', 'port')
-        worker_process.check_socket(FLAGS.socket)
+        worker_addresses.check_socket(FLAGS.socket)
     cores = environment.usable_cores() if FLAGS.cores is None else FLAGS.cores
     reason = worker_process.why_not_isolated()
     if reason is not None and FLAGS.socket is not None:
@@ -76,7 +77,7 @@ def main(_):
     try:
         with signals.end_cleanly(), contextlib.ExitStack() as closing:
             if reason is None:
-                listener = closing.enter_context(_listener(worker_process))
+                listener = closing.enter_context(_listener(worker_addresses))
                 start = functools.partial(start, listener=listener)
             else:
                 start = functools.partial(start, FLAGS.port)
@@ -119,14 +120,14 @@ def _ready(start, version, cores):
 
 
 @contextlib.contextmanager
-def _listener(worker_process):
+def _listener(worker_addresses):
     """Yields the socket that drivers come to."""
     if FLAGS.socket is None:
-        with worker_process.port_listener(FLAGS.port) as listener:
+        with worker_addresses.port_listener(FLAGS.port) as listener:
             yield listener
         return
     path = os.path.abspath(FLAGS.socket)
-    with worker_process.path_listener(path) as listener:
+    with worker_addresses.path_listener(path) as listener:
         try:
             yield listener
         finally:

@@ -12,6 +12,7 @@ import tensorflow_federated as tff
 
 from dp_fedemb.engines import connection
 from dp_fedemb.engines import executor as executor_lib
+from dp_fedemb.engines import worker_addresses
 from dp_fedemb.engines import worker_process
 
 WorkerLostError = connection.WorkerLostError
@@ -37,7 +38,7 @@ class RemoteWorker(connection.Connection):
         Raises:
             ValueError: for another address.
         """
-        worker_process.check_address(address)
+        worker_addresses.check_address(address)
         super().__init__(address, timeout_s)
         self.cores = 0
 
@@ -51,7 +52,7 @@ class RemoteWorker(connection.Connection):
         try:
             grpc.channel_ready_future(self._channel).result(self._timeout_s)
         except grpc.FutureTimeoutError:
-            reason = worker_process.why_silent(self.address)
+            reason = worker_addresses.why_silent(self.address)
             self._lose(f'did not answer within {self._timeout_s:g} s ({reason})')
             raise WorkerLostError(f'worker {self.address} {self.lost}') from None
         self._deadline_s = self._timeout_s

@@ -12,6 +12,7 @@ import tensorflow_federated as tff
 from dp_fedemb import environment
 from dp_fedemb.engines import connection as connection_lib
 from dp_fedemb.engines import executor
+from dp_fedemb.engines import worker_addresses
 from dp_fedemb.engines import worker_process
 
 default_parallelism = environment.usable_cores
@@ -75,7 +76,7 @@ class LocalRuntime:
         reason = worker_process.why_not_isolated()
         arguments = (self.client_parallelism, self._intra_op_threads)
         if reason is None:
-            listener, folder = worker_process.private_listener()
+            listener, folder = worker_addresses.private_listener()
             with listener:
                 return worker_process.WorkerProcess(
                     *arguments, listener=listener, folder=folder

@@ -6,7 +6,7 @@ from typing import Optional
 
 from dp_fedemb import settings
 from dp_fedemb import validate
-from dp_fedemb.engines import worker_process
+from dp_fedemb.engines import worker_addresses
 from dp_fedemb.learning import client_config
 
 if typing.TYPE_CHECKING:
@@ -259,7 +259,7 @@ class Settings:
                 ' fedavg has a head that all share; leave it out'
             )
         for address in self.workers:
-            worker_process.check_address(address)
+            worker_addresses.check_address(address)
         if len(set(self.workers)) != len(self.workers):
             raise ValueError(f'workers={",".join(self.workers)}: expected each of them once')
         if self.server_adam_floor != type(self).server_adam_floor and (

@@ -24,6 +24,7 @@ from dp_fedemb.engines import connection
 from dp_fedemb.engines import remote_engine
 from dp_fedemb.engines import remote_worker
 from dp_fedemb.engines import runtime
+from dp_fedemb.engines import worker_addresses
 from dp_fedemb.engines import worker_process
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -204,16 +205,16 @@ def test_a_socket_of_the_dead_is_made_anew_and_one_of_the_living_refused(tmp_pat
     path = str(tmp_path / 'socket')
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(path)
-    with worker_process.path_listener(path):
+    with worker_addresses.path_listener(path):
         with pytest.raises(ValueError, match='Address already in use'):
-            worker_process.path_listener(path)
+            worker_addresses.path_listener(path)
     (tmp_path / 'file').write_text('not a socket')
     with pytest.raises(ValueError, match='choose another path'):
-        worker_process.path_listener(str(tmp_path / 'file'))
+        worker_addresses.path_listener(str(tmp_path / 'file'))
     with pytest.raises(ValueError, match='Not a directory; choose another path'):
-        worker_process.path_listener(str(tmp_path / 'file' / 'socket'))
+        worker_addresses.path_listener(str(tmp_path / 'file' / 'socket'))
     with pytest.raises(ValueError, match='choose another path'):
-        worker_process.path_listener(str(tmp_path / ('long' * 40)))
+        worker_addresses.path_listener(str(tmp_path / ('long' * 40)))
     assert (tmp_path / 'file').read_text() == 'not a socket'
 
 
