@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 import contextlib
 import hashlib
-import json
 import os
 import pathlib
 from typing import Any, Optional, Union
 
-from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
@@ -90,9 +88,9 @@ def noted(run: pathlib.Path) -> dict[str, Any]:
 
     Empty if it notes none; a damaged note is none.
     """
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        note = json.loads(files.read_bytes(run / NOTE))
-        return {'round': int(note['round']), 'fingerprint': note['fingerprint']}
+    with contextlib.suppress(OSError, ValueError), json_files.whole(run / NOTE, _WAY_OUT):
+        note = json_files.read(run / NOTE, _WAY_OUT)
+        return {'round': int(note['round']), 'fingerprint': str(note['fingerprint'])}
     return {}
 
 

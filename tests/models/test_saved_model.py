@@ -166,13 +166,19 @@ def test_a_model_in_the_place_of_that_of_a_run_is_told_from_it(path, tmp_path):
     # A field that nobody knows.
     pb.write_bytes(pb.read_bytes() + b'\xfa\x3f\x01x')
     assert saved_model.is_published(model) is False
-    # What the run states is not said of it.
+    # What the run states is not said of it, and a note that is none says nothing.
     assert writing.statement_of(run) == (None, '')
     origin = pretrained.read_origin(run)
     assert 'NOT the model' in origin.text and origin.ancestors[0].epsilon is None
     with pytest.raises(ValueError, match='is not the one that the run beside it published'):
         export.export(evaluation.load_model(run), tmp_path / 'out', ['saved_model'])
     assert not (tmp_path / 'out').exists()
+    for content in ('[' * 100_000, '{"round": 1e999, "fingerprint": ""}', '[]', '{}', ''):
+        (run / 'checkpoints/published.json').write_text(content)
+        assert saved_model.is_published(model) is None
+    (run / 'checkpoints/published.json').unlink()
+    os.mkfifo(run / 'checkpoints/published.json')
+    assert saved_model.is_published(model) is None
 
 
 def test_no_file_that_a_link_leads_to_is_given_away(path, tmp_path):
