@@ -74,6 +74,7 @@ def build(config: base.TaskConfig) -> base.Task:
     if not path.exists():
         path = data_dir / f'{_DATABASE}.lzma'
         base.require_files([path], NAME, _WHERE)
+    _check_written(path)
     checksum = cache.file_fingerprint(path, config.cache_dir)
     return converted.build(
         config,
@@ -145,6 +146,17 @@ def _decompress(path, target):
                         tfds_archives.check_unpacked(path, file.tell(), _WHERE)
     except (lzma.LZMAError, EOFError) as error:
         raise tfds_archives.damaged(path, error, _WHERE) from None
+
+
+def _check_written(path):
+    """Refuses a database part of which is beside it, where no checksum sees it."""
+    for end in ('-wal', '-journal'):
+        beside = path.with_name(path.name + end)
+        if os.path.lexists(beside) and beside.stat().st_size:
+            raise ValueError(
+                f'{beside}: has changes that {path.name} lacks; close the program that made'
+                ' them, or fetch the database again and delete what is beside it'
+            )
 
 
 def _check(path):

@@ -149,6 +149,7 @@ def read_pairs(path: pathlib.Path) -> list[Line]:
 
 def _archive_rows(path):
     """Yields (person, 'person/number', image) in the order of the archive."""
+    seen = set()
     try:
         with tarfile.open(path, 'r|*') as archive:
             for member in archive:
@@ -157,6 +158,9 @@ def _archive_rows(path):
                     tfds_archives.member(path, member.name, member.size, _WHERE)
                     image = archive.extractfile(member).read()
                     person = names_lib.normal(match[1])
+                    if (person, match[2]) in seen:
+                        raise tarfile.ReadError(f'{member.name} is there twice')
+                    seen.add((person, match[2]))
                     yield person, f'{person}/{match[2]}', image
     except tfds_archives.READ_ERRORS as error:
         raise tfds_archives.damaged(path, error, _WHERE) from None

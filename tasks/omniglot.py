@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
+import re
 import zipfile
 
 from dp_fedemb import validate
@@ -31,6 +32,8 @@ ARCHIVES = {
     'images_background_small1.zip': None,
     'images_background_small2.zip': None,
 }
+# Number of the character, and of the drawer.
+_DRAWING = re.compile(r'(?:^|/)([0-9]{1,9})_([0-9]{1,9})\.png$')
 _BACKGROUND_ALPHABETS = 30
 _WHERE = (
     f'{", ".join(ARCHIVES)}, all four, from'
@@ -199,9 +202,12 @@ class _Drawers:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
                 if member.endswith('.png'):
-                    label, drawer = member[: -len('.png')].rsplit('/', 1)[-1].split('_')
-                    key = int(label) - 1, archive.read(member)
-                    self._drawers[key].append(int(drawer))
+                    found = _DRAWING.search(member)
+                    if found is None:
+                        reason = f'{member}: expected a name like 0001_01.png'
+                        raise tfds_archives.damaged(path, reason, _WHERE)
+                    key = int(found[1]) - 1, archive.read(member)
+                    self._drawers[key].append(int(found[2]))
 
     def __call__(self, example) -> int:
         key = int(example['label']), example['image']

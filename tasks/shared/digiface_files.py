@@ -1,5 +1,6 @@
 """The official archives of DigiFace-1M: `subjects_A-B_N_imgs.zip` with `subject/k.png`."""
 
+import collections
 from collections.abc import Iterator
 import pathlib
 import re
@@ -47,7 +48,7 @@ def open_archive(path: pathlib.Path, subset: str) -> zipfile.ZipFile:
     """Opens an archive.
 
     Raises:
-        ValueError: if it is no zip archive, or cut.
+        ValueError: if it is no zip archive, or cut, or has an image twice.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -56,6 +57,12 @@ def open_archive(path: pathlib.Path, subset: str) -> zipfile.ZipFile:
         raise tfds_archives.damaged(path, error, where(subset)) from None
     for entry in archive.infolist():
         tfds_archives.member(path, entry.filename, entry.file_size, where(subset))
+    images = collections.Counter((subject, image) for subject, image, _ in members(archive))
+    if max(images.values(), default=1) > 1:
+        subject, image = images.most_common(1)[0][0]
+        raise tfds_archives.damaged(
+            path, f'{subject}/{image}.png is there twice', where(subset)
+        )
     return archive
 
 

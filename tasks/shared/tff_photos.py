@@ -262,6 +262,11 @@ class _Listed:
             with contextlib.suppress(FileNotFoundError):
                 for path in listing_lib.pictures(folder).paths:
                     if path.stem in self._rows:
+                        if path.stem in found:
+                            raise ValueError(
+                                f'{path}: image {path.stem} is there twice, also as'
+                                f' {found[path.stem]}; keep one'
+                            )
                         found[path.stem] = path
         return dict(sorted(found.items()))
 

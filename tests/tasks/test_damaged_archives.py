@@ -1,8 +1,11 @@
 """Damaged and hostile files of the tasks: no hang, no trace, nothing written outside."""
 
+import contextlib
+import gzip
 import io
 import os
 import shutil
+import sqlite3
 import tarfile
 import zipfile
 
@@ -136,3 +139,58 @@ def test_bombs_are_not_unpacked(tmp_path, monkeypatch):
     assert not list((tmp_path / 'work').iterdir())
     with pytest.raises(ValueError, match='a.zip: damaged .big.png: 999,999,999 bytes'):
         tfds_archives.member(tmp_path / 'a.zip', 'big.png', 999_999_999, 'there')
+
+
+def test_what_is_there_twice_is_refused(official, tmp_path, mutations):
+    """A second member of a name would count, and replace the first in silence."""
+    for name, member in [('lfw', 'lfw/Bo/Bo_0001.jpg'), ('digiface', 'copy/0/1.png')]:
+        data_dir = tmp_path / name
+        data_dir.mkdir()
+        options = getattr(official, name)(data_dir)
+        if name == 'lfw':
+            whole = tmp_path / 'whole.tar'
+            whole.write_bytes(gzip.decompress((data_dir / 'lfw.tgz').read_bytes()))
+            with tarfile.open(whole, 'a') as archive:
+                entry = tarfile.TarInfo(member)
+                entry.size = 4
+                archive.addfile(entry, io.BytesIO(b'more'))
+            whole.replace(data_dir / 'lfw.tgz')
+        else:
+            with zipfile.ZipFile(min(data_dir.iterdir()), 'a') as archive:
+                archive.writestr(member, b'more')
+        config = base.TaskConfig(str(data_dir), str(tmp_path / 'cache'), options=options)
+        with pytest.raises(ValueError, match='damaged .*is there twice'):
+            tasks.build_task(name, config)
+
+
+def test_encrypted_members_are_no_pictures(official, tmp_path):
+    options = official.digiface(tmp_path)
+    path = min(tmp_path.iterdir())
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        entry = next(each for each in archive.infolist() if each.filename.endswith('.png'))
+    # The flag that says so, in the list at the end and before the member.
+    content[entry.header_offset + 6] |= 1
+    content[content.index(entry.filename.encode(), entry.header_offset + 99) - 46 + 8] |= 1
+    path.write_bytes(content)
+    config = base.TaskConfig(str(tmp_path), str(tmp_path / 'cache'), options=options)
+    with pytest.raises(ValueError, match=r'1 broken image.*encrypted') as error:
+        tasks.build_task('digiface', config)
+    assert '\n' not in str(error.value)
+
+
+def test_what_a_database_lacks_is_not_left_beside_it(tmp_path):
+    path = tmp_path / 'emnist_all.sqlite'
+    copy = tmp_path / 'killed'
+    copy.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute('PRAGMA journal_mode=WAL')
+        database.execute('CREATE TABLE examples (client_id TEXT)')
+        database.commit()
+        # As whoever is killed leaves it.
+        for name in os.listdir(tmp_path):
+            if name.startswith(path.name):
+                shutil.copy(tmp_path / name, copy)
+    config = base.TaskConfig(str(copy), str(tmp_path / 'cache'))
+    with pytest.raises(ValueError, match='-wal: has changes that emnist_all.sqlite lacks'):
+        tasks.build_task('emnist', config)
