@@ -242,11 +242,18 @@ def _start(task, model, directory):
 
     def load():
         unfrozen = groups.model(task, freeze='')
-        pretraining_flags.pretrain_public(task, unfrozen, directory.pretrained)
-        public = starts.Start.from_saved_model(
-            directory.pretrained, model, FLAGS.pretrained_partial
-        )
-        return public.load()
+        try:
+            pretraining_flags.pretrain_public(task, unfrozen, directory.pretrained)
+            public = starts.Start.from_saved_model(
+                directory.pretrained, model, FLAGS.pretrained_partial
+            )
+            return public.load()
+        except ValueError as error:
+            if not directory.pretrained.exists():
+                raise
+            raise ValueError(
+                f'{error}; or delete {directory.pretrained}, and the same command makes it again'
+            ) from None
 
     text = f'pretrained on the public part of task {FLAGS.task}'
     return starts.Start(load, pretrained.Origin(text, voids_guarantee=False))
