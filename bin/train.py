@@ -252,7 +252,8 @@ def _start(task, model, directory):
             if not directory.pretrained.exists():
                 raise
             raise ValueError(
-                f'{error}; or delete {directory.pretrained}, and the same command makes it again'
+                f'{error}; or delete {directory.pretrained}, and the same command makes it'
+                ' again'
             ) from None
 
     text = f'pretrained on the public part of task {FLAGS.task}'

@@ -20,11 +20,12 @@ import numpy as np
 
 from dp_fedemb import files
 
+_OF_RUN = b'run '
 _LINE = re.compile(rb'(\d+) (\d+) ([0-9a-f]{64})')
 
 
 class Journal:
-    """Append-only lines `round attempt digest`, mode 0600.
+    """Append-only lines `round attempt digest` after one that tells the run, mode 0600.
 
     The digests are keyed: without the run's seed they tell nothing of the sums.
     """
@@ -50,12 +51,20 @@ class Journal:
             )
             os.truncate(path, len(whole))
             files.sync(path)
-        for line in whole.split(b'\n')[:-1]:
+        lines = whole.split(b'\n')[:-1]
+        # Versions before this one did not write it.
+        named = bool(lines) and lines[0].startswith(_OF_RUN)
+        if named and lines[0] != self._first_line():
+            raise ValueError(
+                f"{path}: is another run's, so that a repeated round would not be noticed;"
+                ' restore the file, or choose another output_dir'
+            )
+        for number, line in enumerate(lines[named:], start=1 + named):
             fields = _LINE.fullmatch(line)
             known = self._digests.setdefault(int(fields[1]), []) if fields else []
             if not fields or int(fields[2]) != len(known):
                 raise ValueError(
-                    f'{path}: line {self.lines + 1} is damaged, so that a repeated round would'
+                    f'{path}: line {number} is damaged, so that a repeated round would'
                     ' not be noticed; restore the file, or choose another output_dir'
                 )
             self._add(known, fields[3].decode())
@@ -83,9 +92,12 @@ class Journal:
         if attempt == len(known):
             digest = self._digest(round_num, sums)
             new = not self._path.exists()
+            empty = new or self._path.stat().st_size == 0
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 line = f'{round_num} {attempt} {digest}\n'.encode()
+                if empty:
+                    line = self._first_line() + b'\n' + line
                 if os.write(descriptor, line) != len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
                 os.fsync(descriptor)
@@ -95,6 +107,9 @@ class Journal:
                 files.sync(self._path.parent)
             self._add(known, digest)
         return attempt
+
+    def _first_line(self) -> bytes:
+        return _OF_RUN + hmac.digest(self._key, b'whose journal', 'sha256').hex().encode()
 
     def _add(self, known: list[str], digest: str) -> None:
         self.lines += 1

@@ -145,6 +145,16 @@ def test_a_torn_line_was_never_acted_on_and_a_damaged_one_is_refused(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match='line 1 is damaged'):
             journal_lib.Journal(path, KEY)
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match="is another run's.*restore the file"):
+        journal_lib.Journal(path, b'l' * 32)
+    path.write_bytes(whole.replace(b'0 0', b'\x000 0'))
+    with pytest.raises(ValueError, match='line 2 is damaged'):
+        journal_lib.Journal(path, KEY)
+    # The name itself was torn.
+    path.write_bytes(whole[:20])
+    journal_lib.Journal(path, KEY).commit(0, [np.array([1])])
+    assert path.read_bytes() == whole
 
 
 ROWS = [{'round': 0, 'a': 0.1}, {'round': 1, 'a': 0.25, 'b': 2.0}, {'round': 2, 'a': 0.5}]
