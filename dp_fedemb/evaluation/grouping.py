@@ -70,9 +70,13 @@ def _read(path: Union[str, 'os.PathLike[str]']) -> dict[str, str]:
         if not line.strip() or line.startswith('#'):
             continue
         delimiter = '\t' if '\t' in line else ','
-        row = [field.strip() for field in next(csv.reader([line], delimiter=delimiter))]
+        try:
+            row = [field.strip() for field in next(csv.reader([line], delimiter=delimiter))]
+        except csv.Error:
+            row = []
         if len(row) != 2 or not all(row):
-            raise ValueError(f'{path}:{number}: {line!r}: expected "name,group"')
+            shown = names_lib.printable(line)
+            raise ValueError(f'{path}:{number}: {shown!r}: expected "name,group"')
         name = names_lib.normal(row[0])
         if listed.setdefault(name, row[1]) != row[1]:
             raise ValueError(

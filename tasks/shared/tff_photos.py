@@ -288,16 +288,19 @@ def _read_list(path: pathlib.Path, files: Files) -> dict[str, list[tuple[str, st
     """
     user_column, image_column, class_column = files.columns
     rows = collections.defaultdict(list)
-    with _open_list(path, files.where) as lines:
+    with _open_list(path, files.where) as lines, _whole(path, files.where):
         reader = csv.DictReader(lines)
         lacking = set(files.columns) - set(reader.fieldnames or ())
         if lacking:
             raise ValueError(
                 f'{path}: lacks the column(s) {", ".join(sorted(lacking))}; get {files.where}'
             )
+        twice = [name for name in files.columns if (reader.fieldnames or []).count(name) > 1]
+        if twice:
+            raise ValueError(f'{path}: has two columns {twice[0]}; get {files.where}')
         for row in reader:
             # The species lists give 'NA' to photos outside a split.
-            if None in (row[column] for column in files.columns):
+            if not all(row[column] for column in files.columns):
                 raise ValueError(
                     f'{path}:{reader.line_num}: a row without all of'
                     f' {", ".join(files.columns)}; get {files.where}'
@@ -308,6 +311,14 @@ def _read_list(path: pathlib.Path, files: Files) -> dict[str, list[tuple[str, st
     return {image: owners for image, owners in rows.items() if owners}
 
 
+@contextlib.contextmanager
+def _whole(path, where):
+    try:
+        yield
+    except csv.Error as error:
+        raise tfds_archives.damaged(path, error, where) from None
+
+
 def _open_list(path, where):
     archive = _list_path(path)
     if archive == path:
@@ -315,6 +326,7 @@ def _open_list(path, where):
     try:
         with zipfile.ZipFile(archive) as file:
             (member,) = (n for n in file.namelist() if n.split('/')[-1] == path.name)
+            tfds_archives.check_unpacked(archive, file.getinfo(member).file_size, where)
             return contextlib.nullcontext(lists.lines_of(file.read(member), path))
     except (*tfds_archives.READ_ERRORS, ValueError) as error:
         raise tfds_archives.damaged(archive, error, where) from None

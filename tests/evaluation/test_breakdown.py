@@ -134,6 +134,7 @@ def test_groups_from_a_list(tmp_path):
     assert found == ['north', 'north', 'far, south', grouping.NOT_LISTED]
     for text, words in (
         ('Zoë', 'expected "name,group"'),
+        (f'a,{200_000 * "b"}', 'expected "name,group"'),
         ('Zoë,a\nZoë,b', 'is in group .a. already'),
         ('nobody,a', 'names no user, identity or image'),
     ):

@@ -194,3 +194,25 @@ def test_what_a_database_lacks_is_not_left_beside_it(tmp_path):
     config = base.TaskConfig(str(copy), str(tmp_path / 'cache'))
     with pytest.raises(ValueError, match='-wal: has changes that emnist_all.sqlite lacks'):
         tasks.build_task('emnist', config)
+
+
+@pytest.mark.parametrize(
+    ('line', 'said'),
+    [
+        (f'{200_000 * "a"},1,1,1', 'field larger than field limit'),
+        (',,,', 'a row without all of'),
+        ('x,1', 'a row without all of'),
+    ],
+)
+def test_lists_with_odd_rows(line, said, official, tmp_path):
+    options = official.inaturalist(tmp_path)
+    path = tmp_path / 'iNaturalist_train.csv'
+    whole = path.read_text()
+    config = base.TaskConfig(str(tmp_path), str(tmp_path / 'cache'), options=options)
+    path.write_text(f'{whole}{line}\n')
+    with pytest.raises(ValueError, match=said) as error:
+        tasks.build_task('inaturalist', config)
+    assert len(str(error.value)) < 1000
+    path.write_text(whole.replace('class,', 'class,class,', 1))
+    with pytest.raises(ValueError, match='has two columns class'):
+        tasks.build_task('inaturalist', config)
