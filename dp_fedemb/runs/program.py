@@ -19,7 +19,6 @@ from typing import Any, Optional
 
 from absl import logging
 import numpy as np
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from dp_fedemb import files
@@ -28,7 +27,6 @@ from dp_fedemb import randomness
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import engine as engine_lib
-from dp_fedemb.evaluation import verification
 from dp_fedemb.privacy.reporting import signal_to_noise
 from dp_fedemb.runs import candidates
 from dp_fedemb.runs import checkpoints as checkpoints_lib
@@ -37,16 +35,14 @@ from dp_fedemb.runs import divergence
 from dp_fedemb.runs import garbage
 from dp_fedemb.runs import profiling
 from dp_fedemb.runs import releases
+from dp_fedemb.runs import rows as rows_lib
 from dp_fedemb.runs import settings as settings_lib
+from dp_fedemb.runs import states
 from dp_fedemb.runs import training_bar
 
 _Evaluate = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], dict[str, float]]
 _Export = Callable[[candidates.Models, str], None]
-_Row = collections.OrderedDict[str, Any]
 
-# States up to this many numbers become durable after every round, larger ones where rounds
-# are released.
-_EVERY_ROUND_ENTRIES = 4 << 20
 # The ledger is told of a tenth more rounds than are done, and so grows with their logarithm.
 _NOTED_AHEAD = 10
 
@@ -146,12 +142,12 @@ class TrainingProgram:
             row = self._row(state, 0, {})
             saved = self._make_durable(state, 0, [row])
         else:
-            state = _restored(state, saved)
+            state = states.restored(state, saved)
             logging.info('Going on after round %d', saved.round_num)
         self._check_journal(saved)
         self._note_spending(saved.round_num)
         rows, before = saved.record['rows'], saved.record.get('released')
-        pending: list[_Row] = []
+        pending: list[rows_lib.Row] = []
         if self._schedule.releases_after(saved.round_num):
             self._releases.restore(saved.round_num, rows, before)
             self._publish(state, saved.round_num)
@@ -167,7 +163,7 @@ class TrainingProgram:
     def _rounds_in_all(self) -> int:
         return self._schedule.rounds
 
-    def _rounds(self, state: Any, first: int, pending: list[_Row]) -> Any:
+    def _rounds(self, state: Any, first: int, pending: list[rows_lib.Row]) -> Any:
         """Runs rounds `first` + 1, ..., each from a cohort prepared during the one before.
 
         `pending` are rows of rounds before, which are durable and not released.
@@ -187,7 +183,7 @@ class TrainingProgram:
                 state, done = output.state, round_num + 1
                 bar.round_computed(virtual_clients.num_examples(shards) * self._local_epochs)
                 releases = self._schedule.releases_after(done)
-                durable = releases or _small(state)
+                durable = releases or states.is_small(state)
                 # The engine's copy goes on; this one is looked at.
                 fetched = self._engine.fetch(state) if durable else None
                 pending.append(self._row(fetched, done, output.metrics))
@@ -200,7 +196,7 @@ class TrainingProgram:
                     self._publish(fetched, done)
                     garbage.collect()
                     spent = self._spent(done)
-                    self._last_recall = _recall(pending[-1]) or self._last_recall
+                    self._last_recall = rows_lib.recall(pending[-1]) or self._last_recall
                     pending = []
                 bar.round_ended(spent, self._last_recall)
         return state
@@ -248,11 +244,11 @@ class TrainingProgram:
             )
 
     def _make_durable(
-        self, state: Any, done: int, rows: Sequence[_Row]
+        self, state: Any, done: int, rows: Sequence[rows_lib.Row]
     ) -> checkpoints_lib.Checkpoint:
         """Writes the checkpoint with the rows that may be released after it."""
         self._directory.check_here()
-        arrays = [np.asarray(leaf) for leaf in tf.nest.flatten(state)]
+        arrays = states.arrays(state)
         record = {
             **self._record,
             'rows': list(rows),
@@ -284,7 +280,7 @@ class TrainingProgram:
     def _print_profile(self, state: Any, done: int) -> None:
         """Profiles the next round. It is run again afterwards, and is the same release."""
         weights = state.global_model_weights
-        arrays = [np.asarray(leaf) for leaf in tf.nest.flatten(state)]
+        arrays = states.arrays(state)
         path = self._directory.profile
         files.make_private_directory(path, parents=False)
         with tempfile.TemporaryDirectory() as scratch:
@@ -331,12 +327,12 @@ class TrainingProgram:
             self._identity_labels,
         )
 
-    def _row(self, state: Any, done: int, metrics: Mapping[str, Any]) -> _Row:
+    def _row(self, state: Any, done: int, metrics: Mapping[str, Any]) -> rows_lib.Row:
         """Returns a round's row; raw training metrics only if the engine gives any.
 
         The last one of those that are released together has the epsilon of all.
         """
-        row: _Row = collections.OrderedDict(round=done)
+        row: rows_lib.Row = collections.OrderedDict(round=done)
         if self._plan.private and self._schedule.releases_after(done):
             # A simulated deployment's epsilon never goes under the name of the run's.
             whose = 'deployment_' if self._plan.hypothetical else ''
@@ -346,7 +342,7 @@ class TrainingProgram:
                 row['largest_signal_to_noise'] = signal_to_noise.largest(
                     self._plan, self._facts['noised_weights']
                 )
-        row.update(_training_metrics(metrics))
+        row.update(rows_lib.training_metrics(metrics))
         if self._schedule.evaluates_after(done):
             for name, weights in candidates.of_state(state).items():
                 prefix = '' if name == candidates.LAST else f'{name}_'
@@ -363,53 +359,3 @@ class TrainingProgram:
             statistical_distance=self._distance(done + repeats),
             **{**self._facts, **facts},
         )
-
-
-def _restored(template: Any, saved: checkpoints_lib.Checkpoint) -> Any:
-    """The state of a checkpoint, its leaves of the types that this engine has."""
-    expected = tf.nest.flatten(template)
-    if [np.shape(leaf) for leaf in expected] != [array.shape for array in saved.arrays]:
-        raise ValueError(
-            f'the checkpoint of round {saved.round_num} holds a state of other shapes than this'
-            ' model, optimizer and mechanism have; choose another output_dir'
-        )
-    leaves = []
-    for like, array in zip(expected, saved.arrays):
-        if isinstance(like, (int, float)):
-            # What TFF's optimizers begin with; as an array it would be a float64 to TF.
-            leaves.append(array.item())
-        else:
-            leaves.append(array.astype(np.asarray(like).dtype, casting='same_kind'))
-    return tf.nest.pack_sequence_as(template, leaves)
-
-
-def _small(state: Any) -> bool:
-    entries = sum(int(np.prod(np.shape(leaf))) for leaf in tf.nest.flatten(state))
-    return entries <= _EVERY_ROUND_ENTRIES
-
-
-def _training_metrics(metrics: Mapping[str, Any]) -> _Row:
-    """Flat floats; clients' sums become means over virtual clients."""
-    flat: _Row = collections.OrderedDict()
-    for part in ('aggregator', 'finalizer', 'client_work'):
-        for name, value in dict(metrics.get(part) or {}).items():
-            flat[name] = float(value)
-    raw = flat.get('virtual_clients')
-    if raw:
-        for name in ('loss', 'update_norm'):
-            flat[name] /= raw
-    if 'update_non_finite' in flat:
-        if raw is None:
-            # How many were zeroed is private; the server's part alone would say: none.
-            del flat['update_non_finite']
-        else:
-            flat['update_non_finite'] += flat.pop('non_finite')
-    return flat
-
-
-def _recall(row: _Row) -> str:
-    """The first recall of a row, as text for the bar."""
-    for name, value in row.items():
-        if verification.is_recall(name) and np.isfinite(value):
-            return f'{name} {value:.3f}'
-    return ''

@@ -13,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'bin'))
 from flags import host
 
 from dp_fedemb import configured_directory
+from dp_fedemb import files
 from dp_fedemb import host_error
 
 
@@ -66,3 +67,35 @@ def test_a_directory_that_was_moved_away_is_to_be_brought_back(tmp_path):
 )
 def test_other_errors_are_not_the_hosts(error):
     assert host.trouble(error) is None
+
+
+@pytest.mark.parametrize(
+    'number, advice',
+    [
+        (errno.ENOENT, 'bring back what was there'),
+        (errno.EISDIR, 'bring back what was there'),
+        (errno.EACCES, 'change its permissions'),
+    ],
+)
+def test_a_path_is_no_slip_of_the_pen_once_a_program_is_at_work(number, advice):
+    with pytest.raises(host_error.HostError) as caught, host.at_work():
+        raise OSError(number, os.strerror(number), '/data/examples.bin')
+    line = host.trouble(caught.value)
+    assert line.startswith('/data/examples.bin: ') and advice in line
+    assert line.endswith('then run the same command again')
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        ValueError('clip_norm=0'),
+        files.NoFileError('x: is no file'),
+        FileExistsError('x: is not empty'),
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'x'),
+        ConnectionRefusedError(errno.ECONNREFUSED, 'no'),
+    ],
+)
+def test_what_else_is_raised_at_work_stays_what_it_is(error):
+    with pytest.raises(type(error)) as caught, host.at_work():
+        raise error
+    assert caught.value is error
