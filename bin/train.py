@@ -262,11 +262,17 @@ def _start(task, model, directory):
 
 def _facts(task):
     """What decides what the run computes, beside model, plan and settings."""
+    from dp_fedemb.models import pretrained
+
+    start = FLAGS.pretrained
+    if start not in (None, 'public'):
+        # Not its path, which tells of whose computer it is on.
+        start = pretrained.fingerprint(start)
     facts = {
         'task': FLAGS.task,
         'task_option': FLAGS.task_option,
         **groups.record(),
-        'pretrained': FLAGS.pretrained,
+        'pretrained': start,
         'pretrained_partial': FLAGS.pretrained_partial,
         'data': {
             part: [store.num_users, store.num_identities, store.num_examples]

@@ -7,6 +7,7 @@ a model from elsewhere cannot execute anything, and a large one loads in no time
 import collections
 from collections.abc import Iterable, Sequence
 import dataclasses
+import hashlib
 import os
 import pathlib
 from typing import Union
@@ -118,6 +119,18 @@ def read_origin(directory: Union[str, os.PathLike]) -> Origin:
                 tuple(privacy.ancestors_of_start(statement, users)),
             )
     return Origin('NOT PRIVATE: it has seen users without differential privacy', True)
+
+
+def fingerprint(directory: Union[str, os.PathLike]) -> str:
+    """Returns what tells a start from every other, wherever it lies; see `load`.
+
+    Raises:
+        FileNotFoundError: if there is no SavedModel.
+    """
+    if not _is_keras_file(directory):
+        return saved_model.fingerprint(saved_model.find(directory, 'pretrained'))
+    with open(pathlib.Path(directory).expanduser(), 'rb') as file:
+        return hashlib.file_digest(file, 'blake2b').hexdigest()[:32]
 
 
 def load(

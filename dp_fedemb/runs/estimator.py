@@ -20,6 +20,7 @@ from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.evaluation import inference
 from dp_fedemb.learning import client_config
+from dp_fedemb.models import pretrained
 from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.runs import experiment
 from dp_fedemb.runs import settings as settings_lib
@@ -122,8 +123,9 @@ class DPFedEmb:
         )
         self.plan = privacy.calibrate(first, self._target_epsilon)
         model = self._model.build(store)
-        start = None
+        start = name = None
         if self._pretrained is not None:
+            name = pretrained.fingerprint(self._pretrained)
             start = starts.Start.from_saved_model(
                 self._pretrained, model, public=self._pretrained_is_public
             )
@@ -134,7 +136,7 @@ class DPFedEmb:
             store,
             test,
             start=start,
-            facts={'pretrained': None if start is None else str(self._pretrained)},
+            facts={'pretrained': name},
             require_private=True,
         ).run(self.directory)
         return self

@@ -183,6 +183,7 @@ def test_flags_of_one_run_are_not_those_of_the_next(tmp_path):
         (['--table=loss', '--task=lfw', '--scale=smoke'], 'smoke scale'),
         (['--table=loss', '--', '--seed'], "argument '--seed'"),
         (['--table=loss', '--grid=nothing.toml'], 'no such file'),
+        (['--table=loss', '--', '--seed=27182'], 'a seed is a secret'),
         (['--table=loss', '--task=synthetic'], 'output_dir is not given'),
     ],
 )

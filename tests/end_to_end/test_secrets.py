@@ -225,6 +225,10 @@ def test_audits_searches_and_tables_tell_nothing(folder, tmp_path):
             'train',
             [*run, '--engine=in_process', '--profile', f'--output_dir={work}/run'],
         ],
+        [
+            'train',
+            [*run, f'--pretrained={work}/run', f'--output_dir={tmp_path}/next/{PLACE}/run'],
+        ],
         ['embed', ['index', str(folder), model, index]],
         [
             'embed',
@@ -261,7 +265,7 @@ def test_audits_searches_and_tables_tell_nothing(folder, tmp_path):
     assert all((work / name).exists() for name in names)
     assert stat.S_IMODE((work / 'links').stat().st_mode) == 0o700
     assert check_files(work, words)
-    assert all(check_files(tmp_path / mode / PLACE, words) for mode in modes)
+    assert all(check_files(tmp_path / mode / PLACE, words) for mode in (*modes, 'next'))
     # But by the search, and those whom the selection of canaries leaves out are not named.
     assert str(SEED) not in said
 

@@ -36,6 +36,18 @@ def run_directory(tmp_path_factory):
     return directory
 
 
+def test_a_start_is_known_by_its_content_and_not_by_its_place(run_directory, tmp_path):
+    shutil.copytree(run_directory, tmp_path / 'copy')
+    found = pretrained.fingerprint(tmp_path / 'copy')
+    assert found == pretrained.fingerprint(run_directory / 'saved_model')
+    pb = tmp_path / 'copy' / 'saved_model' / 'saved_model.pb'
+    pb.write_bytes(pb.read_bytes() + b'x')
+    assert pretrained.fingerprint(tmp_path / 'copy') != found
+    for name in ('a.h5', 'b.h5'):
+        (tmp_path / name).write_bytes(b'weights')
+    assert len({pretrained.fingerprint(tmp_path / name) for name in ('a.h5', 'b.h5')}) == 1
+
+
 @pytest.mark.parametrize('inner', ['', 'saved_model'])
 def test_loads_all_weights_of_a_run_or_a_saved_model(run_directory, inner):
     weights, report = pretrained.load(run_directory / inner, model())
