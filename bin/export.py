@@ -65,6 +65,8 @@ def main(_):
     if task is None:
         others = (*groups.task_flags(), 'part')
         from_settings.refuse_unused('a comparison on drawn glyphs', *others)
+    if FLAGS.formats is not None and 'tflite_int8' not in FLAGS.formats:
+        from_settings.refuse_unused(f'formats={",".join(FLAGS.formats)}', 'public_pictures')
     output = FLAGS.output_dir or os.path.join(FLAGS.model, 'export')
     files.check_place(output_dir=output)
 

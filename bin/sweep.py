@@ -50,7 +50,7 @@ _ENGINE = ('--engine=in_process', '--client_parallelism=1')
 
 def main(base):
     sweep_flags.check_base(base)
-    space = sweep_flags.read_space()
+    space = sweep_flags.read_space(base)
     cells = [
         sweep_flags.cell(number, settings, base)
         for number, settings in enumerate(sweep_flags.combinations(space), start=1)

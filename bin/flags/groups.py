@@ -12,6 +12,7 @@ from typing import Any
 from absl import flags
 
 from flags import from_settings
+from flags import model_flags
 
 from dp_fedemb.runs import settings
 import tasks
@@ -107,9 +108,13 @@ def _named(names: Iterable[str]) -> Iterator[tuple[str, str]]:
                 yield name, path
 
 
-def check_start() -> None:
-    """Refuses a --pretrained that is nothing to begin from, before the data are looked for."""
-    if FLAGS.pretrained not in (None, 'public'):
+def check_start(public: bool = True) -> None:
+    """Refuses a --pretrained that is nothing to begin from, before the data are looked for.
+
+    Args:
+        public: whether it may be the task's public part.
+    """
+    if FLAGS.pretrained is not None and not (public and FLAGS.pretrained == 'public'):
         check_there('pretrained')
         path = pathlib.Path(FLAGS.pretrained)
         if not path.is_dir() and path.suffix not in ('.h5', '.hdf5'):
@@ -117,6 +122,8 @@ def check_start() -> None:
                 f'pretrained={FLAGS.pretrained!r}: expected the directory of a run or of a'
                 ' SavedModel, or a Keras weight file, *.h5'
             )
+        if path.is_dir():
+            model_flags.check_there(FLAGS.pretrained, name='pretrained')
 
 
 def check_model() -> None:

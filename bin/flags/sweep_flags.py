@@ -101,8 +101,8 @@ def check_base(base: list[str]) -> None:
         )
 
 
-def read_space() -> search.Space:
-    """Returns what is searched, by flag."""
+def read_space(base: list[str]) -> search.Space:
+    """Returns what is searched, by flag; none of it may be among the flags of all trials."""
     if bool(FLAGS.vary) == (FLAGS.grid is not None):
         raise ValueError('nothing to search, or twice: give either --vary or --grid')
     space = search.read(FLAGS.grid) if FLAGS.grid else search.parse(FLAGS.vary)
@@ -112,6 +112,10 @@ def read_space() -> search.Space:
     for name in space:
         if name in taken:
             raise ValueError(f'vary {name}: the sweep decides it; leave it out of the search')
+    for word in base:
+        name = word.lstrip('-').partition('=')[0]
+        if name in space or name.removeprefix('no') in space:
+            raise ValueError(f'{word} after "--": the sweep varies it; leave it out')
     if not space:
         raise ValueError(f'grid={FLAGS.grid!r}: names no setting; expected at least one')
     return space

@@ -123,6 +123,8 @@ LINES = {
     'pretrain': [
         ['--output_dir=/etc'],
         ['--pretrained=/nowhere'],
+        ['--pretrained=/tmp'],
+        ['--pretrained=public'],
         ['--pretrained_partial'],
         ['--output_dir=/dev/null'],
         ['--augmentation=glyph:fill=nope'],
@@ -229,6 +231,8 @@ LINES = {
         ],
         [f'--grid={__file__}', '--vary='],
         ['--vary=output_dir=a,b'],
+        ['--', '--client_lr=3'],
+        ['--vary=profile=true,false', '--', '--noprofile'],
         ['--vary=client_lr'],
         ['--output_dir=/dev/null'],
         ['more'],
@@ -260,6 +264,9 @@ LINES = {
     ],
     'export': [
         ['--public_pictures=/nowhere'],
+        ['--public_pictures=/tmp', '--formats=onnx'],
+        ['--data_seed=3'],
+        ['--task_option=num_users=3'],
         ['--evaluation=/nowhere'],
         ['--part=public'],
         ['--model=/nowhere'],
