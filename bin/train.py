@@ -135,7 +135,7 @@ def main(_):
         task.train,
         unseen,
         start=_start(task, model, directory),
-        facts=_facts(task),
+        facts=_facts(task, directory),
         require_private=FLAGS.require_private,
         budget_epsilon=FLAGS.budget_epsilon,
         in_ledger=not FLAGS.trial_of_selection,
@@ -260,14 +260,11 @@ def _start(task, model, directory):
     return starts.Start(load, pretrained.Origin(text, voids_guarantee=False))
 
 
-def _facts(task):
+def _facts(task, directory):
     """What decides what the run computes, beside model, plan and settings."""
-    from dp_fedemb.models import pretrained
-
     start = FLAGS.pretrained
     if start not in (None, 'public'):
-        # Not its path, which tells of whose computer it is on.
-        start = pretrained.fingerprint(start)
+        start = directory.name_of_start(start)
     facts = {
         'task': FLAGS.task,
         'task_option': FLAGS.task_option,

@@ -62,6 +62,22 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         files.make_private_directory(self.secrets, parents=False)
         return journal.Journal(self.secrets / 'sums.journal', key)
 
+    def name_of_start(self, path: str) -> str:
+        """Returns what config.json calls a start: its fingerprint, wherever it lies.
+
+        Not its path, which tells of whose computer it is on; but a run from when that was
+        noted goes on with it.
+
+        Args:
+            path: see `pretrained.load`.
+
+        Raises:
+            FileNotFoundError: if there is no model.
+            ValueError: for a damaged config.json.
+        """
+        noted = (self.read_json(configured_directory.CONFIG) or {}).get('pretrained')
+        return path if noted == path else pretrained.fingerprint(path)
+
     def has_all_rows(self, saved: checkpoints.Checkpoint) -> bool:
         """Whether each row up to a checkpoint is there, as it was written.
 

@@ -20,7 +20,6 @@ from dp_fedemb import privacy
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.evaluation import inference
 from dp_fedemb.learning import client_config
-from dp_fedemb.models import pretrained
 from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.runs import experiment
 from dp_fedemb.runs import settings as settings_lib
@@ -125,7 +124,7 @@ class DPFedEmb:
         model = self._model.build(store)
         start = name = None
         if self._pretrained is not None:
-            name = pretrained.fingerprint(self._pretrained)
+            name = self.directory.name_of_start(str(self._pretrained))
             start = starts.Start.from_saved_model(
                 self._pretrained, model, public=self._pretrained_is_public
             )

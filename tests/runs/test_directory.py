@@ -57,6 +57,21 @@ def test_a_run_from_before_local_schedules_goes_on(tmp_path):
         directory.check(config(momentum=0.5, local_lr_schedule='cosine'), absent)
 
 
+def test_a_start_is_noted_by_what_it_is_and_not_where(tmp_path):
+    names = []
+    for name in ('here', 'there'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'saved_model.pb').write_bytes(b'model')
+        path = str(tmp_path / name)
+        names.append(directory_lib.RunDirectory(tmp_path / 'run').name_of_start(path))
+    assert names[0] == names[1] and 'here' not in names[0]
+    # A run from when paths were noted goes on.
+    before = directory_lib.RunDirectory(tmp_path / 'before')
+    before.begin({'pretrained': path})
+    assert before.name_of_start(path) == path
+    assert before.name_of_start(str(tmp_path / 'here')) == names[0]
+
+
 def test_foreign_directories_are_left_alone(tmp_path):
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'thesis.tex').write_text('dear')
