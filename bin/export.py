@@ -59,10 +59,10 @@ def main(_):
     model_flags.check_there(FLAGS.model)
     if FLAGS['task'].present:
         run_task.follow([FLAGS.model])
-    task = groups.task() if FLAGS['task'].present else None
+        groups.check_task()
     fars = model_flags.fars()
     groups.check_there('public_pictures', 'evaluation')
-    if task is None:
+    if not FLAGS['task'].present:
         others = (*groups.task_flags(), 'part')
         from_settings.refuse_unused('a comparison on drawn glyphs', *others)
     if FLAGS.formats is not None and 'tflite_int8' not in FLAGS.formats:
@@ -73,6 +73,8 @@ def main(_):
     from dp_fedemb import export
 
     formats = FLAGS.formats or list(export.FORMATS)
+    export.check_formats(formats)  # Before the data are there, and the model.
+    task = groups.task() if FLAGS['task'].present else None
     model = model_flags.load(FLAGS.model)
     done = export.export(
         model,

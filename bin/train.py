@@ -192,6 +192,8 @@ def _checked_settings():
     _check_guarantee()
     from_settings.need('pretrained_partial', 'pretrained')
     from_settings.need('pretrained_is_public', 'pretrained')
+    if FLAGS.pretrained != 'public':
+        pretraining_flags.say_unused('pretrain_')
     files.check_place(output_dir=FLAGS.output_dir)
     configured_directory.ConfiguredDirectory(FLAGS.output_dir).check_kind()
     groups.check_start()

@@ -1,7 +1,10 @@
 """Flags of centralised training: bin/pretrain.py, and the public start of bin/train.py."""
 
 import os
+import sys
 import typing
+
+from absl import flags
 
 from flags import from_settings
 
@@ -19,6 +22,20 @@ def define(prefix: str = '') -> None:
         prefix: of their names, where others have the plain ones.
     """
     from_settings.define(settings.PretrainingConfig, prefix)
+
+
+def say_unused(prefix: str) -> None:
+    """Says which of the flags were given in vain, where nothing is pretrained.
+
+    No error: they may stand in a file of flags whose start a command line replaces.
+    """
+    names = [prefix + name for name in from_settings.names(settings.PretrainingConfig)]
+    unused = [name for name in names if flags.FLAGS[name].present]
+    if unused:
+        print(
+            f"note: {', '.join(unused)}: not used, since --pretrained is not 'public'",
+            file=sys.stderr,
+        )
 
 
 def config(channels: int, prefix: str = '') -> settings.PretrainingConfig:
