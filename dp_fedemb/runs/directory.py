@@ -3,7 +3,8 @@
 config.json       what was asked for, without secrets; another one is refused
 metrics.csv       one row a round, appended where the run evaluates or saves
 tensorboard/      the same as TensorBoard events, without times
-checkpoints/      SECRET (0700): states with the run's seed, and the journal of sums
+checkpoints/      SECRET (0700): states with the run's seed, the journal of sums, and
+                  hashes of what was published
 privacy.json      the privacy statement of the rounds released so far
 privacy.txt       the same for people
 saved_model/      the backbone: examples in, unit-norm embeddings out
@@ -13,6 +14,8 @@ evaluation.json   recall before and after; thresholds, counts, intervals of the 
 """
 
 from collections.abc import Callable, Mapping
+import contextlib
+import hashlib
 import os
 from typing import Any, Optional, Union
 
@@ -28,7 +31,10 @@ from dp_fedemb.runs import checkpoints
 from dp_fedemb.runs import journal
 from dp_fedemb.runs import releases
 
+EVALUATION = 'evaluation.json'
 _TEXT = 'privacy.txt'
+# What a finished run says and no other file holds, and where hashes of it are noted.
+_SAY, _RESULTS = (EVALUATION, pretrained.STATEMENT), 'results.json'
 
 
 class RunDirectory(configured_directory.ConfiguredDirectory):
@@ -104,6 +110,41 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         if not path.is_file() or files.read_bytes(path) != text.encode():
             logging.warning('%s: is not that of the statement, and written again', path)
             self.write_text(_TEXT, text)
+
+    def note_results(self) -> None:
+        """Notes what a finished run says, which is there, unless that is noted."""
+        found = {name: self._digest(name) for name in _SAY}
+        if found != self._noted_results():
+            json_files.write(self.secrets / _RESULTS, found, 0o600)
+
+    def changed_results(self) -> list[str]:
+        """Returns the files of a finished run that are there, and not as it wrote them.
+
+        None are of a run from before they were noted, or that was killed just then.
+        """
+        noted = self._noted_results() or {}
+        there = [name for name in _SAY if name in noted and (self.path / name).is_file()]
+        return [name for name in there if self._digest(name) != noted[name]]
+
+    def give_up_changed_results(self) -> None:
+        """Lets what a finished run says be written again if it is not whole.
+
+        Raises:
+            ValueError: for a file that says nothing at all.
+        """
+        for name in self.changed_results():
+            self.read_json(name)
+            logging.warning('%s: is not as the run wrote it; written again', self.path / name)
+            (self.path / name).unlink()
+
+    def _noted_results(self) -> Optional[dict[str, Any]]:
+        # A damaged note is none.
+        with contextlib.suppress(OSError, ValueError):
+            return json_files.read(self.secrets / _RESULTS, 'delete it')
+        return None
+
+    def _digest(self, name: str) -> str:
+        return hashlib.sha256(files.read_bytes(self.path / name)).hexdigest()
 
     def write_statement(self, statement: dict[str, Any]) -> None:
         """Writes the privacy statement, as text and as JSON."""

@@ -34,7 +34,7 @@ from dp_fedemb.runs import program as program_lib
 from dp_fedemb.runs import settings as settings_lib
 from dp_fedemb.runs import starts
 
-_EVALUATION = 'evaluation.json'
+_EVALUATION = run_directory_lib.EVALUATION
 _Scores = dict[str, Any]
 
 
@@ -200,6 +200,7 @@ class Experiment:
             directory.begin(self.config(), self.absent())
             if self._was_finished_before(directory):
                 return directory.read_json(_EVALUATION) or {}
+            directory.give_up_changed_results()
             directory.mend_copies()
             directory.give_up_damaged_model()
             ledger.remove_drafts(self.train.path)
@@ -214,6 +215,7 @@ class Experiment:
             self._check_spending(run)
             record = self._record(run, saved, seed)
             if saved is not None and self._is_finished(directory, saved):
+                directory.note_results()
                 return directory.read_json(_EVALUATION) or {}
             return self._train(directory, run, record, saved, profile)
 
@@ -268,6 +270,7 @@ class Experiment:
             and 'trained' in scores
             # Else it is another run's.
             and scores.get('model_fingerprint') in (None, fingerprint)
+            and not directory.changed_results()
         )
 
     def _record(
@@ -357,6 +360,7 @@ class Experiment:
                 scores[name] = json_files.finite(evaluate(*trained.released(weights)))
         scores.update(values)
         directory.write_json(_EVALUATION, scores)
+        directory.note_results()
         return scores
 
     def _statement_facts(

@@ -35,8 +35,6 @@ REFUSED = {
     'evaluation.json': ('cut', 'empty', 'garbage', 'another type'),
     'privacy.json': ('cut', 'empty', 'garbage', 'another type'),
 }
-# Whose values nothing holds a second time, so that another digit stays.
-KEPT = [('evaluation.json', 'another digit'), ('privacy.json', 'another digit')]
 
 
 def tree(root):
@@ -82,7 +80,7 @@ def test_each_file_of_a_finished_run(make_experiment, finished, tmp_path):
                     found[name] = whole[name]
                     events = next(n for n in found if n.startswith('tensorboard'))
                     found[events] = whole[events]
-                if not name.startswith('checkpoints') and (name, damage) not in KEPT:
+                if not name.startswith('checkpoints'):
                     assert found == whole, (name, damage)
                 mended += 1
             shutil.rmtree(path)
@@ -104,3 +102,25 @@ def test_a_finished_run_without_its_model_is_not_finished(make_experiment, finis
     assert model.read_bytes() == content and experiment.is_finished(directory)
     changed = {n for n, b in tree(finished).items() if before.get(n) != b}
     assert changed <= {f'saved_model/{file}', 'checkpoints/published.json'}
+
+
+def test_results_are_noted_as_they_were_written_last(make_experiment, finished):
+    experiment, directory = make_experiment(), directory_lib.RunDirectory(finished)
+    statement = finished / 'privacy.json'
+    content = statement.read_bytes()
+    statement.write_bytes(_another_digit(content))
+    assert directory.changed_results() == ['privacy.json']
+    assert not experiment.is_finished(directory)
+    experiment.run(directory, SEED)
+    assert statement.read_bytes() == content and experiment.is_finished(directory)
+    # Of another machine, whose last digits differ.
+    note = finished / 'checkpoints' / 'results.json'
+    note.write_text(note.read_text().replace('evaluation.json": "', 'evaluation.json": "0'))
+    assert not experiment.is_finished(directory)
+    experiment.run(directory, SEED)
+    assert experiment.is_finished(directory)
+    # And of a run that was killed before the note, or from before there was one.
+    note.unlink()
+    assert experiment.is_finished(directory)
+    experiment.run(directory, SEED)
+    assert note.exists()
