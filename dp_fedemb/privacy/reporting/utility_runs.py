@@ -101,6 +101,10 @@ def read(directories: Sequence[Union[str, os.PathLike]], metric: str) -> Runs:
     found = [run for directory in directories for run in _runs(pathlib.Path(directory))]
     configs = [json_files.read(run / _CONFIG, _WAY_OUT) for run in found]
     for run, config in zip(found, configs):
+        if 'plan' not in config:
+            raise ValueError(
+                f'{run}: is no run, its {_CONFIG} has no plan; give the directories of runs'
+            )
         with json_files.whole(run / _CONFIG, _WAY_OUT):
             different = _different(configs[0], config)
         if different:

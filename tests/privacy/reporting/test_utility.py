@@ -209,6 +209,10 @@ def test_runs_that_do_not_belong_together_are_refused(runs, make_plan, tmp_path)
         utility_runs.read([runs], 'recall')
     with pytest.raises(FileNotFoundError, match='expected a run'):
         utility_runs.read([tmp_path / 'nowhere'], metric)
+    (runs / 'sweep').mkdir()
+    (runs / 'sweep' / 'config.json').write_text('{"base": {}}')
+    with pytest.raises(ValueError, match='sweep: is no run'):
+        utility_runs.read([runs], metric)
 
 
 @pytest.mark.parametrize(
