@@ -73,7 +73,7 @@ def _open_streams() -> None:
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, 'w' if number else 'r', closefd=False))
+            setattr(sys, name, os.fdopen(number, 'w' if number else 'r', closefd=False))
 
 
 def _end(text: str, code: int) -> None:

@@ -23,6 +23,15 @@ def load(path, monkeypatch):
     return module
 
 
+def is_of_flags(name):
+    return name.split('.')[0] == 'flags'
+
+
+def forget_flags():
+    for name in filter(is_of_flags, list(sys.modules)):
+        del sys.modules[name]
+
+
 @pytest.fixture
 def measuring(monkeypatch):
     return load(ROOT / 'bin' / 'benchmarks' / 'measuring.py', monkeypatch)
@@ -36,7 +45,12 @@ def benchmark(monkeypatch):
     monkeypatch.setattr(flags, 'FLAGS', flags.FlagValues())
     for name in ('DEFINE_bool', 'DEFINE_list'):
         monkeypatch.setattr(flags, name, lambda *arguments, **options: None)
-    return load(ROOT / 'bin' / 'benchmark.py', monkeypatch)
+    kept = {name: module for name, module in sys.modules.items() if is_of_flags(name)}
+    forget_flags()
+    yield load(ROOT / 'bin' / 'benchmark.py', monkeypatch)
+    # What it shares with others holds these flags.
+    forget_flags()
+    sys.modules.update(kept)
 
 
 def test_ratio_is_the_median_of_pairs_and_not_of_rates(measuring):

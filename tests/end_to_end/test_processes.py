@@ -58,4 +58,4 @@ def test_it_fails(process_checks, command, tmp_path):
         assert process_checks.wait_until(lambda: not program.workers(), 5)
         assert program.process.returncode == 2 and 'Traceback' not in text
         last = text.splitlines()[-1]
-        assert last.startswith('error: output_dir=') and f'Is a directory ({metrics})' in last
+        assert last.startswith(f'error: {metrics}: ') and 'a folder; restore the file' in last
