@@ -1,9 +1,11 @@
 """A host that fails under a real run costs neither rounds nor budget; see real_faults.py."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -34,10 +36,18 @@ def test_a_full_disk_loses_nothing(tiny, tmp_path):
     assert 'free some space on the disk' in found['full disk']['line']
 
 
+@pytest.fixture
+def folder():
+    """One that an unknown user can enter, as pytest's own cannot be."""
+    with tempfile.TemporaryDirectory() as path:
+        os.chmod(path, 0o711)
+        yield path
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(4 * 3600)
-def test_no_fault_loses_anything(tiny, tmp_path):
-    found = check(tiny, tmp_path, '')
+def test_no_fault_loses_anything(tiny, folder):
+    found = check(tiny, folder, '')
     assert len(found) == 11
     assert 'ulimit -n' in found['no file handles']['line']
     assert 'ulimit -f' in found['small files']['line']
