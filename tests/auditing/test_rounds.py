@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import re
+import types
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from dp_fedemb.aggregation import gaussian
 from dp_fedemb.aggregation import rounded_gaussian
 from dp_fedemb.aggregation import sum_query
 from dp_fedemb.auditing.rounds import audit as audit_lib
+from dp_fedemb.auditing.rounds import release_checks
 from dp_fedemb.learning import local_fine_tuning
 from dp_fedemb.learning import server_optimizers
 from dp_fedemb.learning import shard_work
@@ -411,3 +413,18 @@ def test_noise_below_the_weights_last_digit_is_refused(experiment_of):
     built = experiment_of(privacy.Gaussian(1e-6, 1.5))
     with pytest.raises(ValueError, match='steps of the float32 weights'):
         list(audit_lib.audit(built, rounds=2, most_clients=1, seed=SEED))
+
+
+def test_a_round_without_anybody_is_the_same_release_again():
+    """Nobody can stay away from it, so that its sum is no other one."""
+
+    def computed(total, weight):
+        model = types.SimpleNamespace(trainable=[np.array([weight])])
+        after = types.SimpleNamespace(global_model_weights=model)
+        return types.SimpleNamespace(total=[np.array(total)], after=after, attempt=0)
+
+    empty = computed([0, 0], 0.5)
+    assert release_checks.same_sum(empty, computed([0, 0], 0.5))
+    assert not release_checks.same_sum(empty, computed([0, 1], 0.5))
+    assert not release_checks.same_release(empty, computed([0, 0], 0.5)).failed
+    assert release_checks.same_release(empty, computed([0, 0], 0.75)).failed

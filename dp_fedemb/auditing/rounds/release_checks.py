@@ -168,6 +168,21 @@ def another_seed(one: list[Array], other: list[Array]) -> checks.Check:
     )
 
 
+def same_sum(one: watch.Round, other: watch.Round) -> bool:
+    """Whether two computations of a round came to the same sum, as without any client."""
+    return all(np.array_equal(a, b) for a, b in zip(one.total, other.total, strict=True))
+
+
+def same_release(one: watch.Round, other: watch.Round) -> checks.Check:
+    """Whether a round that was computed again with the same sum gave the same weights."""
+    weights = [each.after.global_model_weights.trainable for each in (one, other)]
+    return checks.holds(
+        'a round that is computed again with the same sum is the same release',
+        all(np.array_equal(a, b) for a, b in zip(*weights, strict=True)),
+        f'attempt {other.attempt}',
+    )
+
+
 def again(first: list[Array], second: Optional[list[Array]]) -> checks.Check:
     """Whether a round that was computed again with another sum had noise of its own.
 
