@@ -260,7 +260,6 @@ class Experiment:
         rounds = self.settings.schedule.rounds
         statement = directory.read_json('privacy.json') or {}
         scores = directory.read_json(_EVALUATION) or {}
-        fingerprint = saved_model.fingerprint(directory.saved_model)
         return (
             saved.round_num == rounds
             and directory.model_round() == rounds
@@ -269,7 +268,8 @@ class Experiment:
             and directory.has_all_rows(saved)
             and 'trained' in scores
             # Else it is another run's.
-            and scores.get('model_fingerprint') in (None, fingerprint)
+            and scores.get('model_fingerprint')
+            in (None, saved_model.noted(directory.path)['fingerprint'])
             and not directory.changed_results()
         )
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 import contextlib
 import io
 import os
-import stat
 import threading
-from typing import Any, Optional, Union
+from typing import Any, BinaryIO, Optional, Union
 
 import numpy as np
 from PIL import Image
@@ -96,18 +95,20 @@ def read(path: 'os.PathLike[str]') -> bytes:
         return file.read()
 
 
-def _regular_file(path: 'os.PathLike[str]') -> io.BufferedReader:
-    """Opens a file; a pipe or a device, which could block for ever, is refused."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or not status.st_size:
-        os.close(descriptor)
-        raise BrokenPicture('an empty file' if stat.S_ISREG(status.st_mode) else 'not a file')
-    return open(descriptor, 'rb')
+def _regular_file(path: 'os.PathLike[str]') -> BinaryIO:
+    """Opens a file that is not empty."""
+    try:
+        file = files.open_file(path)
+    except files.NoFileError:
+        raise BrokenPicture('not a file') from None
+    if not os.fstat(file.fileno()).st_size:
+        file.close()
+        raise BrokenPicture('an empty file')
+    return file
 
 
 def _decoded(
-    file: Union[io.BufferedReader, io.BytesIO],
+    file: BinaryIO,
     background: int,
     least: int,
     max_pixels: int,
