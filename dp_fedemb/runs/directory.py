@@ -94,6 +94,42 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         found = releases.Releases(self.metrics, self.tensorboard)
         return found.are_complete(saved.round_num, rows, before)
 
+    def is_finished(self, rounds: int, saved: Optional[checkpoints.Checkpoint]) -> bool:
+        """Whether all of a run's rounds are done and all of their results are there.
+
+        Args:
+            rounds: of the run.
+            saved: its last checkpoint; None if there is none.
+
+        Raises:
+            ValueError: if a file is damaged.
+        """
+        if saved is None:
+            return False
+        statement = self.read_json(pretrained.STATEMENT) or {}
+        scores = self.read_json(EVALUATION) or {}
+        return (
+            saved.round_num == rounds
+            and self.model_round() == rounds
+            and self.model_is_whole()
+            and statement.get('rounds_completed') == rounds
+            and self.has_all_rows(saved)
+            and 'trained' in scores
+            # Else it is another run's.
+            and scores.get('model_fingerprint')
+            in (None, saved_model.noted(self.path)['fingerprint'])
+            and not self.changed_results()
+        )
+
+    def was_finished_before(self, rounds: int) -> bool:
+        """Whether version 0.1.0, which had other checkpoints, came to the end of the run."""
+        statement = self.read_json(pretrained.STATEMENT) or {}
+        return (
+            self.checkpoints.are_of_first_version
+            and statement.get('rounds_completed') == rounds
+            and 'trained' in (self.read_json(EVALUATION) or {})
+        )
+
     def mend_copies(self) -> None:
         """Lets what is in a file a second time, for other readers, follow from it again.
 

@@ -47,6 +47,27 @@ def query(
     return mechanism
 
 
+def check(
+    settings: settings_lib.Settings,
+    plan: privacy.PrivacyPlan,
+    public: Optional[store_lib.UserStore],
+) -> None:
+    """Raises ValueError for an optimizer or a centre that plan or data do not allow."""
+    if settings.server_optimizer == 'adam' and (
+        plan.mean_noise_stddevs(settings.schedule.rounds) is None
+    ):
+        raise ValueError(
+            f'server_optimizer=adam with mechanism={plan.mechanism.name}: the variance'
+            " of its rounds' noise, which Adam takes out, is not known before the run;"
+            ' choose sgd, or another mechanism'
+        )
+    if settings.centre_clients and public is None:
+        raise ValueError(
+            f'centre_clients={settings.centre_clients}: expected public users to clip'
+            ' around, and this task has no public part; leave it at 0'
+        )
+
+
 @contextlib.contextmanager
 def engine(
     settings: settings_lib.Settings,

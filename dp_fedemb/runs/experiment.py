@@ -8,10 +8,8 @@ from typing import Any, Optional, Union
 
 import tensorflow_federated as tff
 
-from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb import privacy
-from dp_fedemb import randomness
 from dp_fedemb import settings as settings_of
 from dp_fedemb.aggregation import noise as noise_lib
 from dp_fedemb.data import store as store_lib
@@ -30,8 +28,11 @@ from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.runs import engine_choice
 from dp_fedemb.runs import evaluator as evaluator_lib
 from dp_fedemb.runs import garbage
+from dp_fedemb.runs import guarantee
 from dp_fedemb.runs import program as program_lib
+from dp_fedemb.runs import resumption
 from dp_fedemb.runs import settings as settings_lib
+from dp_fedemb.runs import spending
 from dp_fedemb.runs import starts
 
 _EVALUATION = run_directory_lib.EVALUATION
@@ -81,48 +82,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         local_fine_tuning.check(self.trained_model, self.settings.client)
-        if self.settings.server_optimizer == 'adam' and (
-            self.plan.mean_noise_stddevs(self.settings.schedule.rounds) is None
-        ):
-            raise ValueError(
-                f'server_optimizer=adam with mechanism={self.plan.mechanism.name}: the variance'
-                " of its rounds' noise, which Adam takes out, is not known before the run;"
-                ' choose sgd, or another mechanism'
-            )
-        if self.settings.centre_clients and self.public is None:
-            raise ValueError(
-                f'centre_clients={self.settings.centre_clients}: expected public users to clip'
-                ' around, and this task has no public part; leave it at 0'
-            )
-        if self.plan.private and not self.trained_model.public_labels:
-            raise ValueError(
-                'algorithm=fedavg with a label for each of the training identities: the'
-                " head's size and everybody's softmax would tell of private users, so no"
-                ' epsilon holds; set label_buckets to a public number, or mechanism=none'
-            )
-        if self.plan.private and self.start and self.start.origin.voids_guarantee:
-            raise ValueError(
-                f'start: {self.start.origin.text}, so that what begins there has no epsilon;'
-                ' choose a start from public images, or mechanism=none'
-            )
-        if self.require_private and (not self.plan.private or self.plan.hypothetical):
-            what = 'a simulated deployment' if self.plan.private else self.plan.mechanism.name
-            raise ValueError(
-                f'require_private with {what}: this run would have no epsilon; choose a private'
-                ' mechanism without noise_cohort_size, or leave require_private out'
-            )
-
-        unstated = [a.data for a in self._ancestors if not a.private]
-        if self.require_private and unstated:
-            raise ValueError(
-                f'require_private with a start behind which is {unstated[0]}: no sum can be'
-                ' stated; choose another start, say that it is public, or leave'
-                ' require_private out'
-            )
-
-    @property
-    def _ancestors(self) -> tuple[privacy.Ancestor, ...]:
-        return () if self.start is None else self.start.origin.ancestors
+        engine_choice.check(self.settings, self.plan, self.public)
+        guarantee.check(self.plan, self.trained_model, self.start, self.require_private)
 
     @property
     def trained_model(self) -> embedding_model.EmbeddingModel:
@@ -138,14 +99,14 @@ class Experiment:
 
     def config(self) -> dict[str, Any]:
         """Returns what decides what the run computes, without secrets, as JSON values."""
+        parts = {'train': self.train, 'test': self.test}
+        if self.settings.ema:
+            parts['validation'] = self.validation
         data = {
             part: [store.num_users, store.num_identities, store.num_examples]
-            for part, store in (('train', self.train), ('test', self.test))
+            for part, store in parts.items()
             if store is not None
         }
-        if self.settings.ema and self.validation is not None:
-            store = self.validation
-            data['validation'] = [store.num_users, store.num_identities, store.num_examples]
         return {
             'data': data,
             'model': pretrain.describe(self.model),
@@ -192,44 +153,38 @@ class Experiment:
         """
         if not isinstance(directory, run_directory_lib.RunDirectory):
             directory = run_directory_lib.RunDirectory(directory)
+        rounds = self.settings.schedule.rounds
         directory.check(self.config(), self.absent())
         if not directory.path.exists():
             # Before anything is written.
             self._check_spending(privacy.PrivateRun.start(self.plan, seed))
         with directory.locked():
             directory.begin(self.config(), self.absent())
-            if self._was_finished_before(directory):
+            if directory.was_finished_before(rounds):
                 return directory.read_json(_EVALUATION) or {}
             directory.give_up_changed_results()
             directory.mend_copies()
             directory.give_up_damaged_model()
             ledger.remove_drafts(self.train.path)
             saved = directory.checkpoints.load()
-            known = None if saved is None else int(saved.record['seed'])
-            if known is not None and seed not in (None, known):
-                raise ValueError(
-                    f'seed: the run in {str(directory.path)!r} began with another one; leave it'
-                    ' out to go on'
-                )
-            run = privacy.PrivateRun.start(self.plan, seed if known is None else known)
+            run = resumption.private_run(directory, self.plan, saved, seed)
             self._check_spending(run)
-            record = self._record(run, saved, seed)
-            if saved is not None and self._is_finished(directory, saved):
+            record = resumption.record(
+                run, self.train, self.settings, saved, seed_given=seed is not None
+            )
+            if directory.is_finished(rounds, saved):
                 directory.note_results()
                 return directory.read_json(_EVALUATION) or {}
             return self._train(directory, run, record, saved, profile)
 
     def _check_spending(self, run: privacy.PrivateRun) -> None:
         """Refuses a seed that can be found, and a plan that overspends the budget."""
-        if self.require_private and run.weak_seed:
-            raise ValueError(
-                'require_private with a seed that can be found by trying: leave it out to get'
-                ' one from the operating system'
-            )
-        if self.budget_epsilon is not None:
-            ledger.check_budget(
-                self.train.path, self.budget_epsilon, self.plan, _ledger_name(run)
-            )
+        if self.require_private:
+            guarantee.check_seed(run)
+        self._account(run).check()
+
+    def _account(self, run: privacy.PrivateRun) -> spending.Account:
+        return spending.Account(self.train.path, run, self.budget_epsilon)
 
     def is_finished(self, directory: run_directory_lib.RunDirectory) -> bool:
         """Whether all rounds are done and all of their results are there.
@@ -240,66 +195,10 @@ class Experiment:
         if not directory.path.is_dir():
             return False
         with directory.locked():
-            if self._was_finished_before(directory):
-                return True
-            saved = directory.checkpoints.load()
-            return saved is not None and self._is_finished(directory, saved)
-
-    def _was_finished_before(self, directory: run_directory_lib.RunDirectory) -> bool:
-        """Whether version 0.1.0, which had other checkpoints, came to the end of the run."""
-        statement = directory.read_json('privacy.json') or {}
-        return (
-            directory.checkpoints.are_of_first_version
-            and statement.get('rounds_completed') == self.settings.schedule.rounds
-            and 'trained' in (directory.read_json(_EVALUATION) or {})
-        )
-
-    def _is_finished(
-        self, directory: run_directory_lib.RunDirectory, saved: checkpoints.Checkpoint
-    ) -> bool:
-        rounds = self.settings.schedule.rounds
-        statement = directory.read_json('privacy.json') or {}
-        scores = directory.read_json(_EVALUATION) or {}
-        return (
-            saved.round_num == rounds
-            and directory.model_round() == rounds
-            and directory.model_is_whole()
-            and statement.get('rounds_completed') == rounds
-            and directory.has_all_rows(saved)
-            and 'trained' in scores
-            # Else it is another run's.
-            and scores.get('model_fingerprint')
-            in (None, saved_model.noted(directory.path)['fingerprint'])
-            and not directory.changed_results()
-        )
-
-    def _record(
-        self,
-        run: privacy.PrivateRun,
-        saved: Optional[checkpoints.Checkpoint],
-        seed: Optional[int],
-    ) -> dict[str, Any]:
-        """What every checkpoint of the run carries.
-
-        Raises:
-            ValueError: if the run began on another store.
-        """
-        key = randomness.key(run.secret_seed, 'fingerprint of the store')
-        of_store = self.train.fingerprint(key)
-        engine = ' '.join([engine_choice.name(self.settings), *self.settings.workers])
-        before: Mapping[str, Any] = {} if saved is None else saved.record
-        if before.get('store', of_store) != of_store:
-            raise ValueError(
-                f'train={str(self.train.path)!r}: its contents are not those that the run began'
-                ' with; bring them back, or choose another output_dir'
+            rounds = self.settings.schedule.rounds
+            return directory.was_finished_before(rounds) or directory.is_finished(
+                rounds, directory.checkpoints.load()
             )
-        return {
-            'seed': str(run.secret_seed),
-            'seed_given': before.get('seed_given', False) or seed is not None,
-            'store': of_store,
-            'engines': list(dict.fromkeys([*before.get('engines', ()), engine])),
-            'scores': before.get('scores'),
-        }
 
     def _train(
         self,
@@ -327,6 +226,10 @@ class Experiment:
             evaluate.set_weights(*trained.released(candidates.choose(models)))
             evaluate.serving_model.save(path, self.train.preprocessing)
 
+        def spend(statement: dict[str, Any]) -> None:
+            if self.in_ledger:
+                self._account(run).note(statement, directory.path, record['store'])
+
         query = engine_choice.query(self.settings, run, trained.record_specs())
         with self._engine(trained, query) as engine, garbage.only_new():
             program = program_lib.TrainingProgram(
@@ -342,7 +245,7 @@ class Experiment:
                 statement_facts=self._statement_facts(record, begin, query.noise),
                 statistical_distance=query.statistical_distance,
                 record=record,
-                spend=lambda statement: self._spend(statement, run, directory, record),
+                spend=spend,
                 profile=profile,
             )
             final = program.run(tff.learning.models.ModelWeights(*begin), saved)
@@ -375,44 +278,10 @@ class Experiment:
             'noised_weights': sum(weight.size for weight in begin[0]),
             'raw_metrics': self.settings.raw_metrics,
             'tuning': self.tuning,
-            'ancestors': self._ancestors,
+            'ancestors': () if self.start is None else self.start.origin.ancestors,
             'noise_bits': noise.generator,
             'algorithm': 'fedavg' if self.settings.algorithm == 'fedavg' else 'dp_fedemb',
         }
-
-    def _spend(
-        self,
-        statement: dict[str, Any],
-        run: privacy.PrivateRun,
-        directory: run_directory_lib.RunDirectory,
-        record: Mapping[str, Any],
-    ) -> None:
-        """Notes in the ledger of the store what is about to be released.
-
-        Raises:
-            ValueError: if the budget is spent, or the ledger cannot be written.
-        """
-        if not self.in_ledger:
-            return
-        entry = ledger.entry_of(
-            statement, self.plan, _ledger_name(run), directory.path, record['store']
-        )
-        known = ledger.read(self.train.path).latest().get(entry.run)
-        if (
-            known is not None
-            and known.rounds >= entry.rounds
-            and known.epsilon == entry.epsilon
-        ):
-            return
-        try:
-            ledger.begin(self.train.path, entry, self.budget_epsilon, plan=self.plan)
-        except OSError as error:
-            if files.of_the_host(error):
-                raise
-            raise ValueError(
-                f'train={str(self.train.path)!r}: its ledger of releases cannot be written'
-                f' ({error.strerror or error}); make the directory writable, or copy the store'
-            ) from None
 
     def _engine(
         self, model: embedding_model.EmbeddingModel, query: Any
@@ -420,8 +289,3 @@ class Experiment:
         return engine_choice.engine(
             self.settings, self.plan, model, query, self.train, self.public
         )
-
-
-def _ledger_name(run: privacy.PrivateRun) -> str:
-    """What the ledger calls the run; it tells nothing of the seed."""
-    return randomness.key(run.secret_seed, 'name in the ledger').hex()[:32]
