@@ -8,6 +8,7 @@ import os
 import pathlib
 from typing import Any, Optional, Union
 
+from dp_fedemb import drafts
 from dp_fedemb import files
 from dp_fedemb import host_error
 from dp_fedemb import json_files
@@ -87,7 +88,7 @@ class ConfiguredDirectory:
             raise NotADirectoryError(f'output_dir={str(self.path)!r}: is a file')
         known = self.read_json(CONFIG)
         there = self.path.iterdir() if known is None and self.path.exists() else ()
-        if not all(files.is_draft(path) for path in there):
+        if not all(drafts.is_draft(path) for path in there):
             raise FileExistsError(
                 f'output_dir={str(self.path)!r}: is not empty and holds no {self._holds};'
                 ' choose another directory'
@@ -104,7 +105,7 @@ class ConfiguredDirectory:
         """
         self.check(config, absent)
         files.make_directory(self.path)
-        files.remove_drafts(self.path)
+        drafts.remove_all(self.path)
         if self.read_json(CONFIG) is None:
             json_files.write(self.path / CONFIG, config, self._config_mode)
 

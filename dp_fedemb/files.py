@@ -1,9 +1,7 @@
 """Files and directories that appear whole or not at all, and stay after a crash.
 
 Everything is written beside its place, flushed to the disk and then renamed, and the
-rename is flushed too. What a killed writer left is told from what a living one is
-writing by a lock that the system drops with its process, in whichever container; a
-process number would name somebody else there.
+rename is flushed too. What a killed writer left goes with the next write, see `drafts`.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,19 +12,14 @@ import fcntl
 import os
 import pathlib
 import secrets
-import shutil
 import stat
-from typing import BinaryIO, Union
+from typing import BinaryIO
 
-# Faults of the system: another file would meet them too, or this one not tomorrow.
-_OF_THE_HOST = (
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ENOSPC),
-    *(errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
-)
+from dp_fedemb import drafts
+
 # Of a name and of a path, in bytes, with room for what stands below it.
 _MOST_NAME, _MOST_PATH = 255, 3500
-PathLike = Union[str, 'os.PathLike[str]']
-_MARK = '.partial-'
+PathLike = drafts.PathLike
 # renameat2(2).
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _HERE, _EXCHANGE = -100, 2
@@ -91,8 +84,8 @@ def appearing_file(path: PathLike, mode: int = 0o644) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path).absolute()
     check_file(path)
-    remove_abandoned(path)
-    draft, lock = _locked_draft(path, lambda draft: _make_file(draft, mode))
+    drafts.remove_abandoned(path)
+    draft, lock = drafts.locked(path, lambda draft: _make_file(draft, mode))
     made = stat.S_IMODE(os.fstat(lock).st_mode)
     try:
         yield draft
@@ -130,7 +123,7 @@ def appearing_directory(
     with _directory_draft(path, mode) as (draft, lock):
         yield draft
         # Some libraries make again what is missing above their files.
-        if not _is_at(lock, draft):
+        if not drafts.is_at(lock, draft):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(draft))
         _close_to_writers(draft)
         sync_tree(draft)
@@ -172,7 +165,7 @@ def lock(path: PathLike, on_wait: Callable[[], None] = lambda: None) -> Iterator
     """
     path = pathlib.Path(path).absolute()
     make_directory(path.parent)
-    name = path.with_name(f'.{path.name}{_MARK}lock')
+    name = path.with_name(f'.{path.name}{drafts.MARK}lock')
     while True:
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -180,7 +173,7 @@ def lock(path: PathLike, on_wait: Callable[[], None] = lambda: None) -> Iterator
         except BlockingIOError:
             on_wait()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if _is_at(descriptor, name):
+        if drafts.is_at(descriptor, name):
             break
         # Whoever had it has removed it meanwhile.
         os.close(descriptor)
@@ -234,14 +227,6 @@ def make_private_directory(path: PathLike, *, parents: bool = True) -> None:
     os.chmod(path, 0o700)
 
 
-def of_the_host(error: BaseException) -> bool:
-    """Whether the system is at fault, and not a file that it was to read.
-
-    Such a file is not damaged: whoever skips or replaces it would lose what is whole.
-    """
-    return isinstance(error, OSError) and error.errno in _OF_THE_HOST
-
-
 def local(path: PathLike, name: str) -> str:
     """Returns a path with the home of a user in the place of its ~.
 
@@ -291,7 +276,7 @@ def check_place(**directories: PathLike) -> None:
         try:
             while not _exists(place):
                 place = place.parent
-            trial = place / f'.{_MARK}{secrets.token_hex(4)}'
+            trial = place / f'.{drafts.MARK}{secrets.token_hex(4)}'
             trial.mkdir()
             trial.rmdir()
         except OSError as error:
@@ -308,45 +293,6 @@ def _exists(path: pathlib.Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
-
-
-def remove_abandoned(path: PathLike) -> list[str]:
-    """Removes drafts of `path` whose writer is gone; returns their names."""
-    path = pathlib.Path(path).absolute()
-    removed = []
-    with os.scandir(path.parent) as entries:
-        names = [e.name for e in entries if e.name.startswith(f'.{path.name}{_MARK}')]
-    for name in names:
-        draft = path.with_name(name)
-        try:
-            descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        try:
-            # Its writer holds this lock, and looks whether the draft is there once it does.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(draft)
-            removed.append(name)
-        except OSError:
-            # A living writer's, or in a directory that is not ours to write to.
-            pass
-        finally:
-            os.close(descriptor)
-    return removed
-
-
-def is_draft(path: PathLike) -> bool:
-    """Whether a name is that of a draft, of a file or of a directory."""
-    name = os.path.basename(path)
-    return name.startswith('.') and _MARK in name
-
-
-def remove_drafts(folder: PathLike) -> None:
-    """Removes all drafts in a folder that only the caller writes to."""
-    folder = pathlib.Path(folder)
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if is_draft(path):
-            _remove(path)
 
 
 def sync(path: PathLike) -> None:
@@ -375,50 +321,20 @@ def _close_to_writers(root: pathlib.Path) -> None:
             path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o022)
 
 
-@contextlib.contextmanager
-def _directory_draft(path: pathlib.Path, mode: int) -> Iterator[tuple[pathlib.Path, int]]:
-    """Gives a draft and its lock."""
-    remove_abandoned(path)
-    draft, lock = _locked_draft(path, lambda draft: draft.mkdir(mode))
-    try:
-        yield draft, lock
-    finally:
-        _remove(draft)
-        os.close(lock)
-
-
-def _locked_draft(
-    path: pathlib.Path, make: Callable[[pathlib.Path], None]
-) -> tuple[pathlib.Path, int]:
-    """Makes a draft and locks it."""
-    while True:
-        draft = path.with_name(f'.{path.name}{_MARK}{secrets.token_hex(4)}')
-        make(draft)
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(draft, os.O_RDONLY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is_at(descriptor, draft):
-                return draft, descriptor
-            # Before it was locked, somebody took it for abandoned.
-            os.close(descriptor)
-
-
 def _make_file(path: pathlib.Path, mode: int) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
 
 
-def _is_at(descriptor: int, path: pathlib.Path) -> bool:
+@contextlib.contextmanager
+def _directory_draft(path: pathlib.Path, mode: int) -> Iterator[tuple[pathlib.Path, int]]:
+    """Gives a draft and its lock."""
+    drafts.remove_abandoned(path)
+    draft, lock = drafts.locked(path, lambda draft: draft.mkdir(mode))
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
-    except FileNotFoundError:
-        return False
-
-
-def _remove(path: pathlib.Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+        yield draft, lock
+    finally:
+        drafts.remove(draft)
+        os.close(lock)
 
 
 def _rename_new(draft: pathlib.Path, path: pathlib.Path) -> None:
@@ -436,10 +352,10 @@ def _exchange(draft: pathlib.Path, path: pathlib.Path) -> None:
     if not path.exists():
         os.rename(draft, path)
     elif _LIBC.renameat2(_HERE, bytes(draft), _HERE, bytes(path), _EXCHANGE) == 0:
-        _remove(draft)
+        drafts.remove(draft)
     else:
         # A file system without it: for a moment there is nothing at `path`.
-        old = path.with_name(f'.{path.name}{_MARK}old-{secrets.token_hex(4)}')
+        old = path.with_name(f'.{path.name}{drafts.MARK}old-{secrets.token_hex(4)}')
         os.rename(path, old)
         os.rename(draft, path)
-        _remove(old)
+        drafts.remove(old)

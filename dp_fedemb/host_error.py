@@ -4,6 +4,22 @@ Binaries end with one line then, and a search of many runs ends with its first r
 met it, since the next ones would too and none of them tells anything of its settings.
 """
 
+import errno
+
+# Faults of the system: another file would meet them too, or this one not tomorrow.
+_OF_THE_HOST = (
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ENOSPC),
+    *(errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
+)
+
 
 class HostError(RuntimeError):
     """Its text says in one line what happened; the same command goes on later."""
+
+
+def of_the_host(error: BaseException) -> bool:
+    """Whether the system is at fault, and not a file that it was to read.
+
+    Such a file is not damaged: whoever skips or replaces it would lose what is whole.
+    """
+    return isinstance(error, OSError) and error.errno in _OF_THE_HOST

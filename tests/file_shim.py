@@ -6,6 +6,7 @@ import io
 import os
 import pathlib
 
+from dp_fedemb import drafts
 from dp_fedemb import files
 
 KILLED = 77
@@ -66,7 +67,7 @@ class Shim:
             file = builtin_open(place, mode, *arguments, **options)
             if writes:
                 path = pathlib.Path(place).relative_to(self._root)
-                if not any(files.is_draft(part) for part in path.parts):
+                if not any(drafts.is_draft(part) for part in path.parts):
                     self.in_place.append(str(path))
                     self._tick()
             return file

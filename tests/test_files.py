@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from dp_fedemb import drafts
 from dp_fedemb import files
 
 WRITER = """
@@ -85,12 +86,12 @@ def test_drafts_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
         [sys.executable, '-c', WRITER, str(path)], stdout=subprocess.PIPE, text=True
     )
     assert writer.stdout.readline() == 'writing\n'
-    assert files.remove_abandoned(path) == []
+    assert drafts.remove_abandoned(path) == []
     writer.send_signal(signal.SIGKILL)
     writer.wait()
     # The lock goes with the process, perhaps a moment after it.
     deadline = time.monotonic() + 10
-    while not (removed := files.remove_abandoned(path)) and time.monotonic() < deadline:
+    while not (removed := drafts.remove_abandoned(path)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(removed) == 1 and os.listdir(tmp_path) == []
 
@@ -119,7 +120,7 @@ def test_a_killed_writers_file_goes_with_the_next_write(tmp_path, in_fork):
 
     assert in_fork(write_half) == 7
     (left,) = os.listdir(tmp_path)
-    assert files.is_draft(left)
+    assert drafts.is_draft(left)
     # Of another name: nobody knows whether that one's writer will come back.
     files.write_text(tmp_path / 'other', 'other')
     assert left in os.listdir(tmp_path)

@@ -19,6 +19,7 @@ ROOMS = (
         'settings',
         'tables',
         'randomness',
+        'drafts',
         'files',
         'host_error',
         'json_files',

@@ -9,6 +9,7 @@ from typing import Any, Optional, Union
 
 from absl import logging
 
+from dp_fedemb import drafts
 from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb import progress
@@ -55,7 +56,7 @@ def cached_stores(
                 with files.appearing_directory(folder, mode=0o700) as draft:
                     build(draft)
                     (draft / 'source.json').write_text(text)
-    files.remove_abandoned(folder)
+    drafts.remove_abandoned(folder)
     record = folder / 'source.json'
     if not record.is_file() or record.read_bytes() != text.encode():
         raise ValueError(

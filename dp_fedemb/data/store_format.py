@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dp_fedemb import files
+from dp_fedemb import host_error
 from dp_fedemb.data import example_spec as spec_lib
 from dp_fedemb.data import names as names_lib
 
@@ -117,7 +118,7 @@ def read_array(path: pathlib.Path, dtype: str) -> np.ndarray:
         array = np.load(io.BytesIO(files.read_bytes(path)))
     # Its header is Python, which can be damaged in any way.
     except Exception as error:
-        if files.of_the_host(error):
+        if host_error.of_the_host(error):
             raise
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ValueError(f'{path}: damaged ({reason}); {_REMEDY}') from None

@@ -18,6 +18,7 @@ import zlib
 import numpy as np
 
 from dp_fedemb import files
+from dp_fedemb import host_error
 
 _FORMAT = 'dp_fedemb index 1'
 # What NumPy and zipfile raise for a file that is none, or a damaged one.
@@ -137,7 +138,7 @@ def read(path: pathlib.Path) -> Index:
             about['broken'],
         )
     except _DAMAGED as error:
-        if files.of_the_host(error):
+        if host_error.of_the_host(error):
             raise
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ValueError(

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 import pathlib
 from typing import Any
 
-from dp_fedemb import files
+from dp_fedemb import host_error
 
 FLAG = 'accept_ops'
 _PLAIN = ('Const', 'Placeholder', 'NoOp', 'Identity', 'IdentityN', '_Arg', '_Retval', 'Assert')
@@ -60,7 +60,7 @@ def unsafe(path: pathlib.Path) -> list[str]:
     try:
         model.ParseFromString((path / 'saved_model.pb').read_bytes())
     except (OSError, message.DecodeError) as error:
-        if files.of_the_host(error):
+        if host_error.of_the_host(error):
             raise
         raise ValueError(f'model={str(path)!r}: damaged SavedModel ({error})') from None
     by_objects = len(model.meta_graphs) == 1 and model.meta_graphs[0].HasField(

@@ -23,6 +23,7 @@ import os
 import pathlib
 from typing import Any, Optional, Union
 
+from dp_fedemb import drafts
 from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb import validate
@@ -132,7 +133,7 @@ def read(store: _Path) -> Ledger:
 def remove_drafts(store: _Path) -> None:
     """Removes what a writer that was killed left beside the ledger."""
     for name in (LEDGER, HEAD):
-        files.remove_abandoned(pathlib.Path(store) / name)
+        drafts.remove_abandoned(pathlib.Path(store) / name)
 
 
 def append(store: _Path, entry: Entry) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Optional, Union
 from absl import logging
 
 from dp_fedemb import configured_directory
+from dp_fedemb import drafts
 from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb import privacy
@@ -57,7 +58,7 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         """As `ConfiguredDirectory.begin`; drops drafts that a kill left, some secret."""
         super().begin(config, absent)
         for folder in (self.secrets, self.tensorboard):
-            files.remove_drafts(folder)
+            drafts.remove_all(folder)
 
     def journal(self, key: bytes) -> journal.Journal:
         """Returns the journal of the sums that were noised.

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from typing import Any, Optional
 
-from dp_fedemb import files
+from dp_fedemb import host_error
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb.privacy import ledger
@@ -57,7 +57,7 @@ class Account:
         try:
             ledger.begin(self.store, entry, self.budget_epsilon, plan=plan)
         except OSError as error:
-            if files.of_the_host(error):
+            if host_error.of_the_host(error):
                 raise
             raise ValueError(
                 f'train={str(self.store)!r}: its ledger of releases cannot be written'

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 
 from dp_fedemb import environment
-from dp_fedemb import files
+from dp_fedemb import host_error
 
 # The largest picture in an archive.
 MEMBER_BYTES = 1 << 29
@@ -54,7 +54,7 @@ def damaged(path: pathlib.Path, reason: object, where: str) -> Exception:
 
     That is the reason itself where it is an error of the system.
     """
-    if isinstance(reason, OSError) and files.of_the_host(reason):
+    if isinstance(reason, OSError) and host_error.of_the_host(reason):
         return reason
     reason = ' '.join(str(reason).split()) or type(reason).__name__
     return ValueError(f'{path}: damaged ({reason}); fetch it again: {where}')

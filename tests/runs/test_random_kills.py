@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from dp_fedemb import data
+from dp_fedemb import drafts
 from dp_fedemb import files
 from dp_fedemb.data import cache
 from dp_fedemb.models import pretrained
@@ -141,4 +142,4 @@ def test_lives_under_kills_end_as_the_undisturbed_one(
         assert [name for name in found if found[name] != expected[name]] == [], directory
     assert kills == KILLS
     # No draft of the dead, on any level, is among the names that were compared.
-    assert not [p for p in pathlib.Path(tmp_path).rglob('*') if files.is_draft(p)]
+    assert not [p for p in pathlib.Path(tmp_path).rglob('*') if drafts.is_draft(p)]

@@ -18,6 +18,7 @@ from PIL import ImageCms
 from PIL import ImageOps
 
 from dp_fedemb import files
+from dp_fedemb import host_error
 from dp_fedemb.data.images import formats
 
 # A telephone's 200 megapixels pass; a bomb of a few kilobytes that fills the memory does not.
@@ -74,7 +75,7 @@ def decode(
         raise
     # Damaged files make decoders raise nearly anything.
     except Exception as error:
-        if files.of_the_host(error):
+        if host_error.of_the_host(error):
             raise
         reason = ' '.join(str(error).split())
         # The buffer's address and the path say nothing to the reader.

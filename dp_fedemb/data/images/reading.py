@@ -10,7 +10,7 @@ import zipfile
 import zlib
 
 from dp_fedemb import environment
-from dp_fedemb import files
+from dp_fedemb import host_error
 from dp_fedemb.data import names as names_lib
 
 _Item = TypeVar('_Item')
@@ -54,7 +54,7 @@ def decoded(
             return item, read(item), ''
         except _BROKEN as error:
             # No fault of the picture: every other one would seem broken, too.
-            if files.of_the_host(error):
+            if host_error.of_the_host(error):
                 raise
             return item, None, ' '.join(str(error).split()) or type(error).__name__
 
