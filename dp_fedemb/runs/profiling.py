@@ -2,16 +2,22 @@
 
 import collections
 from collections.abc import Callable, Mapping
+import itertools
 import pathlib
 import statistics
+import tempfile
 import time
 from typing import Any
 
 import tensorflow as tf
 
+from dp_fedemb import files
 from dp_fedemb import tables
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
+from dp_fedemb.runs import candidates
+from dp_fedemb.runs import checkpoints
+from dp_fedemb.runs import states
 
 
 def profile_round(
@@ -66,6 +72,45 @@ def profile_round(
         work()
         _, seconds[name] = _timed(work)
     return seconds
+
+
+def profile_run(
+    engine: Any,
+    state: Any,
+    assemble: Callable[[], list],
+    store: store_lib.UserStore,
+    path: pathlib.Path,
+    evaluate: Callable[..., Any],
+    export: Callable[[candidates.Models, str], None],
+) -> collections.OrderedDict:
+    """As `profile_round`, with what a run does beside its rounds.
+
+    The round is run again afterwards, and is the same release.
+
+    Args:
+        engine: the run's.
+        state: before the round.
+        assemble: as in `profile_round`.
+        store: the training users.
+        path: directory of the trace.
+        evaluate: weights -> metrics.
+        export: writes a SavedModel to a path.
+    """
+    weights = state.global_model_weights
+    arrays = states.arrays(state)
+    files.make_private_directory(path, parents=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        count = itertools.count()
+        # The seed stays in the run's own checkpoints.
+        saver = checkpoints.Checkpoints(pathlib.Path(scratch) / 'checkpoints')
+        others = {
+            'evaluation': lambda: evaluate(weights.trainable, weights.non_trainable),
+            'checkpoint': lambda: saver.save(next(count), arrays, {}),
+            'export of the model': lambda: export(
+                candidates.of_state(state), f'{scratch}/model'
+            ),
+        }
+        return profile_round(engine, state, assemble, store, path, others)
 
 
 def table(seconds: Mapping[str, float], path: pathlib.Path) -> str:

@@ -12,27 +12,23 @@ of a repeated round comes out different, the journal notices before its noise is
 import collections
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-import itertools
-import pathlib
-import tempfile
 from typing import Any, Optional
 
 from absl import logging
 import numpy as np
 import tensorflow_federated as tff
 
-from dp_fedemb import files
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import engine as engine_lib
-from dp_fedemb.privacy.reporting import signal_to_noise
 from dp_fedemb.runs import candidates
 from dp_fedemb.runs import checkpoints as checkpoints_lib
 from dp_fedemb.runs import directory as run_directory_lib
 from dp_fedemb.runs import divergence
 from dp_fedemb.runs import garbage
+from dp_fedemb.runs import odometer
 from dp_fedemb.runs import profiling
 from dp_fedemb.runs import releases
 from dp_fedemb.runs import rows as rows_lib
@@ -42,9 +38,6 @@ from dp_fedemb.runs import training_bar
 
 _Evaluate = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], dict[str, float]]
 _Export = Callable[[candidates.Models, str], None]
-
-# The ledger is told of a tenth more rounds than are done, and so grows with their logarithm.
-_NOTED_AHEAD = 10
 
 
 class TrainingProgram:
@@ -106,16 +99,18 @@ class TrainingProgram:
         self._export = export
         self._local_epochs = local_epochs
         self._identity_labels = identity_labels
-        self._facts = dict(statement_facts or {})
         self._record = dict(record or {})
-        self._distance = statistical_distance
-        self._spend = spend
         self._profile = profile
         self._journal = directory.journal(randomness.key(run.secret_seed, 'journal of sums'))
+        self._odometer = odometer.Odometer(
+            run,
+            self._journal,
+            schedule,
+            facts=statement_facts,
+            statistical_distance=statistical_distance,
+            spend=spend,
+        )
         self._releases = releases.Releases(directory.metrics, directory.tensorboard)
-        # Rounds and repeats that the ledger knows of.
-        self._noted = -1, 0
-        self._last_recall = ''
         self._divergence = divergence.Divergence(plan.mechanism.clip_norm)
 
     def run(
@@ -145,7 +140,7 @@ class TrainingProgram:
             state = states.restored(state, saved)
             logging.info('Going on after round %d', saved.round_num)
         self._check_journal(saved)
-        self._note_spending(saved.round_num)
+        self._odometer.note(saved.round_num)
         rows, before = saved.record['rows'], saved.record.get('released')
         pending: list[rows_lib.Row] = []
         if self._schedule.releases_after(saved.round_num):
@@ -155,28 +150,33 @@ class TrainingProgram:
             pending = list(rows)
             self._releases.restore(saved.round_num - len(pending), [], before)
         if self._profile:
-            self._print_profile(state, saved.round_num)
+            seconds = profiling.profile_run(
+                self._engine,
+                state,
+                lambda: self._shards(saved.round_num),
+                self._store,
+                self._directory.profile,
+                self._evaluate,
+                self._export,
+            )
+            print(profiling.table(seconds, self._directory.profile), flush=True)
         state = self._rounds(self._engine.send(state), saved.round_num, pending)
         return candidates.of_state(self._engine.fetch(state))
-
-    @property
-    def _rounds_in_all(self) -> int:
-        return self._schedule.rounds
 
     def _rounds(self, state: Any, first: int, pending: list[rows_lib.Row]) -> Any:
         """Runs rounds `first` + 1, ..., each from a cohort prepared during the one before.
 
         `pending` are rows of rounds before, which are durable and not released.
         """
-        spent = self._spent(first)
+        spent, recall = self._odometer.text(first), ''
         with (
-            training_bar.TrainingBar(self._rounds_in_all, first) as bar,
+            training_bar.TrainingBar(self._schedule.rounds, first) as bar,
             futures.ThreadPoolExecutor(1) as pool,
         ):
             upcoming = pool.submit(self._shards, first)
-            for round_num in range(first, self._rounds_in_all):
+            for round_num in range(first, self._schedule.rounds):
                 shards = upcoming.result()
-                if round_num + 1 < self._rounds_in_all:
+                if round_num + 1 < self._schedule.rounds:
                     upcoming = pool.submit(self._shards, round_num + 1)
                 bar.round_begins()
                 output: Any = self._engine.next(state, shards, self._commit_of(round_num))
@@ -191,27 +191,15 @@ class TrainingProgram:
                 if durable:
                     self._make_durable(fetched, done, pending)
                 if releases:
-                    self._note_spending(done)
+                    self._odometer.note(done)
                     self._releases.append(pending)
                     self._publish(fetched, done)
                     garbage.collect()
-                    spent = self._spent(done)
-                    self._last_recall = rows_lib.recall(pending[-1]) or self._last_recall
+                    spent = self._odometer.text(done)
+                    recall = rows_lib.recall(pending[-1]) or recall
                     pending = []
-                bar.round_ended(spent, self._last_recall)
+                bar.round_ended(spent, recall)
         return state
-
-    def _note_spending(self, done: int) -> None:
-        """Notes what is released until the ledger is told again."""
-        repeats = self._journal.repeats
-        noted, noted_repeats = self._noted
-        if done <= noted and repeats == noted_repeats:
-            return
-        until = min(max(done, 1) + done // _NOTED_AHEAD, self._rounds_in_all)
-        while not self._schedule.saves_after(until):
-            until += 1
-        self._spend(self.statement(until, observed=None))
-        self._noted = until, repeats
 
     def _commit_of(self, round_num: int) -> engine_lib.Commit:
         """Returns what the engine calls with a round's sum before it draws the noise."""
@@ -220,7 +208,8 @@ class TrainingProgram:
             # Of other data than the run began with no sum counts.
             self._store.check_unchanged()
             attempt = self._journal.attempt(round_num, sums)
-            if attempt and not self._can_repeat():
+            # Else one more release of a round is a round more for the accountant.
+            if attempt and self._plan.private and not self._plan.mechanism.independent_rounds:
                 raise ValueError(
                     f'round {round_num + 1} was computed before with another sum (another'
                     f' machine or engine?), and the noise of mechanism='
@@ -230,10 +219,6 @@ class TrainingProgram:
             return self._journal.commit(round_num, sums)
 
         return commit
-
-    def _can_repeat(self) -> bool:
-        """Whether one more release of a round is a round more for the accountant."""
-        return not self._plan.private or self._plan.mechanism.independent_rounds
 
     def _check_journal(self, saved: checkpoints_lib.Checkpoint) -> None:
         lost = saved.record['journal_lines'] - self._journal.lines
@@ -271,51 +256,11 @@ class TrainingProgram:
         if published is not None and due <= published <= done:
             known = self._directory.read_json('privacy.json')
             if known is None or known['rounds_completed'] < done:
-                self._directory.write_statement(self.statement(done))
+                self._directory.write_statement(self._odometer.statement(done))
             return
-        self._directory.write_statement(self.statement(done))
+        self._directory.write_statement(self._odometer.statement(done))
         models = candidates.of_state(state)
         self._directory.write_model(done, lambda path: self._export(models, path))
-
-    def _print_profile(self, state: Any, done: int) -> None:
-        """Profiles the next round. It is run again afterwards, and is the same release."""
-        weights = state.global_model_weights
-        arrays = states.arrays(state)
-        path = self._directory.profile
-        files.make_private_directory(path, parents=False)
-        with tempfile.TemporaryDirectory() as scratch:
-            count = itertools.count()
-            # The seed stays in the run's own checkpoints.
-            saver = checkpoints_lib.Checkpoints(pathlib.Path(scratch) / 'checkpoints')
-            seconds = profiling.profile_round(
-                self._engine,
-                state,
-                lambda: self._shards(done),
-                self._store,
-                path,
-                {
-                    'evaluation': lambda: self._evaluate(
-                        weights.trainable, weights.non_trainable
-                    ),
-                    'checkpoint': lambda: saver.save(next(count), arrays, {}),
-                    'export of the model': lambda: self._export(
-                        candidates.of_state(state), f'{scratch}/model'
-                    ),
-                },
-            )
-        print(profiling.table(seconds, path), flush=True)
-
-    def _spent(self, done: int) -> str:
-        """The epsilon after some rounds, as text for the bar."""
-        if not self._plan.private:
-            return 'not private'
-        whose = ' of the simulated deployment' if self._plan.hypothetical else ''
-        return f'epsilon{whose} {privacy.rounded_up_text(self._epsilon(done), 2)}'
-
-    def _epsilon(self, done: int, unit: str = 'user') -> float:
-        """Of all releases of the first rounds, repeated ones included."""
-        repeats = self._journal.repeats
-        return self._plan.epsilon(done, unit, repeated_releases=repeats)
 
     def _shards(self, round_num: int) -> list[collections.OrderedDict]:
         self._store.check_unchanged()
@@ -333,15 +278,8 @@ class TrainingProgram:
         The last one of those that are released together has the epsilon of all.
         """
         row: rows_lib.Row = collections.OrderedDict(round=done)
-        if self._plan.private and self._schedule.releases_after(done):
-            # A simulated deployment's epsilon never goes under the name of the run's.
-            whose = 'deployment_' if self._plan.hypothetical else ''
-            for unit in ('user', 'present_absent', 'virtual_client'):
-                row[f'{whose}epsilon_{unit}'] = privacy.rounded_up(self._epsilon(done, unit))
-            if 'noised_weights' in self._facts:
-                row['largest_signal_to_noise'] = signal_to_noise.largest(
-                    self._plan, self._facts['noised_weights']
-                )
+        if self._schedule.releases_after(done):
+            row.update(self._odometer.columns(done))
         row.update(rows_lib.training_metrics(metrics))
         if self._schedule.evaluates_after(done):
             for name, weights in candidates.of_state(state).items():
@@ -349,13 +287,3 @@ class TrainingProgram:
                 for metric, value in self._evaluate(*weights).items():
                     row[prefix + metric] = value
         return row
-
-    def statement(self, done: int, **facts: Any) -> dict[str, Any]:
-        """Returns the privacy statement after `done` rounds."""
-        repeats = self._journal.repeats
-        return self._run.statement(
-            done,
-            repeated_releases=repeats,
-            statistical_distance=self._distance(done + repeats),
-            **{**self._facts, **facts},
-        )
