@@ -24,6 +24,7 @@ import numpy as np
 
 from dp_fedemb import validate
 from dp_fedemb.evaluation import all_pairs
+from dp_fedemb.evaluation import pair_counts
 
 FARS = (1e-3, 1e-2)
 # What an evaluation looks at unless told otherwise.
@@ -142,7 +143,7 @@ def of_scores(scores: all_pairs.PairScores, fars: Sequence[float] = FARS) -> Ver
     """Is `verify` for pairs that other figures need, too."""
     check_fars(fars)
     genuine, impostor = scores.histograms()
-    counts = _Counts(genuine, impostor)
+    counts = pair_counts.PairCounts(genuine, impostor)
     allowed = {far: _allowed(far, counts.impostor_pairs) for far in fars}
     wanted = {far: counts.impostor_bin(most) for far, most in allowed.items() if most}
     crossing = counts.crossing_bin()
@@ -152,7 +153,7 @@ def of_scores(scores: all_pairs.PairScores, fars: Sequence[float] = FARS) -> Ver
     eer, eer_threshold = counts.equal_error(crossing)
     auc, auc_error = counts.area()
     return Verification(
-        points=tuple(counts.point(far, allowed[far], wanted.get(far)) for far in fars),
+        points=tuple(_at_far(counts, far, allowed[far], wanted.get(far)) for far in fars),
         genuine_pairs=counts.genuine_pairs,
         impostor_pairs=counts.impostor_pairs,
         auc=auc,
@@ -220,76 +221,15 @@ def _allowed(far: float, impostor_pairs: int) -> int:
     return int(fractions.Fraction(repr(float(far))) * impostor_pairs)
 
 
-class _Counts:
-    """Histograms by bin, and by step in some bins."""
-
-    def __init__(self, genuine: np.ndarray, impostor: np.ndarray) -> None:
-        self._genuine, self._impostor = genuine, impostor
-        self._steps: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        # Pairs in the bins above each one.
-        self._genuine_above = np.cumsum(genuine[::-1])[::-1] - genuine
-        self._impostor_above = np.cumsum(impostor[::-1])[::-1] - impostor
-        self.genuine_pairs = int(genuine.sum())
-        self.impostor_pairs = int(impostor.sum())
-
-    def impostor_bin(self, above: int) -> int:
-        """The bin of the most similar impostor pair but `above`."""
-        return int(np.nonzero(self._impostor_above <= above)[0][0])
-
-    def crossing_bin(self) -> Optional[int]:
-        """The bin at whose lower edge FAR is still above FRR, and not at its upper."""
-        if not self.genuine_pairs or not self.impostor_pairs:
-            return None
-        far = (self._impostor_above + self._impostor) / self.impostor_pairs
-        frr = 1 - (self._genuine_above + self._genuine) / self.genuine_pairs
-        return int(np.nonzero(far > frr)[0][-1])
-
-    def add_steps(self, bins: Sequence[int], genuine: np.ndarray, impostor: np.ndarray) -> None:
-        """Takes the counts of single steps, checked against those of the bins."""
-        for index, number in enumerate(bins):
-            whole = self._genuine[number], self._impostor[number]
-            if (genuine[index].sum(), impostor[index].sum()) != whole:
-                raise RuntimeError(
-                    f'pairs in bin {number} changed between two passes: the matrix'
-                    ' product of this machine does not repeat itself; please report it'
-                )
-            self._steps[number] = genuine[index], impostor[index]
-
-    def at_least(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Genuine and impostor pairs at or above each step 0..BIN_STEPS of a bin."""
-        genuine, impostor = self._steps[number]
-        return (
-            self._genuine_above[number] + np.append(np.cumsum(genuine[::-1])[::-1], 0),
-            self._impostor_above[number] + np.append(np.cumsum(impostor[::-1])[::-1], 0),
-        )
-
-    def point(self, far: float, allowed: int, number: Optional[int]) -> OperatingPoint:
-        """The operating point of a target, which lies in bin `number`, if it is resolvable."""
-        reason = _unresolvable(far, allowed, self.genuine_pairs, self.impostor_pairs)
-        if reason or number is None:
-            return _no_point(far, reason)
-        genuine, impostor = self.at_least(number)
-        step = int(np.nonzero(impostor <= allowed)[0][0])
-        threshold = float(all_pairs.similarity(number, step))
-        accepted = genuine[step], impostor[step]
-        return _point(far, threshold, accepted, self.genuine_pairs, self.impostor_pairs)
-
-    def area(self) -> tuple[float, float]:
-        if not self.genuine_pairs or not self.impostor_pairs:
-            return np.nan, np.nan
-        g = self._genuine / self.genuine_pairs
-        i = self._impostor / self.impostor_pairs
-        above = self._genuine_above / self.genuine_pairs
-        tied = np.dot(i, g) / 2
-        return float(np.dot(i, above) + tied), float(tied)
-
-    def equal_error(self, number: Optional[int]) -> tuple[float, float]:
-        if number is None:
-            return np.nan, np.nan
-        genuine, impostor = self.at_least(number)
-        worse = np.maximum(impostor / self.impostor_pairs, 1 - genuine / self.genuine_pairs)
-        step = int(np.argmin(worse))
-        return float(worse[step]), float(all_pairs.similarity(number, step))
+def _at_far(
+    counts: pair_counts.PairCounts, far: float, allowed: int, number: Optional[int]
+) -> OperatingPoint:
+    """The operating point of a target, which lies in bin `number`, if it is resolvable."""
+    reason = _unresolvable(far, allowed, counts.genuine_pairs, counts.impostor_pairs)
+    if reason or number is None:
+        return _no_point(far, reason)
+    threshold, accepted = counts.most_accepted(number, allowed)
+    return _point(far, threshold, accepted, counts.genuine_pairs, counts.impostor_pairs)
 
 
 def _unresolvable(far: float, allowed: int, genuine_pairs: int, impostor_pairs: int) -> str:
@@ -315,7 +255,7 @@ def _point(
     genuine_pairs: int,
     impostor_pairs: int,
 ) -> OperatingPoint:
-    genuine, impostor = map(int, accepted)
+    genuine, impostor = accepted
     return OperatingPoint(
         target_far=far,
         recall=genuine / genuine_pairs,
