@@ -36,7 +36,7 @@ def test_clip_is_of_the_whole_concatenation(clip_norm):
     np.testing.assert_allclose(values['b'][0] / values['a'][0], [[4 / 3]], rtol=1e-5)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(
     size=strategies.integers(1, 300),
     exponent=strategies.floats(-30, 30),

@@ -80,7 +80,7 @@ def test_faults_raise_an_alarm(fault, people, training_setup, monkeypatch):
 
 def test_canary_users_show_in_a_model_without_privacy(people, training_setup):
     def none(num_users):
-        return privacy.PrivacyPlan(num_users, 2, 4, 60, privacy.NoPrivacy())
+        return privacy.PrivacyPlan(num_users, 32, 1, 120, privacy.NoPrivacy())
 
     found = audit.audit(
         people,

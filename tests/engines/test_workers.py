@@ -50,7 +50,7 @@ def test_driver_that_forgets_its_worker(process_checks):
 )
 def test_driver_that_is_told_to_stop(process_checks, ending, code):
     returned, text = process_checks.check_nothing_left(
-        [*_DRIVER, 'wait'], ending, ready='ready', end_timeout_s=3
+        [*_DRIVER, 'wait'], ending, ready='ready'
     )
     # What has to be saved is saved; no trace.
     assert returned == code and text.split() == ['finally']
@@ -127,7 +127,7 @@ def test_missing_worker_binary(monkeypatch):
 @pytest.mark.parametrize('ending', ['SIGTERM', 'SIGINT to the group', 'SIGKILL'])
 def test_worker_program_leaves_nothing(process_checks, ending):
     returned, text = process_checks.check_nothing_left(
-        [*_WORKER, f'--port={free_port()}'], ending, ready='is ready', end_timeout_s=3
+        [*_WORKER, f'--port={free_port()}'], ending, ready='is ready'
     )
     if ending == 'SIGKILL':
         assert returned == -signal.SIGKILL

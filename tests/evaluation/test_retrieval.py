@@ -109,7 +109,7 @@ GRID = np.array(
 )
 
 
-@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.settings(max_examples=25)
 @hypothesis.given(
     st.lists(st.tuples(st.integers(0, 7), st.integers(0, 4)), min_size=2, max_size=30)
 )

@@ -44,7 +44,7 @@ GRID = np.array(
 )
 
 
-@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.settings(max_examples=40)
 @hypothesis.given(
     images=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 4)), min_size=2, max_size=40),
     far=st.sampled_from([0.001, 0.01, 0.1, 0.29, 0.5, 0.9]),

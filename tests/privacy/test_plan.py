@@ -223,7 +223,7 @@ def _plan(
     'sampling', [privacy.Poisson(), privacy.Poisson('slots'), privacy.FixedSize()]
 )
 @pytest.mark.parametrize('name', [*RAISES, *LOWERS])
-@hypothesis.settings(max_examples=5, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=5)
 @hypothesis.given(data=st.data())
 def test_epsilon_is_monotone(sampling, name, data):
     low, high = (RAISES | LOWERS)[name]
@@ -246,7 +246,7 @@ def test_epsilon_moves_strictly_over_a_large_step(sampling):
     assert _plan(sampling, users_per_virtual_client=8).epsilon() > base
 
 
-@hypothesis.settings(max_examples=20, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=20)
 @hypothesis.given(
     rounds=st.integers(1, 80),
     more=st.integers(0, 40),

@@ -7,7 +7,7 @@ import pytest
 from dp_fedemb.privacy import rounding
 
 
-@hypothesis.settings(max_examples=500, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=500)
 @hypothesis.given(value=st.floats(1e-300, 1e8), digits=st.integers(1, 6))
 def test_rounding_is_up_and_fine(value, digits):
     up = rounding.rounded_up(value, digits)

@@ -58,7 +58,7 @@ def _divergence(alpha, sigma, q, v, w):
 
 
 @pytest.mark.parametrize('dimensions', [2, 3])
-@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=25)
 @hypothesis.given(data=st.data())
 def test_no_two_updates_are_worse_than_the_antipodal_pair(dimensions, data):
     sigma, q = data.draw(st.floats(0.5, 2.0)), data.draw(st.floats(0.02, 1.0))

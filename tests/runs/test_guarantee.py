@@ -91,8 +91,8 @@ def test_faults_of_draws_are_noticed(make_experiment, tmp_path, monkeypatch, fau
         checks_of_draws(make_experiment, tmp_path)
 
 
-def test_the_systems_seeds_have_their_bits():
-    seeds = [privacy.new_secret_seed() for _ in range(64)]
+def test_the_systems_seeds_have_their_bits(system_seed):
+    seeds = [system_seed() for _ in range(64)]
     assert len(set(seeds)) == 64 and max(seeds).bit_length() > 120
 
 

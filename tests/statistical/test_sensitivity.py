@@ -187,7 +187,7 @@ def build_plan(sampling, name, m, k, spare_users=0):
 @pytest.mark.parametrize(
     'sampling, name', PAIRS, ids=[f'{name}-{sampling}' for sampling, name in PAIRS]
 )
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=25)
 @given(
     m=strategies.integers(1, 5),
     k=strategies.integers(1, 4),

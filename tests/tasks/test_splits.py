@@ -123,7 +123,7 @@ ROWS = strategies.lists(
     changed=strategies.sampled_from('ABCDEFGHIJ'),
     other=strategies.none() | ROWS,
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_one_raw_user_changes_one_user_of_the_training_store(
     tmp_path_factory, raw, changed, other
 ):
