@@ -17,11 +17,13 @@ table, and with --output_dir writes audit.json and pictures. A lower bound of ep
 the claim, or a check that fails, ends with exit code 1 and a line for each.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import pathlib
 import sys
+import tempfile
 
 from absl import flags
 
@@ -31,6 +33,7 @@ from flags import model_flags
 from flags import plan_flags
 from flags import program
 from flags import run_task
+from flags import start_flags
 
 from dp_fedemb import files
 from dp_fedemb import validate
@@ -42,6 +45,7 @@ groups.define_model()
 groups.define_training()
 plan_flags.define(clip_norm_default=1.0)
 model_flags.define(required=False)
+start_flags.define()
 audit_flags.define()
 
 
@@ -158,6 +162,7 @@ def _canaries():
 
 
 def _rounds():
+    start_flags.check()
     groups.check_task()
     groups.check_model()
     plan_flags.check()
@@ -169,17 +174,23 @@ def _rounds():
     from dp_fedemb.auditing.rounds import audit
     from dp_fedemb.runs import experiment
 
-    steps = audit.audit(
-        experiment.Experiment(
-            groups.model(task), plan, settings, task.train, None, public=task.public
-        ),
-        rounds=FLAGS.watched_rounds,
-        most_clients=FLAGS.watched_clients,
-        tell=_tell,
-    )
-    found = list(steps)
+    model = groups.model(task)
+    # What a start says of itself is no part of the result.
+    told = contextlib.redirect_stdout(sys.stderr)
+    with told, tempfile.TemporaryDirectory(prefix='audit-start-') as folder:
+        start = start_flags.start(task, model, pathlib.Path(folder) / 'pretrained')
+        steps = audit.audit(
+            experiment.Experiment(
+                model, plan, settings, task.train, None, start=start, public=task.public
+            ),
+            rounds=FLAGS.watched_rounds,
+            most_clients=FLAGS.watched_clients,
+            tell=_tell,
+        )
+        found = list(steps)
     values = {
         'task': task.name,
+        'start': None if start is None else start.origin.text,
         'plan': plan.to_json(),
         'watched_rounds': FLAGS.watched_rounds,
         'checks': [check.to_json() for check in found],

@@ -11,12 +11,12 @@ import os
 
 from absl import flags
 
-from flags import from_settings
 from flags import groups
 from flags import host
 from flags import plan_flags
 from flags import pretraining_flags
 from flags import program
+from flags import start_flags
 
 from dp_fedemb import configured_directory
 from dp_fedemb import files
@@ -27,21 +27,9 @@ groups.define_task()
 groups.define_model()
 groups.define_training()
 plan_flags.define()
-pretraining_flags.define('pretrain_')
+start_flags.define()
 
 flags.DEFINE_string('output_dir', None, 'Directory of the run.', required=True)
-flags.DEFINE_string(
-    'pretrained',
-    None,
-    'Start: directory of a SavedModel or of a run; a Keras weight file, *.h5, of the ImageNet'
-    ' network that the backbone follows; or "public" to pretrain on the public part of the'
-    ' task first, as the --pretrain_... flags say.',
-)
-flags.DEFINE_bool(
-    'pretrained_partial',
-    False,
-    'Load what fits of --pretrained, and leave the rest fresh, instead of refusing.',
-)
 flags.DEFINE_integer(
     'seed',
     None,
@@ -49,12 +37,6 @@ flags.DEFINE_integer(
     ' default from the operating system.',
     lower_bound=0,
     upper_bound=2**256,
-)
-flags.DEFINE_bool(
-    'pretrained_is_public',
-    False,
-    'Your word that --pretrained has seen no private user, where no statement beside it says'
-    ' what it has seen.',
 )
 flags.DEFINE_float(
     'budget_epsilon',
@@ -134,7 +116,7 @@ def main(_):
         settings,
         task.train,
         unseen,
-        start=_start(task, model, directory),
+        start=start_flags.start(task, model, directory.pretrained),
         facts=_facts(task, directory),
         require_private=FLAGS.require_private,
         budget_epsilon=FLAGS.budget_epsilon,
@@ -190,13 +172,9 @@ def _checked_settings():
         FLAGS['clip_norm'].value = advice.CLIP_NORM
     plan_flags.check()
     _check_guarantee()
-    from_settings.need('pretrained_partial', 'pretrained')
-    from_settings.need('pretrained_is_public', 'pretrained')
-    if FLAGS.pretrained != 'public':
-        pretraining_flags.say_unused('pretrain_')
     files.check_place(output_dir=FLAGS.output_dir)
     configured_directory.ConfiguredDirectory(FLAGS.output_dir).check_kind()
-    groups.check_start()
+    start_flags.check()
     groups.check_task()
     groups.check_model()
     return settings
@@ -228,38 +206,6 @@ def _unseen(task):
             f' tasks/{task.name}.py'
         )
     return task.stores[FLAGS.evaluation_part]
-
-
-def _start(task, model, directory):
-    """Returns where --pretrained says that the backbone begins, or None."""
-    if FLAGS.pretrained is None:
-        return None
-    from dp_fedemb.models import pretrained
-    from dp_fedemb.runs import starts
-
-    if FLAGS.pretrained != 'public':
-        return starts.Start.from_saved_model(
-            FLAGS.pretrained, model, FLAGS.pretrained_partial, FLAGS.pretrained_is_public
-        )
-
-    def load():
-        unfrozen = groups.model(task, freeze='')
-        try:
-            pretraining_flags.pretrain_public(task, unfrozen, directory.pretrained)
-            public = starts.Start.from_saved_model(
-                directory.pretrained, model, FLAGS.pretrained_partial
-            )
-            return public.load()
-        except ValueError as error:
-            if not directory.pretrained.exists():
-                raise
-            raise ValueError(
-                f'{error}; or delete {directory.pretrained}, and the same command makes it'
-                ' again'
-            ) from None
-
-    text = f'pretrained on the public part of task {FLAGS.task}'
-    return starts.Start(load, pretrained.Origin(text, voids_guarantee=False))
 
 
 def _facts(task, directory):

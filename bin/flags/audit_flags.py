@@ -5,6 +5,7 @@ from absl import flags
 from flags import from_settings
 from flags import groups
 from flags import plan_flags
+from flags import start_flags
 
 from dp_fedemb import privacy
 from dp_fedemb import validate
@@ -57,7 +58,7 @@ def define() -> None:
 # Command -> flags that it alone reads.
 _ONLY = {
     'noise': ('num_users', 'coordinates', 'audited_runs', 'audited_rounds'),
-    'rounds': ('watched_rounds', 'watched_clients'),
+    'rounds': ('watched_rounds', 'watched_clients', *start_flags.names()),
     'canaries': ('canary_kind', 'canaries', 'most_users'),
     'membership': ('epsilons', 'models', 'images_per_user', 'candidates'),
 }

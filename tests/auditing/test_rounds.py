@@ -21,13 +21,16 @@ from dp_fedemb.auditing.rounds import release_checks
 from dp_fedemb.learning import local_fine_tuning
 from dp_fedemb.learning import server_optimizers
 from dp_fedemb.learning import shard_work
+from dp_fedemb.models import pretrained
 from dp_fedemb.runs import candidates
 from dp_fedemb.runs import experiment
 from dp_fedemb.runs import journal
 from dp_fedemb.runs import settings
+from dp_fedemb.runs import starts
 
 SEED = 2**200 + 11
 GAUSSIAN = privacy.Gaussian(0.5, 1.5)
+ORIGIN = pretrained.Origin('a private run', False, (privacy.Ancestor('faces', 1.5, 1e-6),))
 BANDED = privacy.Banded(0.5, 1.5, strategy_momentum=0.9, bands=3)
 
 
@@ -49,12 +52,15 @@ def experiment_of(people, training_setup):
         options = {'engine': 'in_process', 'client_parallelism': 1, **changes}
         if options.get('server_optimizer') == 'adam':
             options['server_lr'] = 0.01  # A step is of about the rate.
+        start = options.pop('start', None)
         return experiment.Experiment(
             training_setup.model,
             plan,
             settings.Settings(client, settings.TrainingSchedule(8), **options),
             people,
             None,
+            start=start
+            and starts.Start(lambda: training_setup.model.initial_weights(5), start),
             public=people,
         )
 
@@ -64,7 +70,10 @@ def experiment_of(people, training_setup):
 @pytest.mark.parametrize(
     'mechanism, changes',
     [
-        (GAUSSIAN, {'server_optimizer': 'adam', 'ema': 0.5, 'centre_clients': 2}),
+        (
+            GAUSSIAN,
+            {'server_optimizer': 'adam', 'ema': 0.5, 'centre_clients': 2, 'start': ORIGIN},
+        ),
         (BANDED, {'server_momentum': 0.9, 'engine': 'tff', 'client_parallelism': 2}),
         pytest.param(BANDED, {'server_optimizer': 'adam'}, marks=pytest.mark.soak),
         pytest.param(
@@ -96,12 +105,16 @@ def test_honest_runs_pass(mechanism, changes, experiment_of):
     assert len(set(names)) == len(names)
     # One fewer where the head is aggregated or the noise of rounds is not known alone.
     assert len(names) >= 13
-    # docs/audit.md prints those of two runs; of an average this one has one more.
+    # docs/audit.md prints those of two runs; of an average and a start this one has more.
     if 'algorithm' not in changes and mechanism in (GAUSSIAN, BANDED):
         printed = _printed(0 if mechanism == GAUSSIAN else 1)
-        told = [name for name in names if 'released average' not in name]
+        further = ('released average', 'what the start has seen')
+        told = [name for name in names if not any(words in name for words in further)]
         assert len(printed) == len(told)
         assert [n for n, line in zip(told, printed) if not line.startswith(n)] == []
+    if 'start' in changes:
+        counted = next(check for check in found if 'what the start has seen' in check.name)
+        assert 'with 1 before it' in counted.seen
     clipped = next(check for check in found if 'no virtual client adds more' in check.name)
     # It is no empty pass: clipped to the full norm.
     assert '12 were clipped' in clipped.seen and 'longest is 0.99' in clipped.seen
@@ -333,6 +346,16 @@ def seed_in_a_file(monkeypatch):
     monkeypatch.setattr(experiment.Experiment, '_train', train)
 
 
+def start_for_nothing(monkeypatch):
+    """The statement says where the run began, and does not add what that has cost."""
+    intact = experiment.Experiment._statement_facts
+
+    def facts(run, *arguments):
+        return {**intact(run, *arguments), 'ancestors': ()}
+
+    monkeypatch.setattr(experiment.Experiment, '_statement_facts', facts)
+
+
 FAULTS = [
     (head_beside_the_update, 'heads alone', {}),
     (clip_skipped_for_one_in_a_hundred, 'more than the clip norm', {'clients': 400}),
@@ -361,6 +384,7 @@ SLOW_FAULTS = [
     ),
     (released_without_noise, 'model on the disk', {}),
     (seed_in_a_file, 'secret seed is in nothing', {}),
+    (start_for_nothing, 'what the start has seen', {'start': ORIGIN}),
 ]
 
 

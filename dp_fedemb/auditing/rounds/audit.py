@@ -123,6 +123,8 @@ class _Lives:
         (weights, _), _ = pretrained.load(folder / 'run', self.experiment.model)
         if self.experiment.settings.algorithm == 'fedemb':
             yield from release_checks.published(folder / 'run', weights, every, self.seed)
+        if self.experiment.start is not None:
+            yield release_checks.counted(folder / 'run', self.experiment.start.origin)
         yield from self._other_seed(folder / 'other', noises[0])
 
     def _second_life(

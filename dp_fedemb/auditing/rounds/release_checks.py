@@ -1,6 +1,8 @@
 """Checks of the noise between exact sums and released weights, and of what is published."""
 
 from collections.abc import Iterator, Sequence
+import dataclasses
+import json
 import os
 import pathlib
 from typing import Any, Optional
@@ -14,6 +16,7 @@ from dp_fedemb.auditing import checks
 from dp_fedemb.auditing.rounds import noise_of
 from dp_fedemb.auditing.rounds import watch
 from dp_fedemb.learning import server_optimizers
+from dp_fedemb.models import pretrained
 
 Array = npt.NDArray[np.float64]
 # Of its claimed size: noise that is no noise.
@@ -282,6 +285,29 @@ def published(
         not telling and not open_to_others,
         f'{len(public)} files; telling: {", ".join(telling) or "none"}; secrets that others'
         f' may read: {", ".join(open_to_others) or "none"}',
+    )
+
+
+def counted(path: pathlib.Path, origin: pretrained.Origin) -> checks.Check:
+    """Checks that a run's statement has in its sum what its start has seen.
+
+    Args:
+        path: directory of the run.
+        origin: of its start.
+    """
+    stated = json.loads((path / pretrained.STATEMENT).read_text())
+    behind = [dataclasses.asdict(ancestor) for ancestor in origin.ancestors]
+    own, total = stated['epsilon_user'], stated['epsilon_user_total']
+    if all(ancestor.private for ancestor in origin.ancestors):
+        least = own + sum(ancestor.epsilon or 0.0 for ancestor in origin.ancestors)
+        right = total is not None and total >= least - 1e-9 and stated['private']
+    else:
+        right = total is None and not stated['private']
+    words = 'none' if total is None else f'{total:.4g}'
+    return checks.holds(
+        'the statement counts what the start has seen',
+        right and stated['ancestors'] == behind and stated['start'] == origin.text,
+        f'epsilon {own:.4g} of the run, {words} with {len(behind)} before it',
     )
 
 
