@@ -23,6 +23,7 @@ ROOMS = (
         'files',
         'host_error',
         'json_files',
+        'last_words',
         'progress',
         'environment',
     ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import os
+import pathlib
 import re
 import sys
 
@@ -15,6 +16,7 @@ from flags import host
 from flags import paths
 
 from dp_fedemb import files
+from dp_fedemb import last_words
 
 # TensorFlow logs GPUs that it does not find as errors; what matters it raises.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -30,8 +32,15 @@ flags.DEFINE_bool(
     False,
     'Show the whole trace of an error, which is one line otherwise. The exit code is 2 for'
     f' input that you can mend, {_BAD_HOST} where the machine failed and the same command goes'
-    ' on later, and 1 for all else.',
+    ' on later, and 1 for all else. Where a signal ends the program, the line says what that'
+    ' mostly means, and the trace is the stack of Python.',
 )
+
+# Program -> how it goes on after an end in its middle; others begin anew.
+_GOES_ON = {
+    'train': ' to go on from the last checkpoint',
+    **dict.fromkeys(('sweep', 'reproduce'), ' to go on with what is left'),
+}
 
 
 def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
@@ -41,7 +50,7 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     line and the code EX_TEMPFAIL of sysexits.h, 75.
 
     All flags are checked before `main` is called, so before it has written anything or
-    imported TensorFlow.
+    imported TensorFlow. From there on `last_words` says what a signal has ended.
 
     Args:
         main: gets the positional arguments, without the program's name.
@@ -55,6 +64,9 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     try:
         arguments = _parse(sys.argv, positional)
         logging.use_absl_handler()
+        then = 'run the same command again'
+        then += _GOES_ON.get(pathlib.Path(sys.argv[0]).stem, '')
+        last_words.listen(then, flags.FLAGS.debug)
         main(arguments)
     except Exception as error:
         trouble = host.trouble(error)

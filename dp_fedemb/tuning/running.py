@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any
 from dp_fedemb import files
 from dp_fedemb import host_error
 from dp_fedemb import json_files
+from dp_fedemb import last_words
 from dp_fedemb import progress
 from dp_fedemb.engines import worker_guard
 from dp_fedemb.tuning import cells as cells_lib
@@ -170,10 +170,7 @@ def ended_by_host(code: int) -> str:
             `os.EX_TEMPFAIL` where the machine fails.
     """
     if code < 0 or code >= _SIGNALS:
-        number = -code if code < 0 else code - _SIGNALS
-        known = {each.value: each.name for each in signal.Signals}
-        text = f'stopped by {known.get(number, f"signal {number}")}'
-        return f'{text}: is there enough memory?' if number == signal.SIGKILL else text
+        return last_words.meaning(-code if code < 0 else code - _SIGNALS)
     if code == os.EX_TEMPFAIL:
         return 'the machine failed (its disk, its memory, a limit or a lost directory)'
     return ''

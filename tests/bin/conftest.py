@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Runs each command line in a fork of one process that has loaded the package: exit
 # code, what it printed, and the heavy modules that it ended up with.
 DRIVER = """
-import contextlib, io, json, os, runpy, sys
+import atexit, contextlib, io, json, os, runpy, sys
 sys.path.insert(0, {bin!r})
 import dp_fedemb.privacy, absl.app
 
@@ -40,6 +40,8 @@ for line in sys.stdin:
     pid = os.fork()
     if pid == 0:
         child(argv, script, write)
+        # The words of an orderly end.
+        atexit._run_exitfuncs()
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as pipe:

@@ -115,7 +115,7 @@ HOST_FAULTS = {
     ),
     'killed for want of memory': (
         'import os, signal; os.kill(os.getpid(), signal.SIGKILL)',
-        ('SIGKILL: is there enough memory?',) * 2,
+        ('SIGKILL: by somebody, or by the system for want of memory',) * 2,
     ),
     'stopped': ('sys.exit(143)', ('stopped by SIGTERM',) * 2),
 }
