@@ -8,26 +8,18 @@ published, so that nobody needs TFF's hours of preparation and its second copy.
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
-import contextlib
-import csv
 import dataclasses
-import functools
-import itertools
 import os
 import pathlib
-import tarfile
 from typing import Any, Optional, Protocol
-import zipfile
 
 from dp_fedemb import progress
 from dp_fedemb.data import cache
-from dp_fedemb.data import lists
-from dp_fedemb.data import names as names_lib
 from dp_fedemb.data.images import conversion
-from dp_fedemb.data.images import listing as listing_lib
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from tasks.shared import base
 from tasks.shared import converted
+from tasks.shared import photo_list
 from tasks.shared import tfds_archives
 
 
@@ -140,7 +132,7 @@ def find(data_dir: pathlib.Path, task: str, files: Files, cache_dir: str) -> Sou
     for name in files.records:
         if (data_dir / name).is_dir() and any((data_dir / name).iterdir()):
             return _Records(data_dir / name, files.where)
-    listed = [name for name in files.lists if _list_path(data_dir / name).is_file()]
+    listed = [name for name in files.lists if photo_list.file_of(data_dir / name).is_file()]
     folders = [data_dir / name for name in files.folders if (data_dir / name).is_dir()]
     archives = sorted(path for glob in files.archives for path in data_dir.glob(glob))
     if not listed or not (folders or archives):
@@ -152,10 +144,10 @@ def find(data_dir: pathlib.Path, task: str, files: Files, cache_dir: str) -> Sou
             f' {" and ".join(lacking)}; it needs {files.where}'
         )
     path = data_dir / listed[0]
-    return _Listed(
+    return photo_list.ListedPhotos(
         data_dir,
-        cache.file_fingerprint(_list_path(path), cache_dir),
-        _read_list(path, files),
+        cache.file_fingerprint(photo_list.file_of(path), cache_dir),
+        photo_list.read(path, files.columns, files.where),
         folders,
         archives,
         files.where,
@@ -205,128 +197,3 @@ class _Records:
                 raise tfds_archives.damaged(
                     self._directory / user, error, self._where
                 ) from None
-
-
-class _Listed:
-    """A list of users' photos, and the photos in folders or tar archives."""
-
-    def __init__(self, data_dir, checksum, rows, folders, archives, where):
-        self._data_dir = data_dir
-        self._checksum = checksum
-        self._rows = rows  # image -> list of (user, class)
-        self._folders = folders
-        self._archives = archives
-        self._where = where
-
-    def fingerprint(self):
-        files = [*self._archives, *self._photos_in_folders.values()]
-        return [self._checksum, cache.listing_fingerprint(self._data_dir, files)]
-
-    def counts(self):
-        return collections.Counter(itertools.chain.from_iterable(self._rows.values()))
-
-    def examples(self, part):
-        wanted = {}
-        for image, owners in self._rows.items():
-            kept = [(part(*owner), *owner) for owner in owners]
-            if kept := [names for names in kept if names[0] is not None]:
-                wanted[image] = kept
-        for image, path in self._photos_in_folders.items():
-            for names in wanted.pop(image, ()):
-                yield conversion.Example(*names, path, image)
-        for archive in self._archives if wanted else ():
-            yield from self._from_archive(archive, wanted)
-        for image, owners in wanted.items():
-            for names in owners:
-                yield conversion.Example(*names, functools.partial(_missing, image), image)
-
-    def _from_archive(self, path, wanted):
-        try:
-            # As a stream: an archive of 100 GB has no index to look things up in.
-            with tarfile.open(path, 'r|*') as archive:
-                for member in archive:
-                    image = pathlib.PurePosixPath(member.name).stem
-                    if member.isfile() and image in wanted:
-                        tfds_archives.member(path, member.name, member.size, self._where)
-                        photo = archive.extractfile(member).read()
-                        for names in wanted.pop(image):
-                            yield conversion.Example(*names, photo, image)
-        except tfds_archives.READ_ERRORS as error:
-            raise tfds_archives.damaged(path, error, self._where) from None
-
-    @functools.cached_property
-    def _photos_in_folders(self):
-        found = {}
-        for folder in self._folders:
-            # All of them may be in archives.
-            with contextlib.suppress(FileNotFoundError):
-                for path in listing_lib.pictures(folder).paths:
-                    if path.stem in self._rows:
-                        if path.stem in found:
-                            raise ValueError(
-                                f'{path}: image {path.stem} is there twice, also as'
-                                f' {found[path.stem]}; keep one'
-                            )
-                        found[path.stem] = path
-        return dict(sorted(found.items()))
-
-
-def _missing(image):
-    raise FileNotFoundError(f'{image} is in the list, but not among the photos')
-
-
-def _list_path(path):
-    """The file that holds a list: the list itself, or the zip around it."""
-    return path.parent if path.parent.suffix == '.zip' else path
-
-
-def _read_list(path: pathlib.Path, files: Files) -> dict[str, list[tuple[str, str]]]:
-    """Returns whose image each is and what it shows.
-
-    An image that several users list is in the data of each: did one of them alone have
-    it, another's leaving would give it to the next.
-    """
-    user_column, image_column, class_column = files.columns
-    rows = collections.defaultdict(list)
-    with _open_list(path, files.where) as lines, _whole(path, files.where):
-        reader = csv.DictReader(lines)
-        lacking = set(files.columns) - set(reader.fieldnames or ())
-        if lacking:
-            raise ValueError(
-                f'{path}: lacks the column(s) {", ".join(sorted(lacking))}; get {files.where}'
-            )
-        twice = [name for name in files.columns if (reader.fieldnames or []).count(name) > 1]
-        if twice:
-            raise ValueError(f'{path}: has two columns {twice[0]}; get {files.where}')
-        for row in reader:
-            # The species lists give 'NA' to photos outside a split.
-            if not all(row[column] for column in files.columns):
-                raise ValueError(
-                    f'{path}:{reader.line_num}: a row without all of'
-                    f' {", ".join(files.columns)}; get {files.where}'
-                )
-            owner = names_lib.normal(row[user_column]), names_lib.normal(row[class_column])
-            if owner[0] != 'NA' and owner not in rows[row[image_column]]:
-                rows[row[image_column]].append(owner)
-    return {image: owners for image, owners in rows.items() if owners}
-
-
-@contextlib.contextmanager
-def _whole(path, where):
-    try:
-        yield
-    except csv.Error as error:
-        raise tfds_archives.damaged(path, error, where) from None
-
-
-def _open_list(path, where):
-    archive = _list_path(path)
-    if archive == path:
-        return contextlib.nullcontext(lists.read_lines(path))
-    try:
-        with zipfile.ZipFile(archive) as file:
-            (member,) = (n for n in file.namelist() if n.split('/')[-1] == path.name)
-            tfds_archives.check_unpacked(archive, file.getinfo(member).file_size, where)
-            return contextlib.nullcontext(lists.lines_of(file.read(member), path))
-    except (*tfds_archives.READ_ERRORS, ValueError) as error:
-        raise tfds_archives.damaged(archive, error, where) from None
