@@ -28,8 +28,6 @@ from dp_fedemb.learning import schedules
 from dp_fedemb.learning import shard_work
 from dp_fedemb.models import embedding_model
 
-Schedule = Callable[[tf.Tensor], tf.Tensor]
-
 
 def build_dp_fedemb(
     model: embedding_model.EmbeddingModel,
@@ -38,7 +36,7 @@ def build_dp_fedemb(
     query: Optional[tfp.SumAggregationDPQuery] = None,
     model_aggregator: Optional[tff.aggregators.UnweightedAggregationFactory] = None,
     server_optimizer: Optional[tff.learning.optimizers.Optimizer] = None,
-    learning_rate_schedule: Schedule = schedules.constant,
+    learning_rate_schedule: schedules.Schedule = schedules.constant,
     raw_metrics: bool = False,
     reader: Optional[Callable[..., virtual_clients.Shard]] = None,
 ) -> tff.learning.templates.LearningProcess:
@@ -102,7 +100,10 @@ def build_dp_fedemb(
     finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
         server_optimizer, weights_type
     )
-    rate_at = _learning_rate_computation(config, learning_rate_schedule)
+
+    @tff.tensorflow.computation(np.int32)
+    def rate_at(round_num: Any) -> tf.Tensor:
+        return tf.cast(config.learning_rate * learning_rate_schedule(round_num), tf.float32)
 
     def run_clients(
         query: Any, weights: Any, params: Any, learning_rate: Any, clients: Any
@@ -146,18 +147,6 @@ def build_dp_fedemb(
     return tff.simulation.compose_dataset_computation_with_learning_process(
         read_sequence, process
     )
-
-
-def _learning_rate_computation(
-    config: client_config.ClientConfig, schedule: schedules.Schedule
-) -> tff.Computation:
-    """Returns the computation from the round number to the backbone's rate."""
-
-    @tff.tensorflow.computation(np.int32)
-    def rate_at(round_num: Any) -> tf.Tensor:
-        return tf.cast(config.learning_rate * schedule(round_num), tf.float32)
-
-    return rate_at
 
 
 @tff.tensorflow.computation
@@ -227,15 +216,13 @@ def _compose_sharded(
     query_state_type = initial_query_state.type_signature.result
     sample_params = tff.tensorflow.computation(query.derive_sample_params, query_state_type)
 
-    @tff.tensorflow.computation(
+    run_shard = tff.tensorflow.computation(
+        run_clients,
         weights_type,
         sample_params.type_signature.result,
         rate_at.type_signature.result,
         data_type,
     )
-    def run_shard(weights: Any, params: Any, learning_rate: Any, data: Any) -> Any:
-        return run_clients(weights, params, learning_rate, data)
-
     partial_sum_type = run_shard.type_signature.result[0]
 
     @tff.tensorflow.computation(partial_sum_type, query_state_type)
@@ -286,13 +273,11 @@ def _compose_sharded(
             tff.federated_zip(new_state), tff.federated_zip(metrics)
         )
 
-    member = state_type.member
-
-    @tff.tensorflow.computation(member)
+    @tff.tensorflow.computation(state_type.member)
     def get_model_weights(state: Any) -> Any:
         return state.global_model_weights
 
-    @tff.tensorflow.computation(member, weights_type)
+    @tff.tensorflow.computation(state_type.member, weights_type)
     def set_model_weights(state: Any, weights: Any) -> Any:
         return tff.learning.templates.LearningAlgorithmState(
             weights, state.distributor, state.client_work, state.aggregator, state.finalizer
