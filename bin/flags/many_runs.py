@@ -220,7 +220,7 @@ def _accounted(plans: list[Any], trials: dict[str, Any]) -> dict[str, Any]:
     """Plans the noise of trials where there is a total, and accounts them."""
     from dp_fedemb.privacy import rounding
     from dp_fedemb.privacy import selection
-    from dp_fedemb.privacy.reporting import statement
+    from dp_fedemb.privacy.reporting import recomputation
 
     cost: Any = selection.composed_epsilon
     if trials['mode'] == 'selection':
@@ -237,7 +237,7 @@ def _accounted(plans: list[Any], trials: dict[str, Any]) -> dict[str, Any]:
         'single_epsilons': [rounding.rounded_up(plan.epsilon()) for plan in plans],
         'plans': [plan.to_json() for plan in plans],
         'commands': collections.Counter(
-            statement.verify_command(plan, plan.rounds) for plan in plans
+            recomputation.command(plan, plan.rounds) for plan in plans
         ),
         'delta': plans[0].guarantee_delta,
         **epsilons,

@@ -54,7 +54,7 @@ class PrivacyPlan:
         users_per_virtual_client: k.
         rounds: planned number of rounds.
         mechanism: clip and noise. The plan's copy has what follows from the cohort
-            filled in or the schedule filled in (`Mechanism.for_cohort`, `for_schedule`).
+            or the schedule filled in (`Mechanism.for_cohort`, `for_schedule`).
         sampling: who takes part, and in which virtual client.
         delta: of the guarantee; None for N**-1.1.
         noise_cohort_size: M, simulates a deployment with M >= m virtual clients per
@@ -284,16 +284,11 @@ class PrivacyPlan:
         return fields
 
 
-def _lists(values: dict[str, Any]) -> dict[str, Any]:
+def _lists(value: Any) -> Any:
     """Returns nested values with lists for tuples, as JSON reads them."""
-    return {
-        name: _lists(value)
-        if isinstance(value, dict)
-        else list(value)
-        if isinstance(value, tuple)
-        else value
-        for name, value in values.items()
-    }
+    if isinstance(value, dict):
+        return {name: _lists(each) for name, each in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _check_kind(name: str, value: Any, kind: type, classes: Mapping[str, type]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from dp_fedemb import privacy
 from dp_fedemb.privacy import rounding
 from dp_fedemb.privacy import selection
-from dp_fedemb.privacy.reporting import statement as statement_lib
+from dp_fedemb.privacy.reporting import recomputation
 from dp_fedemb.privacy.reporting import tuned
 
 
@@ -41,7 +41,7 @@ def statement(mode):
         trials=number,
         details='geometric',
         distribution='geometric' if mode == 'selection' else None,
-        commands={statement_lib.verify_command(each, each.rounds): 1 for each in PLANS},
+        commands={recomputation.command(each, each.rounds): 1 for each in PLANS},
     )
 
 

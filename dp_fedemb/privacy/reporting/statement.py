@@ -17,6 +17,7 @@ from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import rounding
 from dp_fedemb.privacy import sampling as sampling_lib
 from dp_fedemb.privacy.reporting import ancestors as ancestors_lib
+from dp_fedemb.privacy.reporting import recomputation
 from dp_fedemb.privacy.reporting import statement_text
 from dp_fedemb.privacy.reporting import tuned
 
@@ -54,9 +55,14 @@ NOISE_BITS = (
     'bits that this statement was not told of; the guarantee holds as far as they are those'
     ' of a Gaussian that nobody else knows'
 )
-# Fields of a mechanism that change what is computed from the noise, not what it costs, or
-# follow from the others.
-_FREE_FIELDS = ('efficient', 'strategy')
+# Field -> unit and accountant of an epsilon.
+_EPSILONS = {
+    'epsilon_user': ('user', 'pld'),
+    'epsilon_user_rdp': ('user', 'rdp'),
+    'epsilon_present_absent': ('present_absent', 'pld'),
+    'epsilon_present_absent_rdp': ('present_absent', 'rdp'),
+    'epsilon_virtual_client': ('virtual_client', 'pld'),
+}
 
 
 def statement(
@@ -175,7 +181,7 @@ def statement(
         'not_covered': _not_covered(raw_metrics, tuning),
         'tuning': tuning,
         'caveats': _caveats(seed_given, noise_bits),
-        'verify': verify_command(plan, rounds),
+        'verify': recomputation.command(plan, rounds),
         'deployment': _deployment(plan, guarantee) if plan.hypothetical else None,
     }
 
@@ -189,29 +195,21 @@ def _guarantee(
     P'(A) <= P(A) + t <= e^epsilon Q(A) + delta + t <= e^epsilon (Q'(A) + t) + delta + t.
     """
     if not plan.private:
-        names = ('user', 'user_rdp', 'present_absent', 'present_absent_rdp', 'virtual_client')
-        return dict.fromkeys([*(f'epsilon_{name}' for name in names), 'delta', 'rho'])
-    headline = _epsilon(plan, rounds, 'user', 'pld', repeated)
+        return dict.fromkeys([*_EPSILONS, 'delta', 'rho'])
+    epsilons = {
+        name: _finite(rounding.rounded_up(plan.epsilon(rounds, unit, accountant, repeated)))
+        for name, (unit, accountant) in _EPSILONS.items()
+    }
+    headline = epsilons['epsilon_user']
     delta = plan.guarantee_delta
     if distance:
         grown = math.exp(min(headline, 700.0)) if headline is not None else math.inf
         delta = min(delta + (1 + grown) * distance, 1.0)
     return {
-        'epsilon_user': headline,
-        'epsilon_user_rdp': _epsilon(plan, rounds, 'user', 'rdp', repeated),
-        'epsilon_present_absent': _epsilon(plan, rounds, 'present_absent', 'pld', repeated),
-        'epsilon_present_absent_rdp': _epsilon(plan, rounds, 'present_absent', 'rdp', repeated),
-        'epsilon_virtual_client': _epsilon(plan, rounds, 'virtual_client', 'pld', repeated),
+        **epsilons,
         'delta': delta,
         'rho': _finite(plan.zcdp_rho(rounds)) if not repeated else None,
     }
-
-
-def _epsilon(
-    plan: plan_lib.PrivacyPlan, rounds: int, unit: str, accountant: str, repeated: int
-) -> Optional[float]:
-    """Epsilon as it is printed, rounded up; None if it is infinite."""
-    return _finite(rounding.rounded_up(plan.epsilon(rounds, unit, accountant, repeated)))
 
 
 def _finite(value: Optional[float]) -> Optional[float]:
@@ -237,28 +235,6 @@ def _deployment(
         'sampling_probability': simulated.sampling_probability,
         **guarantee,
     }
-
-
-def verify_command(plan: plan_lib.PrivacyPlan, rounds: int) -> Optional[str]:
-    """Returns the command that computes the guarantee again; None if there is none."""
-    if not plan.private or rounds == 0:
-        return None
-    values = {
-        'num_users': plan.num_users,
-        'virtual_clients_per_round': plan.virtual_clients_per_round,
-        'users_per_virtual_client': plan.users_per_virtual_client,
-        'rounds': rounds,
-        'delta': plan.delta,
-        'noise_cohort_size': plan.noise_cohort_size,
-    }
-    parts: list[tuple[str, Any]] = [('mechanism', plan.mechanism), ('sampling', plan.sampling)]
-    for kind, part in parts:
-        values[kind] = part.name
-        for field in dataclasses.fields(part):
-            if field.name not in _FREE_FIELDS:
-                values[field.name] = getattr(part, field.name)
-    given = [f'--{name}={value}' for name, value in values.items() if value is not None]
-    return ' '.join(['bin/privacy.py epsilon', *given])
 
 
 def _participation(

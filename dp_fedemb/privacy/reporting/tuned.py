@@ -43,7 +43,7 @@ def statement(
         trials: their number, or for a selection its mean.
         details: of the trials, in words: how many or from which distribution.
         distribution: of their number; None where all are released.
-        commands: that account one trial (`statement.verify_command`), and of how many
+        commands: that account one trial (`recomputation.command`), and of how many
             settings: all that a trial may draw, or those of the trials themselves.
     """
     found = dict(of_trial)
