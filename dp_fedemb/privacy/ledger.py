@@ -12,7 +12,7 @@ The sum is that of basic composition: epsilons and deltas of all runs, each with
 rounds. A run that goes on appends an entry that takes the place of its last one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import dataclasses
 import fcntl
@@ -26,7 +26,6 @@ from typing import Any, Optional, Union
 from dp_fedemb import drafts
 from dp_fedemb import files
 from dp_fedemb import json_files
-from dp_fedemb import validate
 from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import rounding
 
@@ -136,56 +135,22 @@ def remove_drafts(store: _Path) -> None:
         drafts.remove_abandoned(pathlib.Path(store) / name)
 
 
-def append(store: _Path, entry: Entry) -> None:
+def append(
+    store: _Path, entry: Entry, check: Callable[[Ledger], None] = lambda ledger: None
+) -> None:
     """Adds an entry, whole and durable when this returns.
 
     Args:
         store: the store's directory.
         entry: its `note` is filled in if the ledger is not as it was written.
+        check: looks at what stands there, as one step with adding to it; where it raises,
+            nothing is written.
     """
     directory = pathlib.Path(store)
     with _locked(directory):
-        _append(directory, entry)
-
-
-def check_budget(
-    store: _Path, budget_epsilon: float, plan: plan_lib.PrivacyPlan, run: str = ''
-) -> None:
-    """Refuses a run whose plan does not fit into what is left of a store's budget.
-
-    What other runs mean to release is taken as released.
-
-    Args:
-        store: the store's directory.
-        budget_epsilon: most that all releases from these users may cost together.
-        plan: of the run.
-        run: the run's name in the ledger, if it is there already and goes on.
-
-    Raises:
-        ValueError: in one line, if it does not fit, or if nobody can tell.
-    """
-    _check_budget(read(store), store, budget_epsilon, plan, run)
-
-
-def begin(
-    store: _Path,
-    entry: Entry,
-    budget_epsilon: Optional[float] = None,
-    *,
-    plan: plan_lib.PrivacyPlan,
-) -> None:
-    """Checks the budget and adds the entry of a run that begins, as one step.
-
-    So that of two runs that begin at once only one gets what is left.
-
-    Raises:
-        ValueError: see `check_budget`; nothing is written then.
-    """
-    directory = pathlib.Path(store)
-    with _locked(directory):
-        if budget_epsilon is not None:
-            _check_budget(read(directory), store, budget_epsilon, plan, entry.run)
-        _append(directory, entry)
+        ledger = read(directory)
+        check(ledger)
+        _append(directory, ledger, entry)
 
 
 def entry_of(
@@ -218,33 +183,7 @@ def entry_of(
     )
 
 
-def _check_budget(
-    ledger: Ledger, store: _Path, budget: float, plan: plan_lib.PrivacyPlan, run: str
-) -> None:
-    validate.positive(budget_epsilon=budget)
-    where = str(pathlib.Path(store) / LEDGER)
-    if ledger.problems:
-        raise ValueError(
-            f'budget_epsilon={budget:g}: {where} is not as it was written'
-            f' ({"; ".join(ledger.problems)}), so nobody can tell what is left; restore it'
-            ' from a copy, or train without a budget'
-        )
-    epsilon, _ = ledger.spent(without=run)
-    taken = epsilon + ledger.reserved(without=run)
-    # A plan without noise, or a simulated one, has no epsilon for this run.
-    own = math.inf if plan.hypothetical else plan.epsilon()
-    if taken + own > budget:
-        left = max(budget - taken, 0.0)
-        raise ValueError(
-            f'budget_epsilon={budget:g}: the releases in {where} cost'
-            f' {rounding.text(taken)} (with what unfinished runs mean to spend) and this'
-            f' run {rounding.text(own)}; {left:.3f} is left: set target_epsilon to at most'
-            ' that, or train on other users'
-        )
-
-
-def _append(directory: pathlib.Path, entry: Entry) -> None:
-    ledger = read(directory)
+def _append(directory: pathlib.Path, ledger: Ledger, entry: Entry) -> None:
     records, broken = _records(directory / LEDGER)
     known = {f'before entry {i + 1}: {e.note}' for i, e in enumerate(ledger.entries)}
     news = [problem for problem in ledger.problems if problem not in known]

@@ -7,6 +7,7 @@ from typing import Any, Optional
 from dp_fedemb import host_error
 from dp_fedemb import privacy
 from dp_fedemb import randomness
+from dp_fedemb.privacy import budget
 from dp_fedemb.privacy import ledger
 
 
@@ -32,7 +33,7 @@ class Account:
     def check(self) -> None:
         """Raises ValueError for a run whose plan overspends the budget."""
         if self.budget_epsilon is not None:
-            ledger.check_budget(self.store, self.budget_epsilon, self.run.plan, self._name)
+            budget.check(self.store, self.budget_epsilon, self.run.plan, self._name)
 
     def note(self, statement: dict[str, Any], directory: pathlib.Path, data: str) -> None:
         """Notes what is about to be released, unless as much is noted already.
@@ -55,7 +56,7 @@ class Account:
         ):
             return
         try:
-            ledger.begin(self.store, entry, self.budget_epsilon, plan=plan)
+            budget.begin(self.store, entry, self.budget_epsilon, plan=plan)
         except OSError as error:
             if host_error.of_the_host(error):
                 raise

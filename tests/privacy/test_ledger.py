@@ -8,6 +8,7 @@ import multiprocessing
 import pytest
 
 from dp_fedemb import privacy
+from dp_fedemb.privacy import budget
 from dp_fedemb.privacy import ledger
 
 
@@ -55,45 +56,45 @@ def test_what_is_not_private_costs_everything(tmp_path, plan, make_plan, facts):
     ledger.append(tmp_path, ledger.entry_of(statement, plan, 'a', '/runs/a'))
     assert ledger.read(tmp_path).spent()[0] == math.inf
     with pytest.raises(ValueError, match='cost inf'):
-        ledger.check_budget(tmp_path, 1e9, plan)
+        budget.check(tmp_path, 1e9, plan)
 
 
 def test_the_budget_is_kept_and_refused_in_one_line(tmp_path, plan):
     own = privacy.rounded_up(plan.epsilon())
-    ledger.check_budget(tmp_path, own, plan)
+    budget.check(tmp_path, own, plan)
     ledger.append(tmp_path, entry(plan, 'a', 16))
     with pytest.raises(ValueError) as error:
-        ledger.check_budget(tmp_path, 1.5 * own, plan)
+        budget.check(tmp_path, 1.5 * own, plan)
     message = str(error.value)
     assert message.startswith('budget_epsilon=') and '\n' not in message
     assert 'privacy_ledger.json' in message and 'target_epsilon' in message
-    ledger.check_budget(tmp_path, 2 * own + 1e-9, plan)
+    budget.check(tmp_path, 2 * own + 1e-9, plan)
     # It goes on: its own entry is not counted twice.
-    ledger.check_budget(tmp_path, own + 1e-9, plan, run='a')
+    budget.check(tmp_path, own + 1e-9, plan, run='a')
     with pytest.raises(ValueError, match='budget_epsilon=-1'):
-        ledger.check_budget(tmp_path, -1, plan)
+        budget.check(tmp_path, -1, plan)
 
 
 def test_what_a_run_means_to_spend_is_kept_for_it(tmp_path, plan):
     own = privacy.rounded_up(plan.epsilon())
     ledger.append(tmp_path, entry(plan, 'a', 1))
     with pytest.raises(ValueError, match='unfinished runs mean to spend'):
-        ledger.check_budget(tmp_path, 1.9 * own, plan)
+        budget.check(tmp_path, 1.9 * own, plan)
 
 
-def _begin(directory, plan, run, budget):
+def _begin(directory, plan, run, most):
     statement = privacy.statement(plan, 0)
     try:
-        ledger.begin(directory, ledger.entry_of(statement, plan, run, run), budget, plan=plan)
+        budget.begin(directory, ledger.entry_of(statement, plan, run, run), most, plan=plan)
     except ValueError:
         return False
     return True
 
 
 def test_of_runs_that_begin_at_once_only_one_gets_the_rest(tmp_path, plan):
-    budget = 1.5 * plan.epsilon()
+    most = 1.5 * plan.epsilon()
     with multiprocessing.get_context('fork').Pool(4) as pool:
-        got = pool.starmap(_begin, [(tmp_path, plan, f'run {i}', budget) for i in range(8)])
+        got = pool.starmap(_begin, [(tmp_path, plan, f'run {i}', most) for i in range(8)])
     assert sum(got) == 1
     assert len(ledger.read(tmp_path).entries) == 1
 
@@ -131,7 +132,7 @@ def test_an_edited_ledger_is_found(tmp_path, plan, name):
     _edit(tmp_path / ledger.LEDGER, EDITS[name])
     assert ledger.read(tmp_path).problems
     with pytest.raises(ValueError, match='is not as it was written'):
-        ledger.check_budget(tmp_path, 1e6, plan)
+        budget.check(tmp_path, 1e6, plan)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_a_lost_or_torn_ledger_is_said_for_ever(tmp_path, plan, harm, words):
     assert words in '; '.join(found.problems) and len(found.problems) == 1
     assert [e.run for e in found.entries][-2:] == ['c', 'd']
     with pytest.raises(ValueError, match='nobody can tell what is left'):
-        ledger.check_budget(tmp_path, 1e6, plan)
+        budget.check(tmp_path, 1e6, plan)
 
 
 def test_a_writer_that_is_stopped_between_the_files_leaves_a_good_ledger(

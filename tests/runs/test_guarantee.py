@@ -10,6 +10,7 @@ import pytest
 from dp_fedemb import data
 from dp_fedemb import privacy
 from dp_fedemb.models import pretrained
+from dp_fedemb.privacy import budget
 from dp_fedemb.privacy import ledger
 from dp_fedemb.runs import candidates
 from dp_fedemb.runs import directory as directory_lib
@@ -216,7 +217,7 @@ def check_nothing_ahead(make_experiment, path, monkeypatch):
                 (releases_lib.Releases, 'restore'),
                 (directory_lib.RunDirectory, 'write_statement'),
                 (directory_lib.RunDirectory, 'write_model'),
-                (ledger, 'begin'),
+                (budget, 'begin'),
             ):
                 patched.setattr(owner, name, _keep_options(after(_plain(owner, name))))
             with contextlib.suppress(Killed):
