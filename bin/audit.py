@@ -168,6 +168,7 @@ def _rounds():
     plan_flags.check()
     settings = groups.training(FLAGS.rounds)
     task = groups.task()
+    start_flags.check_part(task)
     plan = plan_flags.plan(task.train.num_users)
 
     from dp_fedemb.auditing import report

@@ -22,6 +22,7 @@ from flags import program
 from flags import run_task
 
 from dp_fedemb import files
+from dp_fedemb import known_names
 
 FLAGS = flags.FLAGS
 
@@ -67,13 +68,14 @@ def main(_):
         from_settings.refuse_unused('a comparison on drawn glyphs', *others)
     if FLAGS.formats is not None and 'tflite_int8' not in FLAGS.formats:
         from_settings.refuse_unused(f'formats={",".join(FLAGS.formats)}', 'public_pictures')
+    if FLAGS.formats is not None:
+        known_names.check_export_formats(FLAGS.formats)
     output = FLAGS.output_dir or os.path.join(FLAGS.model, 'export')
     files.check_place(output_dir=output)
 
     from dp_fedemb import export
 
     formats = FLAGS.formats or list(export.FORMATS)
-    export.check_formats(formats)  # Before the data are there, and the model.
     task = groups.task() if FLAGS['task'].present else None
     model = model_flags.load(FLAGS.model)
     done = export.export(

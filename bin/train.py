@@ -91,7 +91,8 @@ def main(_):
     task = groups.task()
     print(task.summary(), flush=True)
     unseen = _unseen(task)
-    if _is_auto():
+    start_flags.check_part(task)
+    if groups.is_auto():
         settings = _advised(task)
     plan_flags.follow(FLAGS.output_dir)
     plan = plan_flags.plan(task.train.num_users)
@@ -133,10 +134,6 @@ def main(_):
     print(summary.text(directory))
 
 
-def _is_auto():
-    return FLAGS.task == 'image_folder' if FLAGS.auto is None else FLAGS.auto
-
-
 def _is_noisy():
     return FLAGS.target_epsilon is not None or bool(FLAGS.noise_multiplier)
 
@@ -168,7 +165,7 @@ def _checked_settings():
     from dp_fedemb.runs import advice
 
     settings = groups.training(FLAGS.rounds)
-    if _is_auto() and _is_noisy() and FLAGS.clip_norm is None:
+    if groups.is_auto() and _is_noisy() and FLAGS.clip_norm is None:
         FLAGS['clip_norm'].value = advice.CLIP_NORM
     plan_flags.check()
     _check_guarantee()

@@ -32,6 +32,13 @@ def check_task(name: str, config: TaskConfig) -> None:
     parse_options(importlib.import_module(TASKS[name]).Options, config, name)
 
 
+def default_backbone(name: str, config: TaskConfig) -> str:
+    """Returns what a task is trained with where no flag says it."""
+    kind = importlib.import_module(TASKS[name]).Options
+    options = parse_options(kind, config, name)
+    return getattr(options, 'default_backbone', Task.default_backbone)
+
+
 def build_task(name: str, config: TaskConfig) -> Task:
     """Finds or converts the data of a task.
 

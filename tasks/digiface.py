@@ -11,6 +11,7 @@ import collections
 from collections.abc import Iterable, Mapping
 import dataclasses
 import functools
+from typing import ClassVar
 
 from dp_fedemb import validate
 from dp_fedemb.data import cache
@@ -38,6 +39,8 @@ class Options(base.UserSplitOptions):
         public_users: expected fraction kept apart to pretrain on.
         partial: accept some of the archives, and other counts than the published ones.
     """
+
+    default_backbone: ClassVar[str] = 'resnet50'
 
     subset: str = '72'
     image_size: int = 112
@@ -74,7 +77,7 @@ def build(config: base.TaskConfig) -> base.Task:
         read,
         partial=options.partial,
         description=f'DigiFace-1M, {options.subset} images of each subject, user = subject',
-        default_backbone='resnet50',
+        default_backbone=options.default_backbone,
     )
 
 

@@ -16,6 +16,7 @@ import os
 import pathlib
 import sqlite3
 import string
+from typing import ClassVar
 
 import numpy as np
 
@@ -55,6 +56,8 @@ class Options:
         partial: accept counts other than the published ones.
     """
 
+    default_backbone: ClassVar[str] = 'lenet'
+
     test_users: float = 0.1
     validation_users: float = 0.0
     validation_classes: int = 10
@@ -84,7 +87,7 @@ def build(config: base.TaskConfig) -> base.Task:
         functools.partial(_read, config, options, path, checksum),
         partial=options.partial,
         description='EMNIST, user = writer',
-        default_backbone='lenet',
+        default_backbone=options.default_backbone,
     )
 
 

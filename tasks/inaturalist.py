@@ -44,5 +44,5 @@ def build(config: base.TaskConfig) -> base.Task:
         (9_275, 1_203, 120_300),
         ('observers', 'species'),
         description='iNaturalist 2017, user = observer',
-        default_backbone='mobilenet_v2',
+        default_backbone=options.default_backbone,
     )

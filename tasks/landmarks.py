@@ -78,5 +78,5 @@ def build(config: base.TaskConfig) -> base.Task:
         _PUBLISHED[options.subset],
         ('photographers', 'landmarks'),
         description=f'Google Landmarks v2 ({options.subset}), user = photographer',
-        default_backbone='mobilenet_v2',
+        default_backbone=options.default_backbone,
     )

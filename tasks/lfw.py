@@ -15,6 +15,7 @@ import functools
 import pathlib
 import re
 import tarfile
+from typing import ClassVar
 
 import numpy as np
 
@@ -56,6 +57,8 @@ class Options(base.UserSplitOptions):
             where the face is.
         partial: accept counts other than the published ones.
     """
+
+    default_backbone: ClassVar[str] = 'resnet18'
 
     protocol: str = 'pairs'
     image_size: int = 112
@@ -106,7 +109,7 @@ def build(config: base.TaskConfig) -> base.Task:
         functools.partial(_read, config, options, rows, lines),
         partial=options.partial,
         description='Labeled Faces in the Wild, user = person',
-        default_backbone='resnet18',
+        default_backbone=options.default_backbone,
     )
     return _with_pairs(task, lines, options.partial) if lines else task
 

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import pathlib
 import re
+from typing import ClassVar
 import zipfile
 
 from dp_fedemb import validate
@@ -56,6 +57,8 @@ class Options:
             prepared TFDS directory (which has no drawers).
         partial: accept counts other than the published ones.
     """
+
+    default_backbone: ClassVar[str] = 'lenet'
 
     user: str = 'character'
     image_size: int = 28
@@ -110,7 +113,7 @@ def build(config: base.TaskConfig) -> base.Task:
         read,
         partial=options.partial,
         description=f'Omniglot, user = {options.user}',
-        default_backbone='lenet',
+        default_backbone=options.default_backbone,
     )
 
 

@@ -6,6 +6,8 @@ Each is a directory written by `dp_fedemb.data.UserStoreWriter`; docs/data.md sh
 import dataclasses
 
 from dp_fedemb import data
+from dp_fedemb import known_names
+from dp_fedemb import validate
 from tasks.shared import base
 from tasks.shared import converted
 
@@ -22,6 +24,10 @@ class Options:
     """
 
     default_backbone: str = 'resnet18'
+
+    def __post_init__(self) -> None:
+        backbones = known_names.backbones()
+        validate.one_of('option default_backbone', self.default_backbone, backbones)
 
 
 def build(config: base.TaskConfig) -> base.Task:

@@ -39,6 +39,7 @@ class Options:
     """
 
     reads_data_dir: ClassVar[bool] = False
+    default_backbone: ClassVar[str] = 'small_conv'
 
     num_users: int = 40_000
     identities_per_user: int = 4
@@ -72,7 +73,7 @@ def build(config: base.TaskConfig) -> base.Task:
     return base.Task(
         name=NAME,
         description=f'drawn glyphs, public part in style {options.public_style}',
-        default_backbone='small_conv',
+        default_backbone=options.default_backbone,
         default_embedding_dim=32,
         **stores,
     )

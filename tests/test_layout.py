@@ -26,6 +26,7 @@ ROOMS = (
         'last_words',
         'progress',
         'environment',
+        'known_names',
     ),
     ('configured_directory',),
     ('privacy',),

@@ -5,6 +5,7 @@ wrong flags answer at once.
 """
 
 from collections.abc import Iterable, Iterator
+import dataclasses
 import pathlib
 import typing
 from typing import Any
@@ -126,6 +127,13 @@ def check_start(public: bool = True) -> None:
             model_flags.check_there(FLAGS.pretrained, name='pretrained')
 
 
+def is_auto() -> bool:
+    """Whether the data choose what no flag says."""
+    if 'auto' not in FLAGS:
+        return False
+    return FLAGS.task == 'image_folder' if FLAGS.auto is None else FLAGS.auto
+
+
 def check_model() -> None:
     """Refuses names that no model has, before the data are looked for."""
     chosen = from_settings.build(settings.ModelSettings)
@@ -134,9 +142,10 @@ def check_model() -> None:
             f'batch_size={FLAGS.batch_size} with head={chosen.head}: it compares the images of'
             ' a batch, of which there must be two; choose a larger batch, or another head'
         )
-    # TensorFlow, where the names are, the names, takes seconds.
-    if chosen != settings.ModelSettings():
-        chosen.check_names()
+    chosen.check_names()
+    if chosen.freeze and (chosen.backbone is not None or not is_auto()):
+        backbone = chosen.backbone or tasks.default_backbone(FLAGS.task, _task_config())
+        dataclasses.replace(chosen, backbone=backbone).check_layers()
 
 
 def define_training() -> None:

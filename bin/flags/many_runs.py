@@ -137,6 +137,8 @@ def _facts(
     key = repr([*described, values.max_examples_per_user, values.cache_dir])
     if request.get('without_data'):
         return _without_data(program), None, None
+    groups.check_task()
+    groups.check_model()
     if key not in tasks:
         tasks[key] = groups.task()
     task = tasks[key]

@@ -57,22 +57,13 @@ def pretrain_public(
     """Pretrains on the public part of a task, unless the directory holds the result.
 
     Args:
-        of_task: the `tasks.Task`.
+        of_task: the `tasks.Task`, with a public part.
         unfrozen_model: without --freeze, which is for what comes after.
         directory: for the result, see `pretrain.pretrain_once`.
         prefix: as in `define`.
-
-    Raises:
-        ValueError: if the task has no public part.
     """
     from dp_fedemb.pretraining import pretrain
 
-    if of_task.public is None:
-        raise ValueError(
-            f"pretrained='public': task {of_task.name} has no public part here; it has"
-            f' {", ".join(of_task.stores)}. See tasks/{of_task.name}.py for an option that'
-            ' makes one, or give a SavedModel'
-        )
     pretrain.pretrain_once(
         directory,
         unfrozen_model,

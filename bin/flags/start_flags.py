@@ -63,6 +63,20 @@ def check() -> None:
     groups.check_start()
 
 
+def check_part(task: 'tasks.Task') -> None:
+    """Refuses a start from the public part of a task that has none.
+
+    Raises:
+        ValueError: if the task has no public part.
+    """
+    if FLAGS.pretrained == 'public' and task.public is None:
+        raise ValueError(
+            f"pretrained='public': task {task.name} has no public part here; it has"
+            f' {", ".join(task.stores)}. See tasks/{task.name}.py for an option that'
+            ' makes one, or give a SavedModel'
+        )
+
+
 def start(
     task: 'tasks.Task', model: 'models.EmbeddingModel', of_public: pathlib.Path
 ) -> 'starts.Start | None':

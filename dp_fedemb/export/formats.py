@@ -1,9 +1,8 @@
 """The formats by name."""
 
 from collections.abc import Sequence
-import importlib.util
 
-from dp_fedemb import validate
+from dp_fedemb import known_names
 from dp_fedemb.export import keras_file
 from dp_fedemb.export import onnx_file
 from dp_fedemb.export import runtime
@@ -56,13 +55,5 @@ FORMATS: dict[str, runtime.Format] = {
 
 def check(names: Sequence[str]) -> None:
     """Raises ValueError for an unknown format, none, or one whose package is missing."""
-    if not names:
-        raise ValueError(f'formats: none; expected some of {", ".join(FORMATS)}')
-    for name in names:
-        validate.one_of('formats', name, FORMATS)
-        needed = FORMATS[name].needs
-        if needed and importlib.util.find_spec(needed) is None:
-            raise ValueError(
-                f'formats={name!r}: needs the package {needed}, which is not installed; install'
-                ' the optional dependencies "export", or leave it out'
-            )
+    needs = {name: of_format.needs for name, of_format in FORMATS.items()}
+    known_names.check_export_formats(names, needs)

@@ -4,6 +4,7 @@ import dataclasses
 import typing
 from typing import Optional
 
+from dp_fedemb import known_names
 from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.engines import worker_addresses
@@ -18,6 +19,8 @@ ENGINES = ('tff', 'in_process')
 SERVER_OPTIMIZERS = ('sgd', 'adam')
 # Rounds that are released at once, at most.
 MOST_ROUNDS_TOGETHER = 100
+# That every backbone takes.
+_ANY_IMAGES = (64, 64, 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,13 +61,21 @@ class ModelSettings:
         settings.check(self)
 
     def check_names(self) -> None:
-        """Raises ValueError for names that no model has; needs no data, as `build` does."""
-        from dp_fedemb import models
-
+        """Raises ValueError for names that no model has; takes neither data nor TensorFlow."""
         if self.backbone is not None:
-            validate.one_of('backbone', self.backbone, models.BACKBONES)
-        validate.one_of('precision', self.precision, models.PRECISIONS)
-        models.build_head(self.head, self.head_scale, self.head_margin)
+            validate.one_of('backbone', self.backbone, known_names.backbones())
+        validate.one_of('precision', self.precision, known_names.PRECISIONS)
+        known_names.check_head(self.head, self.head_scale, self.head_margin)
+
+    def check_layers(self) -> None:
+        """Raises ValueError where `freeze` names no layer of `backbone`; takes TensorFlow.
+
+        The layers of a backbone have the same names whatever it embeds.
+        """
+        if self.freeze and self.backbone in known_names.BACKBONES:
+            from dp_fedemb import models
+
+            models.build_embedding_model(self.backbone, _ANY_IMAGES, 1, freeze=self.freeze)
 
     def build(
         self, store: 'data.UserStore', backbone: str = 'lenet', embedding_dim: int = 128

@@ -6,6 +6,7 @@ import pathlib
 from typing import Any, Optional, TypeVar
 
 from dp_fedemb import data
+from dp_fedemb import known_names
 from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.data.images import decoding
@@ -195,6 +196,8 @@ class CollectionOptions(SplitOptions):
 
     def __post_init__(self) -> None:
         validate.one_of('option identities', self.identities, ('shared', 'own'))
+        backbones = known_names.backbones()
+        validate.one_of('option default_backbone', self.default_backbone, backbones)
 
     @property
     def preprocessing(self) -> preprocessing_lib.Preprocessing:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import os
 import pathlib
-from typing import Any, Optional, Protocol
+from typing import Any, ClassVar, Optional, Protocol
 
 from dp_fedemb import progress
 from dp_fedemb.data import cache
@@ -31,6 +31,8 @@ class Options(base.SplitOptions):
         image_size: side in pixels; photos are cropped to a square.
         partial: accept counts other than the published ones.
     """
+
+    default_backbone: ClassVar[str] = 'mobilenet_v2'
 
     image_size: int = 128
     partial: bool = False

@@ -82,6 +82,8 @@ def base_of(base, line):
     if not line[0].startswith('-'):
         given |= {part for part in base if not part.startswith('-')}
         given |= {'--task_option', '--cache_dir', '--output'}
+        if line[0] in ('rounds', 'canaries', 'membership'):
+            given.add('--num_users')
     return [part for part in base if part.partition('=')[0] not in given]
 
 

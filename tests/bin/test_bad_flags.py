@@ -119,8 +119,22 @@ LINES = {
         ['--flagfile=/dev/zero'],
         ['--flagfile', '/dev/urandom'],
         ['--head=supcon', '--batch_size=1'],
+        ['--backbone=nope'],
+        ['--head=nope'],
+        ['--head_scale=3'],
+        ['--head=normalized', '--head_margin=0.1'],
+        ['--head=arcface', '--head_margin=1.9'],
+        ['--precision=float16'],
+        ['--task=image_folder', '--data_dir=.', '--task_option=default_backbone=nope'],
+        ['--task=stores', '--data_dir=.', '--task_option=default_backbone=nope'],
     ],
     'pretrain': [
+        ['--backbone=nope'],
+        ['--head=nope'],
+        ['--head_scale=3'],
+        ['--head=normalized', '--head_margin=0.1'],
+        ['--head=arcface', '--head_margin=1.9'],
+        ['--precision=float16'],
         ['--output_dir=/etc'],
         ['--pretrained=/nowhere'],
         ['--pretrained=/tmp'],
@@ -258,6 +272,9 @@ LINES = {
         ['rounds', '--noise_multiplier=1', '--pretrained=/nowhere'],
         ['rounds', '--noise_multiplier=1', '--pretrained_partial'],
         ['canaries', '--noise_multiplier=1', '--pretrained=public'],
+        ['rounds', '--noise_multiplier=1', '--backbone=nope'],
+        ['canaries', '--noise_multiplier=1', '--head=nope'],
+        ['membership', '--epsilons=3', '--precision=float16'],
         ['--task=synthetic'],
         ['nope'],
         ['--canary_kind=nope'],
@@ -266,6 +283,9 @@ LINES = {
         ['--epsilons=nan'],
     ],
     'export': [
+        ['--formats=nope'],
+        ['--formats=onnx,nope'],
+        ['--formats='],
         ['--public_pictures=/nowhere'],
         ['--public_pictures=/tmp', '--formats=onnx'],
         ['--data_seed=3'],
@@ -299,9 +319,12 @@ LINES = {
     'benchmark': [['--only=nope'], ['--only=throughput,nope'], ['more']],
 }
 
+# Layers are known to TensorFlow, and so after its import; but before any data are there.
+LAYERS = ['--freeze=nope', '--cache_dir=elsewhere']
+
 
 @pytest.fixture(scope='module')
-def answers(tmp_path_factory):
+def all_answers(tmp_path_factory):
     """Program -> [flag or None, all arguments, code, errors, seconds, files left]."""
     cache = tmp_path_factory.mktemp('cache')
     prepare = [sys.executable, ROOT / 'bin/prepare.py', *_TASK, f'--cache_dir={cache}']
@@ -318,7 +341,8 @@ def answers(tmp_path_factory):
             text=True,
             cwd=tmp_path_factory.mktemp(name),
         )
-        asked = {'binary': name, 'base': base, 'lines': LINES[name]}
+        layers = [LAYERS] if name in ('train', 'pretrain') else []
+        asked = {'binary': name, 'base': base, 'lines': [*LINES[name], *layers]}
         processes[name].stdin.write(json.dumps(asked))
         processes[name].stdin.close()
         processes[name].stdin = None
@@ -328,6 +352,23 @@ def answers(tmp_path_factory):
         assert process.returncode == 0, err[-2000:]
         found[name] = json.loads(out)
     return found
+
+
+@pytest.fixture(scope='module')
+def answers(all_answers):
+    """Those to lines that are refused without TensorFlow."""
+    return {
+        name: [each for each in found if each[1][-2:] != LAYERS]
+        for name, found in all_answers.items()
+    }
+
+
+def test_layers_are_looked_for_before_data(all_answers):
+    found = [
+        each for answer in all_answers.values() for each in answer if each[1][-2:] == LAYERS
+    ]
+    # The programs wanted to load TensorFlow, and had drawn nothing.
+    assert [[code, left] for _, _, code, _, _, left in found] == [[None, []]] * 2
 
 
 def test_every_program_is_here():

@@ -1,5 +1,6 @@
 """A folder to give away: every format by its own runtime, a true card, and no secrets."""
 
+import importlib.util
 import json
 import pathlib
 import resource
@@ -367,7 +368,7 @@ def test_refusals(bare, run_directory, tmp_path):
 
 
 def test_a_missing_package_is_named(bare, tmp_path, monkeypatch):
-    monkeypatch.setattr(formats.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ValueError, match='needs the package tf2onnx, which is not installed'):
         export.export(bare, tmp_path / 'out', ['onnx'])
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Optional
 
-from dp_fedemb import validate
+from dp_fedemb import known_names
 from dp_fedemb.models.heads import arcface
 from dp_fedemb.models.heads import base
 from dp_fedemb.models.heads import cosface
@@ -38,13 +38,14 @@ def build_head(
     Raises:
         ValueError: for an unknown head, or an option that it does not have.
     """
-    validate.one_of('head', name, HEADS)
-    known = [field.name for field in dataclasses.fields(HEADS[name])]
-    options = {'scale': scale, 'margin': margin}
-    given = {option: value for option, value in options.items() if value is not None}
-    for option, value in given.items():
-        if option not in known:
-            raise ValueError(
-                f'head_{option}={value!r}: head {name} has no {option}; leave it out'
-            )
-    return HEADS[name](**given)
+    known_names.check_head(name, scale, margin, options())
+    given = {'scale': scale, 'margin': margin}
+    return HEADS[name](**{key: value for key, value in given.items() if value is not None})
+
+
+def options() -> dict[str, tuple[str, ...]]:
+    """Returns the options of each head."""
+    return {
+        name: tuple(field.name for field in dataclasses.fields(head))
+        for name, head in HEADS.items()
+    }

@@ -12,6 +12,7 @@ import math
 
 import tensorflow as tf
 
+from dp_fedemb import known_names
 from dp_fedemb.models.heads import base
 
 # Cosines are kept this far from 1, where the sine's gradient is infinite.
@@ -34,10 +35,7 @@ class ArcFace(base.CosineHead):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.margin < math.pi / 2:
-            raise ValueError(
-                f'head_margin={self.margin!r}: expected an angle in [0, pi/2) radians'
-            )
+        known_names.check_angle(self.margin)
 
     def loss_of_scores(self, scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         cosine = tf.clip_by_value(scores, -1 + _CLEARANCE, 1 - _CLEARANCE)
