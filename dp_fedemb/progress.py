@@ -1,4 +1,4 @@
-"""The progress bar of conversions."""
+"""The progress bar of conversions, and what is said above one."""
 
 from collections.abc import Iterable, Iterator
 import sys
@@ -36,3 +36,8 @@ def each(
         for item in items:
             yield item
             shown.update()
+
+
+def say(text: str) -> None:
+    """Prints a line on standard error, above the bar of what is at work."""
+    tqdm.tqdm.write(f'  {text}', file=sys.stderr)

@@ -165,7 +165,7 @@ def test_what_is_imported_is_declared():
         declared
         | {re.match(r'[\w-]+', line)[0] for line in optional}
         | set(sys.stdlib_module_names)
-        | {'dp_fedemb', 'tasks', 'flags', 'privacy_commands'}
+        | {'dp_fedemb', 'tasks', 'flags', 'audit_commands', 'privacy_commands'}
     )
     # Benchmarks import each other by name, and the library that they compare with.
     known |= {path.stem for path in (ROOT / 'bin' / 'benchmarks').rglob('*.py')}

@@ -78,6 +78,11 @@ def meaning_of_all(known: Mapping[str, Any]) -> str:
     return meaning(of_all)
 
 
+def finding(bound: Mapping[str, Any]) -> str:
+    """Returns in words what refutes a claim (`Estimate.to_json`)."""
+    return f'epsilon is at least {bound["lower"]:.4g}, {bound["claimed"]:.4g} is claimed'
+
+
 def read(path: pathlib.Path) -> dict[str, Any]:
     """Returns what the file holds; nothing where there is none.
 

@@ -10,6 +10,7 @@ from dp_fedemb import privacy
 from dp_fedemb import validate
 from dp_fedemb.auditing import checks as checks_lib
 from dp_fedemb.auditing import estimators
+from dp_fedemb.auditing import report
 from dp_fedemb.auditing.estimators import f_dp
 from dp_fedemb.auditing.estimators import guessing
 from dp_fedemb.auditing.estimators import many_runs
@@ -61,8 +62,8 @@ class NoiseAudit:
         """What correct code would hardly ever do, in words."""
         return [
             *(
-                f'{bound.estimate.estimator}, {bound.rounds} rounds: epsilon is at least'
-                f' {bound.estimate.lower:.4g}, {bound.estimate.claimed:.4g} is claimed'
+                f'{bound.estimate.estimator}, {bound.rounds} rounds:'
+                f' {report.finding(bound.to_json())}'
                 for bound in self.bounds
                 if bound.estimate.alarm
             ),

@@ -1,0 +1,1 @@
+"""What bin/audit.py does: a module a command."""
