@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 from dp_fedemb import privacy
 from dp_fedemb.auditing import checks
+from dp_fedemb.auditing.rounds import noise_checks
 from dp_fedemb.auditing.rounds import noise_of
 from dp_fedemb.auditing.rounds import recomputed
 from dp_fedemb.auditing.rounds import release_checks
@@ -106,7 +107,7 @@ class _Lives:
         self._live(folder / 'run', self.seed, self.rounds, first)
         yield from found
         yield from self._heads(first.rounds[0])
-        yield from release_checks.noise(noises, first.rounds, plan)
+        yield from noise_checks.noise(noises, first.rounds, plan)
         yield self._recomputed(
             'the noise of all rounds together is what seed and accountant make it',
             [each.attempt for each in first.rounds],
@@ -152,13 +153,13 @@ class _Lives:
             again = watch_lib.Watch(last=last)
             self._live(path, self.seed, self.rounds, again)
             yield release_checks.same_release(done[last], again.rounds[-1])
-            yield release_checks.again(before, None)
+            yield noise_checks.again(before, None)
         else:
             if release_checks.same_sum(done[last], again.rounds[-1]):
                 # Of a round in which nobody takes part nobody can stay away.
                 yield release_checks.same_release(done[last], again.rounds[-1])
             else:
-                yield release_checks.again(before, noises[0])
+                yield noise_checks.again(before, noises[0])
         done.update({each.number: each for each in again.rounds})
         if noises:
             yield self._recomputed(
@@ -187,7 +188,7 @@ class _Lives:
             noises.append(noise_of.noise(rounds[0], self.experiment.plan, probe.unit(state)))
 
         self._live(path, self.seed + 1, 1, watch_lib.Watch(look=look))
-        yield release_checks.another_seed(first, noises[0])
+        yield noise_checks.another_seed(first, noises[0])
 
     def _heads(self, seen: watch_lib.Round) -> Iterator[checks.Check]:
         """With an engine whose steps train heads alone; not where the head is aggregated."""
