@@ -274,7 +274,7 @@ def _write(table, cells, directory, records):
     from dp_fedemb.tuning import figures
 
     found = running.read_records(cells, records)
-    rows = [row for record in found.values() for row in _rows(record)]
+    rows = [row for record in found.values() for row in results.rows(record)]
     metrics = [name for name in results.headings(rows) if name.startswith('recall')]
     merged = results.over_seeds(rows, metrics)
     title = f'# {table.title}\n\n{table.question}\n\n'
@@ -287,26 +287,6 @@ def _write(table, cells, directory, records):
     if picture is not None:
         drawing.save({'figure': picture}, directory.path)
     print(results.to_markdown(merged), flush=True)
-
-
-def _rows(record):
-    """Rows of a cell: one, or one for each cohort of an extrapolation."""
-    if 'printed' not in record:
-        return [results.row(record)]
-    found = record['printed']
-    needed = {
-        each['virtual_clients_per_round']: each['num_users']
-        for each in found['users_needed'] or []
-    }
-    rows = {}
-    for point in found['points']:
-        cohort = point['virtual_clients_per_round']
-        row = rows.setdefault(cohort, {**record['shown'], 'virtual_clients_per_round': cohort})
-        row[f'{results.EPSILON}, N = {point["num_users"]:,}'] = point['epsilon_user']
-    for cohort, row in rows.items():
-        row[f'fewest users for epsilon {found["target_epsilon"]:g}'] = needed.get(cohort)
-        row['seconds'] = record['wall_seconds'] / len(rows)
-    return list(rows.values())
 
 
 if __name__ == '__main__':

@@ -62,7 +62,7 @@ _ONLY = {
     'canaries': ('canary_kind', 'canaries', 'most_users'),
     'membership': ('epsilons', 'models', 'images_per_user', 'candidates'),
 }
-# What correlated noise is made for, see `plan_flags.server`.
+# What correlated noise is made for, see `server_flags.server`.
 _OF_SERVER = ('server_momentum', 'server_optimizer', 'server_lr_schedule')
 # What `plan_for` reads where epsilons decide the noise.
 _OF_TARGETS = (

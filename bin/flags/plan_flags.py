@@ -9,13 +9,13 @@ import pathlib
 from absl import flags
 
 from flags import from_settings
+from flags import server_flags
 
 from dp_fedemb import files
 from dp_fedemb import privacy
 from dp_fedemb import settings
 from dp_fedemb import validate
 from dp_fedemb.privacy import choice
-from dp_fedemb.privacy.factorization import server as server_lib
 
 FLAGS = flags.FLAGS
 
@@ -25,10 +25,6 @@ _FIRST_NOISE_MULTIPLIER = 0.1
 AUTO = 'auto'
 # Of a mechanism, but not options of it: they have flags of their own.
 _NUMBERS = ('clip_norm', 'noise_multiplier')
-# Options of correlated noise that say what the server makes of any noise.
-WORKLOAD = ('strategy_momentum', 'strategy_lr_schedule', 'strategy_averaging')
-# Of the first moment of the server's Adam.
-_ADAM_MOMENTUM = 0.9
 _DEFAULTS = {
     'rounds': 100,
     'virtual_clients_per_round': 32,
@@ -165,7 +161,7 @@ def candidates(num_users: int) -> list[choice.Candidate]:
         ValueError: as `plan`, and for an option of a mechanism that is yet to be chosen.
     """
     names = {name for cls in privacy.MECHANISMS.values() for name in settings.about(cls)}
-    chosen = sorted(names - {*_NUMBERS, *WORKLOAD})
+    chosen = sorted(names - {*_NUMBERS, *server_flags.WORKLOAD})
     if FLAGS.sampling is None:
         samplings = privacy.SAMPLINGS.values()
         chosen += sorted({name for cls in samplings for name in settings.about(cls)})
@@ -191,7 +187,7 @@ def candidates(num_users: int) -> list[choice.Candidate]:
     return choice.candidates(
         plan_of_others,
         FLAGS.target_epsilon,
-        server(),
+        server_flags.server(),
         only,
         None if FLAGS.sampling is None else _sampling(gaussian),
     )
@@ -258,21 +254,6 @@ def _take(kind: str, known: dict[str, object]) -> None:
             FLAGS[option].value = known.get(option)
 
 
-def server() -> server_lib.Server:
-    """The server's steps: as the strategy_... flags say, or the server's own."""
-    momentum, schedule, averaging = (FLAGS[name].value for name in WORKLOAD)
-    if momentum is None and 'server_momentum' in FLAGS:
-        # Adam's first moment is momentum, and what it divides by is not foreseen.
-        adam = 'server_optimizer' in FLAGS and FLAGS.server_optimizer == 'adam'
-        momentum = _ADAM_MOMENTUM if adam else FLAGS.server_momentum
-    if schedule is None and 'server_lr_schedule' in FLAGS:
-        schedule = FLAGS.server_lr_schedule
-    try:
-        return server_lib.Server(momentum or 0.0, schedule or 'constant', averaging or 0.0)
-    except ValueError as error:
-        raise ValueError(f'strategy_{error}') from None
-
-
 def _mechanism(noise_multiplier: float | None) -> privacy.Mechanism:
     name = FLAGS.mechanism
     if name is None and noise_multiplier:
@@ -293,7 +274,7 @@ def _mechanism(noise_multiplier: float | None) -> privacy.Mechanism:
         numbers['noise_multiplier'] = noise_multiplier
     options = from_settings.options(chosen, privacy.MECHANISMS, without=_NUMBERS)
     if issubclass(chosen, privacy.Correlated):
-        steps = server()
+        steps = server_flags.server()
         options['strategy_momentum'] = steps.momentum
         options['strategy_lr_schedule'] = steps.lr_schedule
     return chosen(**numbers, **options)

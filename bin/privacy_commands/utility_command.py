@@ -6,7 +6,7 @@ import math
 
 from absl import flags
 
-from flags import plan_flags
+from flags import server_flags
 from privacy_commands import arguments
 
 from dp_fedemb import privacy
@@ -71,7 +71,7 @@ def _runs():
     if (FLAGS.runs is None) == (FLAGS.curve is None):
         raise ValueError('utility: expected either runs or curve; give one of the two')
     if FLAGS.runs is not None:
-        for name in ('rounds', 'users_per_virtual_client', *plan_flags.WORKLOAD):
+        for name in ('rounds', 'users_per_virtual_client', *server_flags.WORKLOAD):
             if FLAGS[name].present:
                 raise ValueError(f'{name}={FLAGS[name].value} with runs: they say it')
         return utility_runs.read(FLAGS.runs, FLAGS.metric)
@@ -79,7 +79,7 @@ def _runs():
         tuple(utility_runs.read_table(FLAGS.curve)),
         FLAGS.users_per_virtual_client,
         FLAGS.rounds,
-        plan_flags.server(),
+        server_flags.server(),
     )
 
 

@@ -40,6 +40,27 @@ def row(record: Mapping[str, Any]) -> Row:
     return found
 
 
+def rows(record: Mapping[str, Any]) -> list[Row]:
+    """Returns a cell's rows: one, or one for each cohort of an extrapolation."""
+    if 'printed' not in record:
+        return [row(record)]
+    found = record['printed']
+    needed = {
+        each['virtual_clients_per_round']: each['num_users']
+        for each in found['users_needed'] or []
+    }
+    by_cohort: dict[int, Row] = {}
+    for point in found['points']:
+        cohort = point['virtual_clients_per_round']
+        whose = {**record['shown'], 'virtual_clients_per_round': cohort}
+        own = by_cohort.setdefault(cohort, whose)
+        own[f'{EPSILON}, N = {point["num_users"]:,}'] = point['epsilon_user']
+    for cohort, own in by_cohort.items():
+        own[f'fewest users for epsilon {found["target_epsilon"]:g}'] = needed.get(cohort)
+        own['seconds'] = record['wall_seconds'] / len(by_cohort)
+    return list(by_cohort.values())
+
+
 def scores(record: Mapping[str, Any]) -> dict[str, float]:
     """Returns the metrics of a cell's trained model by name; none where it trains none."""
     for name in ('evaluation', 'evaluation_test', 'evaluation_validation'):
