@@ -35,6 +35,7 @@ from flags import program
 from flags import start_flags
 
 from dp_fedemb import files
+from dp_fedemb import pathnames
 from dp_fedemb import validate
 
 FLAGS = flags.FLAGS
@@ -61,7 +62,7 @@ def main(arguments):
     (command,) = arguments
     validate.one_of('command', command, COMMANDS)
     if FLAGS.output_dir is not None:
-        files.check_place(output_dir=FLAGS.output_dir)
+        pathnames.check_place(output_dir=FLAGS.output_dir)
     audit_flags.targets()
     groups.training(FLAGS.rounds)
     audit_flags.check_used(command)

@@ -24,7 +24,7 @@ from flags import model_flags
 from flags import program
 from flags import run_task
 
-from dp_fedemb import files
+from dp_fedemb import pathnames
 
 FLAGS = flags.FLAGS
 
@@ -226,7 +226,7 @@ def _output_directory():
         if FLAGS.plots:
             raise ValueError('plots: need a directory; give --output_dir as well')
         return None
-    files.check_place(output_dir=FLAGS.output_dir)
+    pathnames.check_place(output_dir=FLAGS.output_dir)
     path = pathlib.Path(FLAGS.output_dir).absolute()
     if (path / 'config.json').exists():
         raise FileExistsError(

@@ -21,8 +21,8 @@ from flags import model_flags
 from flags import program
 from flags import run_task
 
-from dp_fedemb import files
 from dp_fedemb import known_names
+from dp_fedemb import pathnames
 
 FLAGS = flags.FLAGS
 
@@ -71,7 +71,7 @@ def main(_):
     if FLAGS.formats is not None:
         known_names.check_export_formats(FLAGS.formats)
     output = FLAGS.output_dir or os.path.join(FLAGS.model, 'export')
-    files.check_place(output_dir=output)
+    pathnames.check_place(output_dir=output)
 
     from dp_fedemb import export
 

@@ -19,8 +19,8 @@ from flags import pretraining_flags
 from flags import program
 
 from dp_fedemb import configured_directory
-from dp_fedemb import files
 from dp_fedemb import json_files
+from dp_fedemb import pathnames
 
 FLAGS = flags.FLAGS
 
@@ -58,7 +58,7 @@ flags.DEFINE_integer(
 
 def main(_):
     from_settings.need('pretrained_partial', 'pretrained')
-    files.check_place(output_dir=FLAGS.output_dir)
+    pathnames.check_place(output_dir=FLAGS.output_dir)
     configured_directory.ConfiguredDirectory(FLAGS.output_dir, 'pretraining').check_kind()
     groups.check_start(public=False)
     groups.check_task()

@@ -36,7 +36,7 @@ from privacy_commands import planning
 from privacy_commands import tuned_command
 from privacy_commands import utility_command
 
-from dp_fedemb import files
+from dp_fedemb import pathnames
 from dp_fedemb import validate
 
 FLAGS = flags.FLAGS
@@ -112,8 +112,8 @@ def main(arguments):
     from_settings.refuse_unused(command, *others)
     from_settings.need('signal_to_noise', 'noised_weights')
     if command in _ONLY['output']:
-        files.check_place(output=os.path.dirname(FLAGS.output) or '.')
-        files.check_file(FLAGS.output, 'output')
+        pathnames.check_place(output=os.path.dirname(FLAGS.output) or '.')
+        pathnames.check_file(FLAGS.output, 'output')
     if command in _OF_DIRECTORY:
         if not rest:
             raise ValueError(f'{command} without {_OF_DIRECTORY[command]}: name its directory')

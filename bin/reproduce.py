@@ -27,6 +27,7 @@ from flags import ROOT
 
 from dp_fedemb import configured_directory
 from dp_fedemb import files
+from dp_fedemb import pathnames
 from dp_fedemb import validate
 from dp_fedemb.runs import signals
 from dp_fedemb.tuning import results
@@ -75,7 +76,7 @@ def main(last):
         if not paths[0].is_file():
             raise FileNotFoundError(f'grid={FLAGS.grid!r}: no such file')
     if FLAGS.output_dir is not None:
-        files.check_place(output_dir=FLAGS.output_dir)
+        pathnames.check_place(output_dir=FLAGS.output_dir)
     if FLAGS.task == synthetic.NAME:
         from_settings.refuse_unused('a task that draws its data', 'data_dir')
     configuration = _configuration()
@@ -248,7 +249,7 @@ def _fill(table, cells, directory):
 
 def _check_publish(name):
     """Refuses to replace what is no table that was published before."""
-    files.check_place(publish=FLAGS.publish)
+    pathnames.check_place(publish=FLAGS.publish)
     to = pathlib.Path(FLAGS.publish) / name
     inside = {each.name for each in to.iterdir()} if to.is_dir() else set()
     if (to.exists() and not to.is_dir()) or inside - {*_PUBLISHED, 'cells'}:

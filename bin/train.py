@@ -19,7 +19,7 @@ from flags import program
 from flags import start_flags
 
 from dp_fedemb import configured_directory
-from dp_fedemb import files
+from dp_fedemb import pathnames
 
 FLAGS = flags.FLAGS
 
@@ -169,7 +169,7 @@ def _checked_settings():
         FLAGS['clip_norm'].value = advice.CLIP_NORM
     plan_flags.check()
     _check_guarantee()
-    files.check_place(output_dir=FLAGS.output_dir)
+    pathnames.check_place(output_dir=FLAGS.output_dir)
     configured_directory.ConfiguredDirectory(FLAGS.output_dir).check_kind()
     start_flags.check()
     groups.check_task()

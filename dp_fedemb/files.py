@@ -16,9 +16,8 @@ import stat
 from typing import BinaryIO
 
 from dp_fedemb import drafts
+from dp_fedemb import pathnames
 
-# Of a name and of a path, in bytes, with room for what stands below it.
-_MOST_NAME, _MOST_PATH = 255, 3500
 PathLike = drafts.PathLike
 # renameat2(2).
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -83,7 +82,7 @@ def appearing_file(path: PathLike, mode: int = 0o644) -> Iterator[pathlib.Path]:
             which would be lost to everybody.
     """
     path = pathlib.Path(path).absolute()
-    check_file(path)
+    pathnames.check_file(path)
     drafts.remove_abandoned(path)
     draft, lock = drafts.locked(path, lambda draft: _make_file(draft, mode))
     made = stat.S_IMODE(os.fstat(lock).st_mode)
@@ -184,20 +183,6 @@ def lock(path: PathLike, on_wait: Callable[[], None] = lambda: None) -> Iterator
         os.close(descriptor)
 
 
-def check_file(path: PathLike, name: str = 'path') -> None:
-    """Raises FileExistsError where a file that is written would replace what is none.
-
-    Args:
-        path: of the file.
-        name: what messages call it.
-    """
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise FileExistsError(
-            f'{name}={os.fspath(path)!r}: is a directory, a pipe or a device; choose the name'
-            ' of a file, or move it away'
-        )
-
-
 def make_directory(path: PathLike, mode: int = 0o755, *, parents: bool = True) -> None:
     """Makes a directory unless it is there; durable.
 
@@ -225,74 +210,6 @@ def make_private_directory(path: PathLike, *, parents: bool = True) -> None:
     """
     make_directory(path, 0o700, parents=parents)
     os.chmod(path, 0o700)
-
-
-def local(path: PathLike, name: str) -> str:
-    """Returns a path with the home of a user in the place of its ~.
-
-    Args:
-        path: of this machine.
-        name: what messages call it.
-
-    Raises:
-        ValueError: for a user that is not there, an address of the web, what looks like a
-            flag, or is too long.
-    """
-    text = os.fspath(path)
-    if text.startswith('-'):
-        raise ValueError(
-            f'{name}={text!r}: looks like another flag; expected a path, for a name that'
-            f' begins so ./{text}'
-        )
-    found = os.path.expanduser(text)
-    longest = max(len(os.fsencode(part)) for part in found.split(os.sep))
-    if longest > _MOST_NAME or len(os.fsencode(found)) > _MOST_PATH:
-        raise ValueError(
-            f'{name}={text[:40] + "..."!r}: {len(text)} characters; expected at most'
-            f' {_MOST_NAME} bytes for each name and {_MOST_PATH} for all'
-        )
-    if found.startswith('~'):
-        user = found.partition(os.sep)[0]
-        raise ValueError(
-            f'{name}={text!r}: no such user {user!r}; for a name that begins so write ./{user}'
-        )
-    if '://' in found:
-        raise ValueError(
-            f'{name}={text!r}: is an address; expected a path of this machine, so mount it or'
-            ' copy it here'
-        )
-    return found
-
-
-def check_place(**directories: PathLike) -> None:
-    """Raises OSError for the first keyword where nothing could be written; leaves nothing.
-
-    Args:
-        **directories: paths, by what messages call them, of directories to write to, which
-            need not exist.
-    """
-    for name, directory in directories.items():
-        place = path = pathlib.Path(local(directory, name)).absolute()
-        try:
-            while not _exists(place):
-                place = place.parent
-            trial = place / f'.{drafts.MARK}{secrets.token_hex(4)}'
-            trial.mkdir()
-            trial.rmdir()
-        except OSError as error:
-            raise type(error)(
-                f'{name}={str(path)!r}: {place} cannot be written to ({error.strerror});'
-                ' choose another path'
-            ) from None
-
-
-def _exists(path: pathlib.Path) -> bool:
-    """Whether anything is there; an error where nothing can be, for instance a long name."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
 
 
 def sync(path: PathLike) -> None:

@@ -20,6 +20,7 @@ ROOMS = (
         'tables',
         'randomness',
         'drafts',
+        'pathnames',
         'files',
         'host_error',
         'json_files',

@@ -5,7 +5,7 @@ import os
 
 from absl import flags
 
-from dp_fedemb import files
+from dp_fedemb import pathnames
 from dp_fedemb import validate
 
 # No file of flags is larger, and one without an end is not read for ever.
@@ -81,7 +81,7 @@ class CommandLine:
 
         What a shell passes on for one, as in --flagfile=<(...), is read only once.
         """
-        path = files.local(name, 'flagfile')
+        path = pathnames.local(name, 'flagfile')
         if not os.path.isfile(path) and not path.startswith('/dev/fd/'):
             raise ValueError(f'flagfile={name!r}: no such file, or none that can be read')
         if os.path.realpath(path) in map(os.path.realpath, inside):

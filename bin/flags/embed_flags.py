@@ -5,7 +5,7 @@ import zipfile
 
 from absl import flags
 
-from dp_fedemb import files
+from dp_fedemb import pathnames
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 FLAGS = flags.FLAGS
@@ -89,9 +89,9 @@ def check_file(name: str) -> None:
     if FLAGS[name].value is None:
         return
     path = pathlib.Path(FLAGS[name].value).absolute()
-    files.check_place(**{name: path.parent})
+    pathnames.check_place(**{name: path.parent})
     if name != 'output' or path.suffix:
-        files.check_file(path, name)
+        pathnames.check_file(path, name)
     if path.suffix and name == 'output' and path.is_file() and not _is_output(path):
         raise FileExistsError(
             f'output={FLAGS.output!r}: is there, and is none that this program wrote; choose'

@@ -5,7 +5,7 @@ import os
 
 from absl import flags
 
-from dp_fedemb import files
+from dp_fedemb import pathnames
 
 # All of them, so that each is treated alike whichever program has it.
 NAMES = frozenset(
@@ -41,9 +41,9 @@ def resolve(flag: flags.Flag) -> None:
     """
     value = flag.value
     if isinstance(value, str):
-        flag.value = files.local(value, flag.name)
+        flag.value = pathnames.local(value, flag.name)
     elif isinstance(value, list):
-        flag.value = [files.local(each, flag.name) for each in value]
+        flag.value = [pathnames.local(each, flag.name) for each in value]
 
 
 def trouble(error: BaseException) -> str | None:

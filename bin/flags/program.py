@@ -15,8 +15,8 @@ from flags import from_settings
 from flags import host
 from flags import paths
 
-from dp_fedemb import files
 from dp_fedemb import last_words
+from dp_fedemb import pathnames
 
 # TensorFlow logs GPUs that it does not find as errors; what matters it raises.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -117,7 +117,8 @@ def _parse(line: list[str], positional: int) -> list[str]:
     for sentence in read.replaced:
         print(f'note: {sentence}', file=sys.stderr)
     return [
-        files.local(each, 'argument') if each.startswith('~') else each for each in arguments
+        pathnames.local(each, 'argument') if each.startswith('~') else each
+        for each in arguments
     ]
 
 

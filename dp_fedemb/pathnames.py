@@ -1,0 +1,92 @@
+"""Pathnames that people give: what cannot be one, and whether it can be written there."""
+
+import os
+import pathlib
+import secrets
+
+from dp_fedemb import drafts
+
+# Of a name and of a path, in bytes, with room for what stands below it.
+_MOST_NAME, _MOST_PATH = 255, 3500
+
+
+def local(path: drafts.PathLike, name: str) -> str:
+    """Returns a path with the home of a user in the place of its ~.
+
+    Args:
+        path: of this machine.
+        name: what messages call it.
+
+    Raises:
+        ValueError: for a user that is not there, an address of the web, what looks like a
+            flag, or is too long.
+    """
+    text = os.fspath(path)
+    if text.startswith('-'):
+        raise ValueError(
+            f'{name}={text!r}: looks like another flag; expected a path, for a name that'
+            f' begins so ./{text}'
+        )
+    found = os.path.expanduser(text)
+    longest = max(len(os.fsencode(part)) for part in found.split(os.sep))
+    if longest > _MOST_NAME or len(os.fsencode(found)) > _MOST_PATH:
+        raise ValueError(
+            f'{name}={text[:40] + "..."!r}: {len(text)} characters; expected at most'
+            f' {_MOST_NAME} bytes for each name and {_MOST_PATH} for all'
+        )
+    if found.startswith('~'):
+        user = found.partition(os.sep)[0]
+        raise ValueError(
+            f'{name}={text!r}: no such user {user!r}; for a name that begins so write ./{user}'
+        )
+    if '://' in found:
+        raise ValueError(
+            f'{name}={text!r}: is an address; expected a path of this machine, so mount it or'
+            ' copy it here'
+        )
+    return found
+
+
+def check_file(path: drafts.PathLike, name: str = 'path') -> None:
+    """Raises FileExistsError where a file that is written would replace what is none.
+
+    Args:
+        path: of the file.
+        name: what messages call it.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileExistsError(
+            f'{name}={os.fspath(path)!r}: is a directory, a pipe or a device; choose the name'
+            ' of a file, or move it away'
+        )
+
+
+def check_place(**directories: drafts.PathLike) -> None:
+    """Raises OSError for the first keyword where nothing could be written; leaves nothing.
+
+    Args:
+        **directories: paths, by what messages call them, of directories to write to, which
+            need not exist.
+    """
+    for name, directory in directories.items():
+        place = path = pathlib.Path(local(directory, name)).absolute()
+        try:
+            while not _exists(place):
+                place = place.parent
+            trial = place / f'.{drafts.MARK}{secrets.token_hex(4)}'
+            trial.mkdir()
+            trial.rmdir()
+        except OSError as error:
+            raise type(error)(
+                f'{name}={str(path)!r}: {place} cannot be written to ({error.strerror});'
+                ' choose another path'
+            ) from None
+
+
+def _exists(path: pathlib.Path) -> bool:
+    """Whether anything is there; an error where nothing can be, for instance a long name."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
