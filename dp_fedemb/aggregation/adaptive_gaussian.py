@@ -5,39 +5,26 @@ is split between the sum and the count is stated and accounted in
 `dp_fedemb.privacy.mechanisms.adaptive_gaussian`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import dp_accounting
 import tensorflow as tf
 
+from dp_fedemb.aggregation import gaussian
 from dp_fedemb.aggregation import noise as noise_lib
 from dp_fedemb.aggregation import quantile
 from dp_fedemb.aggregation import sum_query
 
 
-class AdaptiveGaussianState(NamedTuple):
-    """State between rounds; `noise` is secret, `clip_norm` is a private release."""
-
-    clip_norm: Any
-    noise: Any
-    round_num: Any
-    attempt: Any
-
-
 class AdaptiveGaussianSumQuery(quantile.QuantileSumQuery):
     """Noised sum of records clipped to a C that moves after every round."""
 
-    def initial_global_state(self) -> AdaptiveGaussianState:
-        return AdaptiveGaussianState(
-            clip_norm=tf.constant(self._clip_norm, tf.float32),
-            noise=self.noise.initial_state(),
-            round_num=tf.constant(0, tf.int64),
-            attempt=tf.constant(0, tf.int64),
-        )
+    def initial_global_state(self) -> gaussian.GaussianState:
+        return gaussian.first_state(self._clip_norm, self.noise)
 
     def get_noised_result(
-        self, sample_state: Any, global_state: AdaptiveGaussianState
-    ) -> tuple[Any, AdaptiveGaussianState, dp_accounting.DpEvent]:
+        self, sample_state: Any, global_state: gaussian.GaussianState
+    ) -> tuple[Any, gaussian.GaussianState, dp_accounting.DpEvent]:
         total, count = sample_state
         clip_norm, noise, round_num, attempt = global_state
         drawn = self.noise.draw(
@@ -49,7 +36,7 @@ class AdaptiveGaussianSumQuery(quantile.QuantileSumQuery):
         # By the C that this round was clipped to, not by the one it leads to.
         result = self._grid.to_float(sum_query.add_vector(total, drawn), clip_norm)
         fraction = self._noised_fraction(count, noise, round_num, attempt)
-        new_state = AdaptiveGaussianState(
+        new_state = gaussian.GaussianState(
             self._moved_clip(clip_norm, fraction), noise, round_num + 1, tf.zeros_like(attempt)
         )
         # Of one record that disappears, sum and count together.

@@ -16,12 +16,22 @@ from dp_fedemb.aggregation import sum_query
 
 
 class GaussianState(NamedTuple):
-    """State between rounds; `noise` is secret."""
+    """State between rounds; `noise` is secret, a `clip_norm` that moves a private release."""
 
     clip_norm: Any
     noise: Any
     round_num: Any
     attempt: Any
+
+
+def first_state(clip_norm: float, noise: noise_lib.NoiseSource) -> GaussianState:
+    """Returns the state before the first round."""
+    return GaussianState(
+        clip_norm=tf.constant(clip_norm, tf.float32),
+        noise=noise.initial_state(),
+        round_num=tf.constant(0, tf.int64),
+        attempt=tf.constant(0, tf.int64),
+    )
 
 
 class GaussianSumQuery(sum_query.ClippedSumQuery):
@@ -54,12 +64,7 @@ class GaussianSumQuery(sum_query.ClippedSumQuery):
         super().__init__(clip_norm, noise_stddev, record_specs, noise)
 
     def initial_global_state(self) -> GaussianState:
-        return GaussianState(
-            clip_norm=tf.constant(self._clip_norm, tf.float32),
-            noise=self.noise.initial_state(),
-            round_num=tf.constant(0, tf.int64),
-            attempt=tf.constant(0, tf.int64),
-        )
+        return first_state(self._clip_norm, self.noise)
 
     def get_noised_result(
         self, sample_state: Any, global_state: GaussianState

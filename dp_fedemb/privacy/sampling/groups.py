@@ -31,6 +31,7 @@ def divide(places: np.ndarray, size: int) -> 'tuple[np.ndarray, ...]':
 def record_change(unit: str) -> sensitivity.RecordChange:
     """Returns what a unit of whole groups changes in a round, whichever sampler draws them.
 
-    A replaced user's group sends another clipped update; an absent one's is void.
+    A replaced user's group sends another clipped update; an absent one's is void, and a
+    virtual client is absent as a whole, in slots, too.
     """
     return sensitivity.REPLACED if unit == 'user' else sensitivity.REMOVED

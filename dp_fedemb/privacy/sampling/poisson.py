@@ -91,13 +91,10 @@ class Poisson(base.Sampling):
     def record_change(
         self, population: base.Population, unit: str = 'user'
     ) -> sensitivity.RecordChange:
-        if unit == 'virtual_client':
-            return sensitivity.REMOVED
-        if self.grouping == groups.GROUPS:
+        if self.grouping == groups.GROUPS or unit == 'virtual_client':
             return groups.record_change(unit)
-        if population.users_per_virtual_client == 1:
-            return sensitivity.REMOVED
-        return sensitivity.REPLACED
+        alone = population.users_per_virtual_client == 1
+        return sensitivity.REMOVED if alone else sensitivity.REPLACED
 
     def analysis(
         self,
