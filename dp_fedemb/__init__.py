@@ -2,7 +2,7 @@
 
 The parts, in the order of the arrows between them (later ones import earlier ones):
 
-    validate, settings, tables, files, randomness, progress, environment   the ground floor
+    the ground   settings, files that appear whole, keyed randomness, checks
     privacy      plan, samplers, accounting, statement; no TensorFlow
     data         user-partitioned stores, virtual clients
     models       backbones and local heads
@@ -14,6 +14,8 @@ The parts, in the order of the arrows between them (later ones import earlier on
     gallery      a trained model at work: index, search, verify, cluster
     export       a trained model in other formats, with its card
     runs         experiment, training program, run directory
+    tuning       sweeps, searches, tables of cells
+    auditing     attacks on our own releases
 
 The names below are loaded when they are first used, so that `import dp_fedemb.privacy`
 needs no TensorFlow, only NumPy and SciPy. The packages that do need it

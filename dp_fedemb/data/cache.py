@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable
 import hashlib
 import json
-import os
 import pathlib
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from absl import logging
 
@@ -15,13 +14,12 @@ from dp_fedemb import json_files
 from dp_fedemb import progress
 from dp_fedemb.data import store as store_lib
 
-_PathLike = Union[str, os.PathLike]
 _BLOCK = 1 << 22
 _BLOCKS_WITHOUT_BAR = 64
 
 
 def cached_stores(
-    cache_dir: _PathLike,
+    cache_dir: files.PathLike,
     name: str,
     source: dict[str, Any],
     build: Callable[[pathlib.Path], None],
@@ -66,7 +64,7 @@ def cached_stores(
     return {part: store_lib.UserStore.open(folder / part) for part in parts}
 
 
-def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
+def file_fingerprint(path: files.PathLike, cache_dir: files.PathLike) -> str:
     """Returns the SHA-256 of a file, computed again only when size or time changed.
 
     Args:
@@ -94,7 +92,9 @@ def file_fingerprint(path: _PathLike, cache_dir: _PathLike) -> str:
     return str(known[stamp])
 
 
-def listing_fingerprint(root: _PathLike, paths: Optional[Iterable[pathlib.Path]] = None) -> str:
+def listing_fingerprint(
+    root: files.PathLike, paths: Optional[Iterable[pathlib.Path]] = None
+) -> str:
     """Returns a hash of the names, sizes and times of many files.
 
     Reading every image of a large folder to see whether it changed would take as

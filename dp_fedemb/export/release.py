@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import numpy as np
 
@@ -29,7 +29,6 @@ _EVALUATION = 'evaluation.json'
 _STATEMENT_TEXT = 'privacy.txt'
 _BESIDE = {CARD, _CHECKS, _EVALUATION, _STATEMENT_TEXT, pretrained.STATEMENT}
 _GLYPHS = 'drawn glyphs, which are public'
-PathLike = Union[str, 'os.PathLike[str]']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +63,11 @@ class Exported:
 
 def export(
     model: inference.SavedEmbeddingModel,
-    output_dir: PathLike,
+    output_dir: files.PathLike,
     formats: Sequence[str] = tuple(formats_lib.FORMATS),
     checked_on: Optional[checking.CheckSet] = None,
     calibration: Optional[Calibration] = None,
-    evaluation: Optional[PathLike] = None,
+    evaluation: Optional[files.PathLike] = None,
     intended_use: Optional[str] = None,
     on_format: Optional[Callable[[str], None]] = None,
 ) -> Exported:
@@ -150,7 +149,7 @@ def export(
     return Exported(path, sizes, checks, note)
 
 
-def _output(output_dir: PathLike) -> pathlib.Path:
+def _output(output_dir: files.PathLike) -> pathlib.Path:
     path = pathlib.Path(output_dir).expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise FileExistsError(f'output_dir={str(path)!r}: is a file; choose another directory')
@@ -181,7 +180,7 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
 
 
 def _evaluation(
-    model: inference.SavedEmbeddingModel, evaluation: Optional[PathLike]
+    model: inference.SavedEmbeddingModel, evaluation: Optional[files.PathLike]
 ) -> tuple[Optional[dict[str, Any]], str]:
     """The figures of the model that may be released; or None and why there are none."""
     try:

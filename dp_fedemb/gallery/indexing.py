@@ -3,7 +3,6 @@
 from collections.abc import Callable
 import dataclasses
 import hashlib
-import os
 import pathlib
 import time
 from typing import Optional, Union
@@ -11,6 +10,7 @@ from typing import Optional, Union
 import numpy as np
 
 from dp_fedemb import evaluation
+from dp_fedemb import files
 from dp_fedemb.data.images import decoding
 from dp_fedemb.data.images import listing as listing_lib
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
@@ -19,7 +19,6 @@ from dp_fedemb.evaluation import inference
 from dp_fedemb.gallery import index_file
 from dp_fedemb.models import saved_model
 
-PathLike = Union[str, 'os.PathLike[str]']
 _Row = tuple[index_file.Picture, np.ndarray]
 
 
@@ -57,8 +56,8 @@ class _Read:
 
 def index(
     model: inference.SavedEmbeddingModel,
-    folder: Union[PathLike, listing_lib.Listing],
-    path: Optional[PathLike],
+    folder: Union[files.PathLike, listing_lib.Listing],
+    path: Optional[files.PathLike],
     preprocessing: Optional[preprocessing_lib.Preprocessing] = None,
     batch_size: int = 256,
     max_broken: int = 0,
@@ -146,7 +145,7 @@ class _Work:
         self,
         model: str,
         listing: listing_lib.Listing,
-        path: Optional[PathLike],
+        path: Optional[files.PathLike],
         preprocessing: preprocessing_lib.Preprocessing,
         save_seconds: float,
     ) -> None:
@@ -260,7 +259,7 @@ def preprocessing_of(model: inference.SavedEmbeddingModel) -> preprocessing_lib.
 def check_preprocessing(
     of_index: index_file.Index,
     preprocessing: preprocessing_lib.Preprocessing,
-    path: PathLike,
+    path: files.PathLike,
 ) -> None:
     """Raises ValueError unless the pictures of an index were prepared in this way."""
     asked = preprocessing.record()

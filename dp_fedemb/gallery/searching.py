@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from dp_fedemb import files
 from dp_fedemb import validate
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.evaluation import inference
@@ -58,7 +59,7 @@ class Found:
 def search(
     model: inference.SavedEmbeddingModel,
     index: index_file.Index,
-    pictures: Sequence[indexing.PathLike],
+    pictures: Sequence[files.PathLike],
     preprocessing: Optional[preprocessing_lib.Preprocessing] = None,
     k: int = 10,
     on_note: Callable[[str], None] = lambda note: None,

@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from dp_fedemb import files
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 from dp_fedemb.evaluation import inference
 from dp_fedemb.gallery import indexing
@@ -61,8 +62,8 @@ class Verdict:
 
 def verify(
     model: inference.SavedEmbeddingModel,
-    first: indexing.PathLike,
-    second: indexing.PathLike,
+    first: files.PathLike,
+    second: files.PathLike,
     far: float,
     thresholds: thresholds_lib.Thresholds,
     preprocessing: Optional[preprocessing_lib.Preprocessing] = None,

@@ -1,20 +1,18 @@
 """The budget of a store: the most that all releases from its users may cost together."""
 
 import math
-import os
 import pathlib
-from typing import Optional, Union
+from typing import Optional
 
+from dp_fedemb import files
 from dp_fedemb import validate
 from dp_fedemb.privacy import ledger
 from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import rounding
 
-_Path = Union[str, os.PathLike]
-
 
 def check(
-    store: _Path, budget_epsilon: float, plan: plan_lib.PrivacyPlan, run: str = ''
+    store: files.PathLike, budget_epsilon: float, plan: plan_lib.PrivacyPlan, run: str = ''
 ) -> None:
     """Refuses a run whose plan does not fit into what is left of a store's budget.
 
@@ -33,7 +31,7 @@ def check(
 
 
 def begin(
-    store: _Path,
+    store: files.PathLike,
     entry: ledger.Entry,
     budget_epsilon: Optional[float] = None,
     *,
@@ -55,7 +53,11 @@ def begin(
 
 
 def _check(
-    known: ledger.Ledger, store: _Path, budget: float, plan: plan_lib.PrivacyPlan, run: str
+    known: ledger.Ledger,
+    store: files.PathLike,
+    budget: float,
+    plan: plan_lib.PrivacyPlan,
+    run: str,
 ) -> None:
     validate.positive(budget_epsilon=budget)
     where = str(pathlib.Path(store) / ledger.LEDGER)

@@ -21,7 +21,7 @@ import json
 import math
 import os
 import pathlib
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from dp_fedemb import drafts
 from dp_fedemb import files
@@ -32,7 +32,6 @@ from dp_fedemb.privacy import rounding
 LEDGER, HEAD = 'privacy_ledger.json', 'privacy_ledger.head'
 _LOCK = '.privacy_ledger.lock'
 _FIRST = '0' * 64
-_Path = Union[str, 'os.PathLike[str]']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Ledger:
         return math.fsum(max(each, 0.0) for each in left)
 
 
-def read(store: _Path) -> Ledger:
+def read(store: files.PathLike) -> Ledger:
     """Reads the ledger of a store; an empty one if there never was one.
 
     Args:
@@ -129,14 +128,14 @@ def read(store: _Path) -> Ledger:
     return Ledger(tuple(entries), tuple(problems))
 
 
-def remove_drafts(store: _Path) -> None:
+def remove_drafts(store: files.PathLike) -> None:
     """Removes what a writer that was killed left beside the ledger."""
     for name in (LEDGER, HEAD):
         drafts.remove_abandoned(pathlib.Path(store) / name)
 
 
 def append(
-    store: _Path, entry: Entry, check: Callable[[Ledger], None] = lambda ledger: None
+    store: files.PathLike, entry: Entry, check: Callable[[Ledger], None] = lambda ledger: None
 ) -> None:
     """Adds an entry, whole and durable when this returns.
 
@@ -157,7 +156,7 @@ def entry_of(
     statement: dict[str, Any],
     plan: plan_lib.PrivacyPlan,
     run: str,
-    directory: _Path,
+    directory: files.PathLike,
     data: str = '',
 ) -> Entry:
     """Returns the entry for a statement: nothing counts that the statement calls not private.
