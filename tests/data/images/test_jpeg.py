@@ -1,0 +1,134 @@
+"""A JPEG whose data end early is refused, however it goes on; odd whole ones are not."""
+
+import io
+import itertools
+
+import numpy as np
+from PIL import Image
+from PIL import ImageOps
+import pytest
+
+from dp_fedemb.data.images import conversion
+from dp_fedemb.data.images import decoding
+from dp_fedemb.data.images import preprocessing
+
+# Sides that no block fits: the last ones of a row and column are halves.
+_Y, _X = np.mgrid[:150, :203]
+PIXELS = np.stack(
+    [(np.sin(_X / 9) + 1) * 127, (np.cos(_Y / 13) + 1) * 127, (_X * _Y) % 256], -1
+).astype(np.uint8)
+TURNED = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
+END = b'\xff\xd9'
+
+
+def encoded(mode='RGB', kind='JPEG', **options):
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).convert(mode).save(buffer, kind, quality=85, **options)
+    return buffer.getvalue()
+
+
+KINDS = {
+    'plain': encoded(),
+    'grey': encoded('L'),
+    'full colour': encoded(subsampling=0),
+    'CMYK': encoded('CMYK'),
+    'progressive': encoded(progressive=True),
+    'grey progressive': encoded('L', progressive=True),
+    'restarts': encoded(restart_marker_blocks=3),
+    'progressive restarts': encoded(progressive=True, restart_marker_rows=1),
+    'turned': encoded(exif=TURNED),
+}
+SCALES = (0, 40)
+
+
+def by_pillow(content, least=0):
+    """Without a look at whether it is whole."""
+    picture = Image.open(io.BytesIO(content))
+    if least:
+        picture.draft(None, (least, least))
+    return np.asarray(ImageOps.exif_transpose(picture).convert('RGB'))
+
+
+def is_taken(content, least=0):
+    try:
+        return np.asarray(decoding.decode(content, least=least).convert('RGB'))
+    except decoding.BrokenPicture:
+        return None
+
+
+def frame_of(content):
+    """Where the frame header begins."""
+    return max(content.find(b'\xff\xc0'), content.find(b'\xff\xc2'))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('least', SCALES)
+def test_whole_ones_are_as_pillow_has_them(kind, least):
+    content = KINDS[kind]
+    expected = by_pillow(content, least)
+    several = io.BytesIO()
+    Image.open(io.BytesIO(content)).save(
+        several, 'MPO', save_all=True, append_images=[Image.new('RGB', (9, 9))]
+    )
+    fillers = content[:-2] + b'\xff\xff' + END
+    for odd in (content, content + 5000 * b'junk', content + content, content[:-2], fillers):
+        np.testing.assert_array_equal(is_taken(odd, least), expected)
+    assert is_taken(several.getvalue(), least) is not None
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_truncated_at_every_twentieth(kind):
+    content = KINDS[kind]
+    begin = frame_of(content)
+    for twentieth, tail in itertools.product(range(20), (b'', END, bytes(9000), END + END)):
+        cut = begin + 20 + (len(content) - begin - 40) * twentieth // 20
+        for least in SCALES:
+            assert is_taken(content[:cut] + tail, least) is None, (twentieth, tail[:2])
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_larger_than_the_data(kind):
+    at = frame_of(KINDS[kind]) + 5
+    for height, width in ((176, 203), (150, 256), (300, 203), (3000, 2030)):
+        content = bytearray(KINDS[kind])
+        content[at : at + 4] = height.to_bytes(2, 'big') + width.to_bytes(2, 'big')
+        for least in SCALES:
+            assert is_taken(bytes(content), least) is None, (height, width)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_markers_within_the_data(kind):
+    """As flipped bits make them: what follows is skipped, and was filled with grey."""
+    content = KINDS[kind]
+    begin = content.index(b'\xff\xda') + 20
+    for place in range(begin, len(content) - 60, len(content) // 25):
+        for marker in (b'\xff\x37', b'\xff\xd9', b'\xff\xd3'):
+            spoiled = content[:place] + marker + content[place + 2 :]
+            taken = is_taken(spoiled)
+            # A restart may be where one is meant to be.
+            assert taken is None or 'restarts' in kind, (place, marker)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_flipped_bits(kind):
+    generator = np.random.default_rng(0)
+    content = KINDS[kind]
+    for _ in range(40):
+        spoiled = bytearray(content)
+        spoiled[generator.integers(2, len(content))] ^= 1 << generator.integers(8)
+        # No other error, and what is taken is as Pillow has it, but for the last two blocks.
+        taken = is_taken(bytes(spoiled))
+        if taken is not None:
+            assert np.any(taken != by_pillow(bytes(spoiled)), axis=-1).sum() <= 2 * 18 * 18
+
+
+def test_they_are_skipped_and_named(tmp_path):
+    cut = KINDS['plain'][:3000] + END
+    examples = [
+        conversion.Example('train', 'one', 'a', content, name)
+        for name, content in (('whole.jpg', KINDS['plain']), ('cut.jpg', cut))
+    ]
+    size = preprocessing.Preprocessing(16, 3)
+    conversion.convert(examples, tmp_path, size, total=2, max_broken=1)
+    (line,) = conversion.broken_images(tmp_path)
+    assert line.startswith('cut.jpg: image file is truncated')
