@@ -29,7 +29,6 @@ from dp_fedemb import configured_directory
 from dp_fedemb import files
 from dp_fedemb import pathnames
 from dp_fedemb import validate
-from dp_fedemb.runs import signals
 from dp_fedemb.tuning import results
 from dp_fedemb.tuning import running
 from dp_fedemb.tuning import table as table_lib
@@ -100,9 +99,8 @@ def main(last):
         estimating.dry_run(every, found, programs, FLAGS.task, FLAGS.jobs)
         return
     failed = 0
-    with signals.end_cleanly():
-        for table, cells, directory in jobs:
-            failed += _fill(table, cells, directory)
+    for table, cells, directory in jobs:
+        failed += _fill(table, cells, directory)
     if failed:
         sys.exit(1)
 

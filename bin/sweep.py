@@ -37,7 +37,6 @@ from dp_fedemb import randomness
 from dp_fedemb import tables
 from dp_fedemb.privacy import ledger
 from dp_fedemb.privacy.reporting import tuned
-from dp_fedemb.runs import signals
 from dp_fedemb.tuning import cells as cells_lib
 from dp_fedemb.tuning import results
 from dp_fedemb.tuning import running
@@ -68,7 +67,7 @@ def main(base):
     directory.check(config)
     answer = many_runs.ask(sweep_flags.request(cells))
     cells = sweep_flags.allowed(cells, answer)
-    with directory.locked(), signals.end_cleanly():
+    with directory.locked():
         directory.begin(config)
         if FLAGS.mode == 'selection':
             _select(directory, cells, answer)

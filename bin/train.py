@@ -101,7 +101,6 @@ def main(_):
     from dp_fedemb.runs import advice
     from dp_fedemb.runs import directory as directory_lib
     from dp_fedemb.runs import experiment
-    from dp_fedemb.runs import signals
     from dp_fedemb.runs import summary
 
     model = groups.model(task)
@@ -127,7 +126,7 @@ def main(_):
         public=task.public,
     )
     directory.check(run.config(), run.absent())
-    with signals.end_cleanly(), host.at_work():
+    with host.at_work():
         if run.is_finished(directory):
             print(f'This run is finished: {FLAGS.rounds} rounds.')
         run.run(directory, FLAGS.seed, FLAGS.profile)

@@ -75,7 +75,7 @@ def main(_):
         )
     start = functools.partial(worker_process.WorkerProcess, cores, FLAGS.intra_op_threads)
     try:
-        with signals.end_cleanly(), contextlib.ExitStack() as closing:
+        with contextlib.ExitStack() as closing:
             if reason is None:
                 listener = closing.enter_context(_listener(worker_addresses))
                 start = functools.partial(start, listener=listener)

@@ -77,15 +77,21 @@ def listen(then: str, with_trace: bool = False) -> None:
     global _pipe, _listener
     if _pipe is not None:
         return
-    read, write = os.pipe()
     # Who has asked Python for it, with PYTHONFAULTHANDLER, has it from the listener.
     with_trace = with_trace or faulthandler.is_enabled()
     command = [sys.executable, '-I', '-S', __file__, str(os.getpid()), then, str(with_trace)]
     kept = {name: value for name, value in os.environ.items() if name == 'LD_LIBRARY_PATH'}
-    null = os.open(os.devnull, os.O_RDWR)
-    actions = [(os.POSIX_SPAWN_DUP2, read, 0), (os.POSIX_SPAWN_DUP2, 2, _STANDARD_ERROR)]
+    try:
+        read, write = os.pipe()
+    except OSError:
+        return
     # Of its own it has nothing to say, and a reader of the output shall not wait for it.
-    actions += [(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
+    actions = [
+        (os.POSIX_SPAWN_DUP2, read, 0),
+        (os.POSIX_SPAWN_DUP2, 2, _STANDARD_ERROR),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+    ]
     try:
         # A session of its own: neither Ctrl-C nor what kills the group reaches it.
         _listener = os.posix_spawn(
@@ -96,7 +102,6 @@ def listen(then: str, with_trace: bool = False) -> None:
         return
     finally:
         os.close(read)
-        os.close(null)
     _pipe = os.fdopen(write, 'wb', buffering=0)
     faulthandler.enable(_pipe)
     # The first to be registered is the last to run.

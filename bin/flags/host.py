@@ -24,6 +24,8 @@ _ADVICE = {
     errno.ETIMEDOUT: 'see whether the network disk answers',
 }
 _NO_THREAD = "can't start new thread"
+# Of the loader, which does not say why: the memory for a library was denied.
+_NO_SEGMENT = 'failed to map segment from shared object'
 
 
 @contextlib.contextmanager
@@ -55,7 +57,8 @@ def at_work() -> Iterator[None]:
 def trouble(error: BaseException) -> str | None:
     """Returns a line for an error of the machine, None for any other.
 
-    What TensorFlow raises names the system's errors in its text alone.
+    What TensorFlow and the loader of libraries raise names the system's errors in its text
+    alone.
     """
     if isinstance(error, host_error.HostError):
         text = str(error)
@@ -68,11 +71,23 @@ def trouble(error: BaseException) -> str | None:
         number = errno.ENOMEM
     if isinstance(error, RuntimeError) and _NO_THREAD in text:
         number = errno.EAGAIN
-    if type(error).__module__.startswith('tensorflow'):
+    if isinstance(error, ImportError) and _NO_SEGMENT in text:
+        number = errno.ENOMEM
+    if isinstance(error, ImportError) or type(error).__module__.startswith('tensorflow'):
         told = [each for each in _ADVICE if os.strerror(each) in text]
         number = told[0] if told else number
+    path = getattr(error, 'filename', None)
+    if number == errno.ENOENT and path is None and _is_adrift():
+        return 'the current directory is gone: bring it back, then run the same command again'
     if number not in _ADVICE:
         return None
-    path = getattr(error, 'filename', None)
     place = '' if path is None else f'{os.fspath(path)}: '
     return f'{place}{os.strerror(number)}: {_ADVICE[number]}, then run the same command again'
+
+
+def _is_adrift() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False

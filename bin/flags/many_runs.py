@@ -10,6 +10,7 @@ import collections
 import json
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -19,6 +20,11 @@ if __name__ == '__main__':
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import flags as flags_package
+from flags import host
+from flags import paths
+
+from dp_fedemb import host_error
+from dp_fedemb import last_words
 
 PROGRAMS = ('train', 'pretrain', 'privacy')
 
@@ -39,6 +45,7 @@ def ask(request: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: in one line, naming the run by its number, for what the program would
             refuse.
+        HostError: where the machine fails.
     """
     done = subprocess.run(
         [sys.executable, __file__],
@@ -47,25 +54,35 @@ def ask(request: dict[str, Any]) -> dict[str, Any]:
         text=True,
         check=False,
     )
+    if done.returncode < 0:
+        raise host_error.HostError(last_words.meaning(-done.returncode))
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         raise ValueError(
             f'{request["program"]}: its flags could not be checked; see above'
         ) from None
+    if 'trouble' in answer:
+        raise host_error.HostError(answer['trouble'])
     if 'error' in answer:
         raise ValueError(answer['error'])
     return answer
 
 
 def _main() -> None:
+    # Ctrl-C reaches who asks, too, and that ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.loads(sys.stdin.read())
     # What a task says while it converts its data is for people.
     answers, sys.stdout = sys.stdout, sys.stderr
     try:
         answer = _answer(request)
-    except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
-        answer = {'error': ' '.join(str(error).split())}
+    except Exception as error:
+        trouble = host.trouble(error)
+        text = trouble or paths.trouble(error) or str(error)
+        if trouble is None and not isinstance(error, (ValueError, OSError)):
+            raise
+        answer = {'error' if trouble is None else 'trouble': ' '.join(text.split())}
     print(json.dumps(answer), file=answers, flush=True)
 
 

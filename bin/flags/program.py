@@ -17,6 +17,7 @@ from flags import paths
 
 from dp_fedemb import last_words
 from dp_fedemb import pathnames
+from dp_fedemb.runs import signals
 
 # TensorFlow logs GPUs that it does not find as errors; what matters it raises.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -50,13 +51,16 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     line and the code EX_TEMPFAIL of sysexits.h, 75.
 
     All flags are checked before `main` is called, so before it has written anything or
-    imported TensorFlow. From there on `last_words` says what a signal has ended.
+    imported TensorFlow. From there on the first SIGINT, SIGTERM or SIGHUP is an orderly end in
+    one line, and `last_words` says what any other signal has ended.
 
     Args:
         main: gets the positional arguments, without the program's name.
         positional: how many of them are allowed.
     """
+    sys.excepthook = sys.__excepthook__
     _open_streams()
+    then = 'run the same command again' + _GOES_ON.get(pathlib.Path(sys.argv[0]).stem, '')
     # Not `app.run`: TensorFlow, imported after it, counts devices at once, before it has
     # turned on TF 2 behaviour, and Keras then builds graphs of TF 1.
     _show_in_help(*(name for name in sys.modules if name.startswith('flags.')))
@@ -64,10 +68,11 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     try:
         arguments = _parse(sys.argv, positional)
         logging.use_absl_handler()
-        then = 'run the same command again'
-        then += _GOES_ON.get(pathlib.Path(sys.argv[0]).stem, '')
         last_words.listen(then, flags.FLAGS.debug)
-        main(arguments)
+        with signals.end_cleanly():
+            main(arguments)
+    except signals.Stopped as stopped:
+        _end(f'{stopped}; {then}', stopped.code)
     except Exception as error:
         trouble = host.trouble(error)
         known = trouble is not None or isinstance(error, _USER_ERRORS)
@@ -89,8 +94,11 @@ def _open_streams() -> None:
 
 
 def _end(text: str, code: int) -> None:
-    """Ends the program with one line of standard error."""
-    print(f'error: {" ".join(text.split())}', file=sys.stderr)
+    """Ends the program with one line of standard error, where that takes it."""
+    try:
+        print(f'error: {" ".join(text.split())}', file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = open(os.devnull, 'w')
     sys.exit(code)
 
 

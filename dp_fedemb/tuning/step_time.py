@@ -13,6 +13,9 @@ import sys
 import time
 from typing import Any
 
+from dp_fedemb import host_error
+from dp_fedemb import last_words
+
 # Steps of a measurement; the first ones, which trace the graph, are another call.
 _STEPS = 4
 
@@ -56,6 +59,7 @@ def measure(workload: Workload) -> Measured:
 
     Raises:
         ValueError: if it cannot be measured, for instance for an unknown backbone.
+        HostError: if the machine has ended it.
     """
     done = subprocess.run(
         [sys.executable, '-m', 'dp_fedemb.tuning.step_time'],
@@ -64,6 +68,10 @@ def measure(workload: Workload) -> Measured:
         text=True,
         check=False,
     )
+    if done.returncode < 0:
+        raise host_error.HostError(
+            f'backbone={workload.backbone!r}: a step, {last_words.meaning(-done.returncode)}'
+        )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ['it said nothing']
         raise ValueError(f'backbone={workload.backbone!r}: no step could be run ({lines[-1]})')

@@ -11,6 +11,7 @@ import tensorflow as tf
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'bin'))
 
 from flags import host
+from flags import many_runs
 
 from dp_fedemb import configured_directory
 from dp_fedemb import files
@@ -26,6 +27,8 @@ from dp_fedemb import host_error
         (MemoryError(), 'free memory'),
         (RuntimeError("can't start new thread"), 'ulimit -u'),
         (tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating'), 'free memory'),
+        (ImportError('numpy: x.so: failed to map segment from shared object'), 'free memory'),
+        (ImportError('x.so: cannot open: Too many open files'), 'ulimit -n'),
         (tf.errors.UnknownError(None, None, 'x; No space left on device'), 'free some space'),
     ],
 )
@@ -63,6 +66,8 @@ def test_a_directory_that_was_moved_away_is_to_be_brought_back(tmp_path):
         FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), 'x'),
         tf.errors.InvalidArgumentError(None, None, 'a bug'),
         KeyError('x'),
+        ImportError('No module named x'),
+        ImportError('x.so: cannot allocate memory in static TLS block'),
     ],
 )
 def test_other_errors_are_not_the_hosts(error):
@@ -99,3 +104,17 @@ def test_what_else_is_raised_at_work_stays_what_it_is(error):
     with pytest.raises(type(error)) as caught, host.at_work():
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ('body', 'said'),
+    [
+        ('import os; os.kill(os.getpid(), 9)', 'stopped by SIGKILL: by somebody, or by the'),
+        ('print(\'{"trouble": "x: No space left on device"}\')', 'x: No space left'),
+    ],
+)
+def test_what_ends_the_check_of_many_runs_is_the_machines(tmp_path, monkeypatch, body, said):
+    (tmp_path / 'asked.py').write_text(body)
+    monkeypatch.setattr(many_runs, '__file__', str(tmp_path / 'asked.py'))
+    with pytest.raises(host_error.HostError, match=said):
+        many_runs.ask({'program': 'train'})

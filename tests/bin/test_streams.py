@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ EPSILON = [
         ('<&- >&-', '--nope=0', 2, 'error: ', 1),
         ('2>&-', '--nope=0', 2, None, 0),
         ('>/dev/full', '', os.EX_TEMPFAIL, 'error: No space left', 1),
+        ('>/dev/full 2>/dev/full', '', os.EX_TEMPFAIL, None, 0),
         ('| true', '', os.EX_TEMPFAIL, 'error: Broken pipe: keep what reads', 1),
     ],
 )
@@ -58,3 +60,59 @@ program.run(main)
         ['bash', '-c', '"$0" "$@" <&- >&- 2>&-', *command], cwd=tmp_path, check=False
     )
     assert done.returncode == 0 and (tmp_path / 'written').read_text() == 'all\n'
+
+
+@pytest.mark.parametrize(
+    ('body', 'code', 'said'),
+    [
+        ('os.kill(os.getpid(), signal.SIGINT)', 130, 'stopped by SIGINT; run the same command'),
+        (
+            'os.kill(os.getpid(), signal.SIGTERM)',
+            143,
+            'stopped by SIGTERM; run the same command',
+        ),
+        ('os.abort()', -signal.SIGABRT, 'stopped by SIGABRT: mostly TensorFlow without memory'),
+        (
+            'os.mkdir("gone"); os.chdir("gone"); os.rmdir(os.getcwd()); os.path.abspath("x")',
+            os.EX_TEMPFAIL,
+            'the current directory is gone: bring it back, then run the same command',
+        ),
+    ],
+)
+def test_an_end_in_the_middle_is_one_line(tmp_path, body, code, said):
+    script = f"""
+import os, signal, sys
+sys.path.insert(0, {str(ROOT / 'bin')!r})
+from flags import program
+def main(_):
+    {body}
+    signal.pause()
+program.run(main)
+"""
+    command = [sys.executable, '-c', script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert done.returncode == code and len(lines) == 1, done
+    assert lines[0].startswith(f'error: {said}')
+
+
+@pytest.mark.parametrize(
+    ('error', 'code', 'said'),
+    [
+        (
+            'KeyboardInterrupt()',
+            -signal.SIGINT,
+            'error: stopped by SIGINT; run the same command',
+        ),
+        ('MemoryError()', os.EX_TEMPFAIL, 'error: Cannot allocate memory: free memory'),
+        ('RuntimeError("a bug")', 1, 'Traceback'),
+    ],
+)
+def test_an_end_while_modules_are_loaded_is_one_line_where_it_is_no_bug(error, code, said):
+    script = (
+        f'import sys; sys.path.insert(0, {str(ROOT / "bin")!r}); import flags; raise {error}'
+    )
+    command = [sys.executable, '-c', script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code and done.stderr.startswith(said), done
+    assert said == 'Traceback' or len(done.stderr.splitlines()) == 1
