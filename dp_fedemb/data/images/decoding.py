@@ -14,14 +14,13 @@ from typing import Any, BinaryIO, Optional, Union
 
 import numpy as np
 from PIL import Image
-from PIL import ImageChops
 from PIL import ImageCms
 from PIL import ImageOps
 
 from dp_fedemb import files
 from dp_fedemb import host_error
 from dp_fedemb.data.images import formats
-from dp_fedemb.data.images import jpeg
+from dp_fedemb.data.images import whole
 
 # A telephone's 200 megapixels pass; a bomb of a few kilobytes that fills the memory does not.
 MAX_PIXELS = 300_000_000
@@ -33,7 +32,6 @@ _SIGNED = 2
 _CONVERT = 'convert it to 8 or 16 bits'
 # A photograph with what a camera adds, as a map of its brightness: no further page.
 _PHOTOGRAPH = 'MPO'
-_JPEG = ('JPEG', _PHOTOGRAPH)
 
 
 class BrokenPicture(OSError, ValueError):
@@ -132,40 +130,13 @@ def _decoded(
         large = opened.size[0] * opened.size[1] >= _LARGE_PIXELS
         alone: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         with _ONE_LARGE if large else alone:
-            if opened.format in _JPEG:
-                picture = _loaded(_whole(file, opened, width * height, least), background)
-            else:
-                picture = _loaded(opened, background)
+            picture = _loaded(whole.checked(file, opened, width * height, least), background)
         if opened.format != _PHOTOGRAPH:
             # What follows the first may be damaged, and is not needed.
             with contextlib.suppress(Exception):
                 if getattr(opened, 'is_animated', False):
                     on_several()
     return picture
-
-
-def _whole(file: BinaryIO, opened: Any, pixels: int, least: int) -> Any:
-    """Returns an opened JPEG of which nothing is missing.
-
-    Raises:
-        BrokenPicture: for one whose data end before its last pixel.
-        OSError: for the same, in Pillow's words.
-    """
-    proof = jpeg.proof(file, pixels)
-    if proof is None:
-        return opened
-    if proof.missing:
-        raise BrokenPicture(f'its data end early: {proof.missing}')
-    pictures = []
-    for content in filter(None, (proof.plain, proof.other)):
-        picture: Any = Image.open(io.BytesIO(content), formats=formats.readable())
-        if least:
-            picture.draft(None, (least, least))
-        picture.load()
-        pictures.append(picture)
-    if ImageChops.difference(pictures[0], pictures[-1]).getbbox(alpha_only=False):
-        raise BrokenPicture('its data end early, or are damaged')
-    return pictures[0]
 
 
 def _loaded(opened: Any, background: int) -> Image.Image:

@@ -1,0 +1,83 @@
+"""PNG and TIFF whose data end early are refused where Pillow leaves the rest black or grey."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from dp_fedemb.data.images import decoding
+
+_Y, _X = np.mgrid[:45, :61]
+PIXELS = np.stack([_X * 4, _Y * 5, (_X * _Y) % 256], -1).astype(np.uint8)
+# Of interlaced ones: pixels across and down of each pass.
+PASSES = [np.s_[0::8, 0::8], np.s_[0::8, 4::8], np.s_[4::8, 0::4], np.s_[0::4, 2::4]]
+PASSES += [np.s_[2::4, 0::2], np.s_[0::2, 1::2], np.s_[1::2, 0::1]]
+# Colour type, bits and samples of a pixel.
+COLOURS = {'RGB': (2, 8), 'L': (0, 8), 'RGBA': (6, 8), '1': (0, 1), 'deep': (0, 16)}
+
+
+def chunk(kind, content):
+    crc = zlib.crc32(kind + content)
+    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', crc)
+
+
+def png(pixels, colour='RGB', interlaced=False, lacking=0, height=None):
+    """Written by hand; `lacking` bytes of the rows are missing, with all checksums right."""
+    kind, bits = COLOURS[colour]
+    rows = b''
+    for part in PASSES if interlaced else [np.s_[:, :]]:
+        for row in pixels[part]:
+            rows += (
+                b'\0' + (np.packbits(row) if bits == 1 else row).tobytes() if row.size else b''
+            )
+    size = pixels.shape[1], height or pixels.shape[0]
+    head = struct.pack('>IIBBBBB', *size, bits, kind, 0, 0, interlaced)
+    content = zlib.compress(rows[: len(rows) - lacking])
+    parts = chunk(b'IHDR', head)
+    parts += chunk(b'IDAT', content[:50]) + chunk(b'IDAT', content[50:])
+    return b'\x89PNG\r\n\x1a\n' + parts + chunk(b'IEND', b'')
+
+
+def pixels_of(colour):
+    if colour == 'RGBA':
+        return np.dstack([PIXELS, np.full(PIXELS.shape[:2], 255, np.uint8)])
+    plain = {'L': PIXELS[..., 0], '1': PIXELS[..., 0] // 128}
+    plain['deep'] = PIXELS[..., 0].astype('>u2') * 257
+    return plain.get(colour, PIXELS)
+
+
+@pytest.mark.parametrize('interlaced', [False, True])
+@pytest.mark.parametrize('colour', COLOURS)
+def test_png_without_its_last_rows(colour, interlaced):
+    pixels = pixels_of(colour)
+    taken = np.asarray(decoding.decode(png(pixels, colour, interlaced)))
+    expected = pixels * 255 if colour == '1' else pixels
+    expected = PIXELS[..., 0] if colour == 'deep' else expected
+    np.testing.assert_array_equal(taken, expected[..., :3] if colour == 'RGBA' else expected)
+    for lacking in (1, 40):
+        with pytest.raises(decoding.BrokenPicture, match='end early: .* of its rows'):
+            decoding.decode(png(pixels, colour, interlaced, lacking))
+    with pytest.raises(decoding.BrokenPicture, match='end early: .* of its rows'):
+        decoding.decode(png(pixels, colour, interlaced, height=60))
+
+
+def test_png_with_more_than_its_rows_is_taken():
+    content = png(np.concatenate([PIXELS, PIXELS]), height=45)
+    np.testing.assert_array_equal(np.asarray(decoding.decode(content)), PIXELS)
+
+
+@pytest.mark.parametrize('options', [{}, {'strip_size': 2000}], ids=['one strip', 'several'])
+def test_tiff_of_jpegs(options):
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, 'TIFF', compression='jpeg', **options)
+    content = buffer.getvalue()
+    tags = Image.open(buffer).tag_v2
+    assert decoding.decode(content).size == (61, 45)
+    for place, size in zip(tags[273], tags[279]):
+        middle = place + size * 3 // 4
+        spoiled = content[:middle] + b'\xff\xd9' + content[middle + 2 :]
+        with pytest.raises(decoding.BrokenPicture, match='truncated|end early'):
+            decoding.decode(spoiled)
