@@ -155,6 +155,11 @@ def test_packages_say_what_they_are():
         assert len(text.split()) > 2, f'{path.relative_to(ROOT)}: {text!r} says nothing'
 
 
+def test_every_source_is_read_in_one_sitting():
+    lengths = {str(path.relative_to(ROOT)): path.read_text().count('\n') for path in SOURCES}
+    assert {path: lines for path, lines in lengths.items() if lines > 300} == {}
+
+
 def test_what_is_imported_is_declared():
     project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
     declared = {
