@@ -21,7 +21,15 @@ MARK = '.partial-'
 def locked(
     path: pathlib.Path, make: Callable[[pathlib.Path], None]
 ) -> tuple[pathlib.Path, int]:
-    """Makes a draft and locks it."""
+    """Makes a draft and locks it.
+
+    Args:
+        path: beside which it stands.
+        make: makes it, empty.
+
+    Returns:
+        The draft, and the open descriptor that holds its lock.
+    """
     while True:
         draft = path.with_name(f'.{path.name}{MARK}{secrets.token_hex(4)}')
         make(draft)
@@ -35,6 +43,7 @@ def locked(
 
 
 def is_at(descriptor: int, path: pathlib.Path) -> bool:
+    """Whether a path still leads to what is open."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:
@@ -42,6 +51,7 @@ def is_at(descriptor: int, path: pathlib.Path) -> bool:
 
 
 def remove(path: pathlib.Path) -> None:
+    """Removes a file, a link or a directory with all below it, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

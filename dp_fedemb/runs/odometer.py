@@ -36,8 +36,8 @@ class Odometer:
             run: whose plan has the epsilon.
             journal: knows of the repeated releases.
             schedule: when rounds are released.
-            facts: see `TrainingProgram`, and so are the others.
-            statistical_distance: number of releases -> bound.
+            facts: further ones of the statement.
+            statistical_distance: as in `program.TrainingProgram`.
             spend: notes a statement in the ledger.
         """
         self._run = run
