@@ -66,10 +66,10 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     _show_in_help(*(name for name in sys.modules if name.startswith('flags.')))
     app.define_help_flags()
     try:
-        arguments = _parse(sys.argv, positional)
-        logging.use_absl_handler()
-        last_words.listen(then, flags.FLAGS.debug)
         with signals.end_cleanly():
+            arguments = _parse(sys.argv, positional)
+            logging.use_absl_handler()
+            last_words.listen(then, flags.FLAGS.debug)
             main(arguments)
     except signals.Stopped as stopped:
         _end(f'{stopped}; {then}', stopped.code)

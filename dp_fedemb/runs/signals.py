@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 import contextlib
 import signal
+import time
 from typing import Any
+
+_TOGETHER_S = 0.3
 
 
 class Stopped(SystemExit):
@@ -25,7 +28,7 @@ class Stopped(SystemExit):
 def end_cleanly() -> Iterator[None]:
     """Turns the first SIGINT, SIGTERM or SIGHUP into `Stopped`, at once.
 
-    The round in progress is lost; what the last checkpoint holds is not. A second
+    The round in progress is lost; what the last checkpoint holds is not. A later
     signal ends the process where it stands (its workers still die with it). To be
     entered on the main thread; while it is in a long C++ call, Python delivers the
     signal when the call returns.
@@ -33,6 +36,9 @@ def end_cleanly() -> Iterator[None]:
     signals = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if not _ignored(s)]
 
     def stop(signum: int, frame: Any) -> None:
+        # In which a second one of the same command is taken for the first: `timeout` sends one
+        # to its program and one to the group of it.
+        time.sleep(_TOGETHER_S)
         for number in signals:
             signal.signal(number, signal.SIG_DFL)
         raise Stopped(signum)

@@ -71,6 +71,14 @@ program.run(main)
             143,
             'stopped by SIGTERM; run the same command',
         ),
+        # As `timeout` does it.
+        (
+            'os.system("(kill -TERM $PPID; sleep 0.02; kill -TERM $PPID) &")\n'
+            '    try: signal.pause()\n'
+            '    finally: time.sleep(0.5)',
+            143,
+            'stopped by SIGTERM; run the same command',
+        ),
         ('os.abort()', -signal.SIGABRT, 'stopped by SIGABRT: mostly TensorFlow without memory'),
         (
             'os.mkdir("gone"); os.chdir("gone"); os.rmdir(os.getcwd()); os.path.abspath("x")',
@@ -81,7 +89,7 @@ program.run(main)
 )
 def test_an_end_in_the_middle_is_one_line(tmp_path, body, code, said):
     script = f"""
-import os, signal, sys
+import os, signal, sys, time
 sys.path.insert(0, {str(ROOT / 'bin')!r})
 from flags import program
 def main(_):
