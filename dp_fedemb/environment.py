@@ -46,6 +46,7 @@ UNTRIED = {
     'pillow': ('9.2', '14', 'its resampling names'),
     'tensorboard': ('2.14', '3', 'its event records'),
     'scikit-learn': ('1.3', '2', 'PCA, k-means, maps of embeddings'),
+    'simplejpeg': ('1.9', '2', "libjpeg's warnings, of data that end early"),
     'tqdm': ('4.60', '5', 'its progress bars'),
 }
 

@@ -130,7 +130,7 @@ def _decoded(
         large = opened.size[0] * opened.size[1] >= _LARGE_PIXELS
         alone: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         with _ONE_LARGE if large else alone:
-            picture = _loaded(whole.checked(file, opened, width * height, least), background)
+            picture = _loaded(whole.loaded(file, opened, width * height), background)
         if opened.format != _PHOTOGRAPH:
             # What follows the first may be damaged, and is not needed.
             with contextlib.suppress(Exception):

@@ -8,10 +8,6 @@ import io
 from typing import Any, BinaryIO
 import zlib
 
-from PIL import Image
-from PIL import ImageChops
-
-from dp_fedemb.data.images import formats
 from dp_fedemb.data.images import jpeg
 
 _EARLY = 'its data end early'
@@ -33,49 +29,28 @@ _COMPRESSION, _TABLES, _JPEG_IN_TIFF = 259, 347, 7
 _PARTS = ((273, 279), (324, 325))
 
 
-def checked(file: BinaryIO, opened: Any, pixels: int, least: int) -> Any:
-    """Returns an opened picture of which nothing is missing, perhaps loaded already.
+def loaded(file: BinaryIO, opened: Any, pixels: int) -> Any:
+    """Returns an opened picture of which nothing is missing, perhaps decoded already.
 
     Args:
-        file: that it was opened from.
+        file: that it was opened from; left where it is.
         opened: by Pillow.
         pixels: of the picture, before it was asked for a smaller one.
-        least: side that is enough, as Pillow was told; 0 for all.
 
     Raises:
         ValueError: for one whose data end before its last pixel.
-        OSError: for the same, in Pillow's words.
     """
+    place = file.tell()
+    picture = opened
     if opened.format in ('JPEG', 'MPO'):
-        return _checked_jpeg(file, opened, pixels, least)
-    if opened.format == 'PNG':
-        place = file.tell()
+        picture = jpeg.loaded(file, opened, pixels)
+    elif opened.format == 'PNG':
         _check_png(file)
-        file.seek(place)
     elif opened.format == 'TIFF' and opened.tag_v2.get(_COMPRESSION) == _JPEG_IN_TIFF:
-        place = file.tell()
         for part in _parts_of_tiff(file, opened.tag_v2):
-            _checked_jpeg(io.BytesIO(part), None, len(part) << 10, 0)
-        file.seek(place)
-    return opened
-
-
-def _checked_jpeg(file: BinaryIO, opened: Any, pixels: int, least: int) -> Any:
-    proof = jpeg.proof(file, pixels)
-    if proof is None:
-        return opened
-    if proof.missing:
-        raise ValueError(f'{_EARLY}: {proof.missing}')
-    pictures = []
-    for content in filter(None, (proof.plain, proof.other)):
-        picture: Any = Image.open(io.BytesIO(content), formats=formats.readable())
-        if least:
-            picture.draft(None, (least, least))
-        picture.load()
-        pictures.append(picture)
-    if ImageChops.difference(pictures[0], pictures[-1]).getbbox(alpha_only=False):
-        raise ValueError(f'{_EARLY}, or are damaged')
-    return pictures[0]
+            jpeg.check(part)
+    file.seek(place)
+    return picture
 
 
 def _check_png(file: BinaryIO) -> None:
