@@ -264,7 +264,7 @@ def _of_task(model):
     store = model_flags.part(groups.task())
     model_flags.check_for(model, store)
     with progress.bar(store.num_examples, 'embedding', 'image') as bar:
-        embeddings = evaluation.embed(model, store.examples, FLAGS.eval_batch_size, bar.update)
+        embeddings = evaluation.embed_store(model, store, FLAGS.eval_batch_size, bar.update)
     return {
         'embeddings': embeddings,
         'identities': np.array(store.identity_names)[store.identities],

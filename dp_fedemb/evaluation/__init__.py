@@ -10,6 +10,7 @@ from dp_fedemb.evaluation import retrieval
 from dp_fedemb.evaluation import verification
 from dp_fedemb.evaluation.embedded_images import EmbeddedImages
 from dp_fedemb.evaluation.inference import embed
+from dp_fedemb.evaluation.inference import embed_store
 from dp_fedemb.evaluation.inference import load_model
 from dp_fedemb.evaluation.pair_protocol import VerificationPairs
 from dp_fedemb.evaluation.retrieval import Retrieval

@@ -85,13 +85,14 @@ def evaluate(
         on_batch: see `inference.embed`.
 
     Raises:
+        HostError: if the store has changed since it was opened.
         FileNotFoundError, ValueError: for groups, metrics or pairs that cannot be had.
     """
     groups = None
     if questions.groups is not None:
         groups = grouping.groups(store, questions.groups)
     protocols = [_protocol(model, path, questions) for path in questions.pairs_files]
-    vectors = inference.embed(model, store.examples, questions.batch_size, on_batch)
+    vectors = inference.embed_store(model, store, questions.batch_size, on_batch)
     images = embedded_images.EmbeddedImages(vectors, store.identities, questions.fars, pairs)
     values = collection.collect(images, questions.metrics, about, questions.far, rivals)
     values['embedding_dim'] = vectors.shape[1]

@@ -56,6 +56,23 @@ def embed(
     return embeddings
 
 
+def embed_store(
+    model: Callable[[np.ndarray], Any],
+    store: data.UserStore,
+    batch_size: int = 512,
+    on_batch: Optional[Callable[[int], None]] = None,
+) -> np.ndarray:
+    """Embeds a store's examples, see `embed`; none if they have changed.
+
+    Raises:
+        HostError: if the store has changed since it was opened.
+    """
+    store.check_unchanged()
+    embeddings = embed(model, store.examples, batch_size, on_batch)
+    store.check_unchanged()
+    return embeddings
+
+
 def _unit(vectors: np.ndarray, start: int) -> np.ndarray:
     finite = np.isfinite(vectors).all(axis=-1)
     if not finite.all():

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-import numpy as np
-
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.evaluation import collection
 from dp_fedemb.evaluation import division
@@ -48,16 +46,9 @@ class Evaluator:
         self.set_weights(trainable, non_trainable)
         if self._store is None:
             return {}
-        embeddings = self._embeddings(self._store)
+        embeddings = inference.embed_store(self.serving_model, self._store)
         points = verification.recall_at_far(embeddings, self._store.identities, self._fars)
         return {verification.recall_name(point.target_far): point.recall for point in points}
-
-    def _embeddings(self, store: store_lib.UserStore) -> np.ndarray:
-        store.check_unchanged()
-        embeddings = inference.embed(self.serving_model, store.examples)
-        # Figures of other images are not those that are asked for.
-        store.check_unchanged()
-        return embeddings
 
     def in_full(
         self, trainable: Sequence, non_trainable: Sequence, about: Mapping[str, Any]
@@ -78,7 +69,7 @@ class Evaluator:
         self.set_weights(trainable, non_trainable)
         if self._store is None:
             return {}, {}
-        embeddings = self._embeddings(self._store)
+        embeddings = inference.embed_store(self.serving_model, self._store)
         fars = tuple(dict.fromkeys((*verification.MANY_FARS, *self._fars)))
         images = embedded_images.EmbeddedImages(embeddings, self._store.identities, fars)
         about = {

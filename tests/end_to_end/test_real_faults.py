@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,6 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _NO_DISK = 40
-_BUS = -signal.SIGBUS
 
 
 def check(tiny, folder, names):
@@ -50,19 +48,8 @@ def folder():
 @pytest.mark.timeout(4 * 3600)
 def test_no_fault_loses_anything(tiny, folder):
     found = check(tiny, folder, '')
-    assert len(found) == 11
+    assert len(found) == 12
     assert 'ulimit -n' in found['no file handles']['line']
     assert 'ulimit -f' in found['small files']['line']
     assert 'writable again' in found['read-only disk']['line']
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-def test_a_signal_of_the_system_is_one_line_and_loses_nothing(tiny, folder):
-    """An evaluation takes most of the time, so that the store is mostly read when it is cut."""
-    bigger = [flag for flag in tiny if 'test_identities' not in flag]
-    found = check([*bigger, '--task_option=test_identities=2000'], folder, f'cut store={_BUS}')
-    assert found['cut store']['line'].startswith(
-        'error: stopped by SIGBUS: a file that is read'
-    )
-    assert found['cut store']['line'].endswith('to go on from the last checkpoint')
+    assert 'stopped by SIGBUS' in found['store cut while it is read']['line']

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dp_fedemb import data
+from dp_fedemb import evaluation
 from dp_fedemb import host_error
 
 SEED = 2**100 + 7
@@ -87,3 +88,15 @@ def test_a_store_is_what_was_opened(users, tmp_path):
     os.unlink(store.examples_path)
     with pytest.raises(host_error.HostError, match='examples.bin: is gone since it was opened'):
         store.check_unchanged()
+
+
+def test_embeddings_of_a_changed_store_are_none(users, tmp_path):
+    shutil.copytree(users.path, tmp_path / 'users')
+    store = data.UserStore.open(tmp_path / 'users')
+
+    def model(batch):
+        write_into(store.examples_path)
+        return np.ones((len(batch), 2), np.float32)
+
+    with pytest.raises(host_error.HostError, match='was changed, or replaced,'):
+        evaluation.embed_store(model, store)
