@@ -53,7 +53,7 @@ def unsafe(path: pathlib.Path) -> list[str]:
     Raises:
         ValueError: if it cannot be read.
     """
-    from google.protobuf import message  # type: ignore[import-untyped]
+    from google.protobuf import message
     from tensorflow.core.protobuf import saved_model_pb2
 
     model = saved_model_pb2.SavedModel()
