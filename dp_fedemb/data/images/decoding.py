@@ -24,6 +24,10 @@ from dp_fedemb.data.images import whole
 
 # A telephone's 200 megapixels pass; a bomb of a few kilobytes that fills the memory does not.
 MAX_PIXELS = 300_000_000
+# Four samples of 16 bits a pixel. A file may seem to have a terabyte and hold nothing.
+MAX_BYTES = 8 * MAX_PIXELS
+# Reads of one file; those of 300,000 parts pass.
+_MOST_STEPS = 2_000_000
 # Of decoded ones no two are made at once: cores are many, and memory is not.
 _LARGE_PIXELS = 1 << 26
 _ONE_LARGE = threading.Lock()
@@ -98,19 +102,39 @@ def read(path: 'os.PathLike[str]') -> bytes:
 
 
 def _regular_file(path: 'os.PathLike[str]') -> BinaryIO:
-    """Opens a file that is not empty."""
+    """Opens a file that is not empty, nor larger than any picture."""
     try:
         file = files.open_file(path)
     except files.NoFileError:
         raise BrokenPicture('not a file') from None
-    if not os.fstat(file.fileno()).st_size:
-        file.close()
+    size = os.fstat(file.fileno()).st_size
+    if 0 < size <= MAX_BYTES:
+        return file
+    file.close()
+    if not size:
         raise BrokenPicture('an empty file')
-    return file
+    raise BrokenPicture(f'a file of {size:,} bytes, more than pictures have ({MAX_BYTES:,})')
+
+
+class _Patient:
+    """A file that is not read without end: some decoders look for a part byte by byte."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._steps = _MOST_STEPS
+
+    def read(self, size: int = -1) -> bytes:
+        self._steps -= 1
+        if self._steps < 0:
+            raise BrokenPicture('its parts have no end')
+        return self._file.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def _decoded(
-    file: BinaryIO,
+    content: BinaryIO,
     background: int,
     least: int,
     max_pixels: int,
@@ -119,6 +143,7 @@ def _decoded(
     # Pillow has a lower limit of its own, which knows no flag.
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_pixels
+    file: Any = _Patient(content)
     with Image.open(file, formats=formats.readable()) as opened:
         width, height = opened.size
         if width * height > max_pixels:

@@ -80,7 +80,7 @@ def _check_png(file: BinaryIO) -> None:
 
 def _compressed(file: BinaryIO) -> Iterator[bytes]:
     """Yields the data of a PNG, after its header."""
-    while len(head := file.read(8)) == 8 and head[4:] != b'IEND':
+    while len(head := file.read(8)) == 8 and head[4:].isalpha() and head[4:] != b'IEND':
         size = int.from_bytes(head[:4], 'big')
         if head[4:] != b'IDAT':
             file.seek(size + 4, io.SEEK_CUR)

@@ -1,6 +1,7 @@
 """PNG and TIFF whose data end early are refused where Pillow leaves the rest black or grey."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -81,3 +82,38 @@ def test_tiff_of_jpegs(options):
         spoiled = content[:middle] + b'\xff\xd9' + content[middle + 2 :]
         with pytest.raises(decoding.BrokenPicture, match='truncated|end early'):
             decoding.decode(spoiled)
+
+
+def sparse(path, content, size):
+    """A file with nothing behind its content, which takes no room."""
+    path.write_bytes(content)
+    os.truncate(path, size)
+    return path
+
+
+def test_files_that_seem_to_hold_more_than_pictures_do(tmp_path):
+    content = io.BytesIO()
+    Image.fromarray(PIXELS).save(content, 'PNG')
+    path = sparse(tmp_path / 'large.png', content.getvalue(), 1 << 40)
+    for reader in (decoding.decode, decoding.read):
+        with pytest.raises(decoding.BrokenPicture, match='a file of 1,099,511,627,776 bytes'):
+            reader(path)
+
+
+@pytest.mark.parametrize('kind', ['GIF', 'JPEG', 'PPM', 'PNG'])
+def test_what_decoders_look_for_without_end(kind, tmp_path, monkeypatch):
+    """Byte by byte through the zeros, FFs or comment of half a file, for hours."""
+    monkeypatch.setattr(decoding, '_MOST_STEPS', 10_000)
+    begin = {'GIF': b'', 'JPEG': b'\xff\xd8' + b'\xff' * 100_000, 'PPM': b'P6\n# ', 'PNG': b''}
+    content = io.BytesIO()
+    Image.fromarray(PIXELS).save(content, kind)
+    begin[kind] = begin[kind] or content.getvalue()[:40]
+    path = sparse(tmp_path / 'half', begin[kind], 1 << 31)
+    with pytest.raises(decoding.BrokenPicture, match='no end' if kind != 'PNG' else ''):
+        decoding.decode(path)
+    # What is whole, and has nothing behind it but zeros, is taken.
+    if kind == 'GIF':
+        several = []
+        path = sparse(tmp_path / 'whole', content.getvalue()[:-1], 1 << 31)
+        decoding.decode(path, on_several=lambda: several.append(path))
+        assert not several
