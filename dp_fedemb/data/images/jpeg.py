@@ -4,13 +4,21 @@ Where they end early, at a marker, libjpeg fills what is missing with grey and w
 Pillow does not pass the warning on. simplejpeg does: libjpeg-turbo stops at its first one.
 """
 
+import re
 from typing import Any, BinaryIO
 
 from PIL import Image
 import simplejpeg
 
 # What libjpeg says of coded data that are not whole (its jerror.h), and not of odd ones.
-_LOSSES = ('premature end', 'bad huffman code', 'bad arithmetic code', 'instead of rst')
+_LOSSES = re.compile(
+    # Bytes too many before the end are nothing; between segments the decoder lost its way.
+    'premature end|bad huffman code|bad arithmetic code|instead of rst'
+    '|inconsistent progression|extraneous bytes before marker 0x(?!d9)',
+    re.IGNORECASE,
+)
+# Markers: the first scan; what is for applications, and comments.
+_SCAN, _COMMENTS = 0xDA, (*range(0xE0, 0xF0), 0xFE)
 # Of a file, at most: so many bytes a pixel, and of what is beside the data.
 _BYTES_A_PIXEL, _BESIDE = 8, 1 << 26
 # Of Pillow's modes those that the other decoder has, too.
@@ -54,6 +62,21 @@ def _decoded(data: bytes, colours: str, height: int, width: int) -> Any:
         )
     except ValueError as error:
         reason = str(error)
-        if any(words in reason.lower() for words in _LOSSES):
+        if _LOSSES.search(reason):
             raise ValueError(f'its data end early, or are damaged: {reason}') from None
-        return None
+    # What a header says of its version, say, comes first and keeps the rest from being heard.
+    plain = _without_comments(data)
+    if len(plain) < len(data):
+        _decoded(plain, 'GRAY', 1, 1)
+    return None
+
+
+def _without_comments(data: bytes) -> bytes:
+    """Returns a file without what programs add to its header."""
+    kept, place = [data[:2]], 2
+    while data[place : place + 1] == b'\xff' and data[place + 1] != _SCAN:
+        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], 'big')
+        if data[place + 1] not in _COMMENTS:
+            kept.append(data[place:end])
+        place = end
+    return b''.join([*kept, data[place:]])
