@@ -74,7 +74,9 @@ def _decoded(data: bytes, colours: str, height: int, width: int) -> Any:
 def _without_comments(data: bytes) -> bytes:
     """Returns a file without what programs add to its header."""
     kept, place = [data[:2]], 2
-    while data[place : place + 1] == b'\xff' and data[place + 1] != _SCAN:
+    while data[place : place + 1] == b'\xff' and place + 4 < len(data):
+        if data[place + 1] == _SCAN:
+            break
         end = place + 2 + int.from_bytes(data[place + 2 : place + 4], 'big')
         if data[place + 1] not in _COMMENTS:
             kept.append(data[place:end])
