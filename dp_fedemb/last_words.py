@@ -37,7 +37,8 @@ _MEMORY = 'free memory, raise the limit on it (ulimit -v), or take smaller batch
 _MEANINGS = {
     'SIGBUS': 'a file that is read was cut short, or a disk (or /dev/shm) is full or lost:'
     ' bring it back',
-    'SIGABRT': f'mostly TensorFlow without memory: {_MEMORY}',
+    'SIGABRT': f'mostly TensorFlow without memory: {_MEMORY}, or mend the environment variable'
+    ' (as TF_XLA_FLAGS) that a line above names',
     'SIGSEGV': f'without memory, or a bug: {_MEMORY}',
     'SIGKILL': 'by somebody, or by the system for want of memory: see that there is enough',
     'SIGXCPU': 'raise the limit on processor time (ulimit -t)',

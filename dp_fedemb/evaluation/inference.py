@@ -1,7 +1,6 @@
 """From examples to embeddings, with a model at hand or from its SavedModel."""
 
 from collections.abc import Callable, Collection, Mapping
-import functools
 import os
 import pathlib
 from typing import Any, Optional, Union
@@ -9,9 +8,12 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from dp_fedemb import data
+from dp_fedemb import host_error
 from dp_fedemb import validate
 
 _OUTPUT = 'embeddings'
+# How often a model is loaded again that was replaced while it was read.
+_TRIES = 5
 
 
 def embed(
@@ -90,12 +92,14 @@ class SavedEmbeddingModel:
     """A released model from disk: examples (as uint8 images) in, embeddings out.
 
     Attributes:
-        path: the SavedModel's directory.
+        path: the SavedModel's directory, where a run at work may have put another one since.
+        fingerprint: what tells this model from every other, see `saved_model.fingerprint`.
         example_spec: shape and type of the examples it takes.
     """
 
-    def __init__(self, path: pathlib.Path, loaded: Any):
+    def __init__(self, path: pathlib.Path, loaded: Any, fingerprint: str):
         self.path = path
+        self.fingerprint = fingerprint
         # Variables live as long as the loaded object does.
         self._loaded = loaded
         self._signature = _signature(path, loaded)
@@ -103,12 +107,14 @@ class SavedEmbeddingModel:
         spec = self._signature.structured_input_signature[1][self._input]
         self.example_spec = data.ExampleSpec(spec.shape[1:], spec.dtype.name)
 
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """What tells this model from every other, see `saved_model.fingerprint`."""
-        from dp_fedemb.models import saved_model
+    def check_unchanged(self) -> None:
+        """Checks that what stands at the path is this model still.
 
-        return saved_model.fingerprint(self.path)
+        Raises:
+            HostError: if it was replaced, as by the run that trains it, changed or lost.
+        """
+        if _fingerprint(self.path) != self.fingerprint:
+            raise _replaced(self.path)
 
     def __call__(self, examples: np.ndarray) -> dict[str, Any]:
         """Maps [n, *shape] to {'embeddings': float32 [n, D]}; of images also floats in 0..1.
@@ -156,13 +162,40 @@ def load_model(
         FileNotFoundError: if there is no SavedModel.
         ValueError: if its ops could do more than compute, its signature is another, or it
             takes other examples.
+        HostError: if others replace it again and again while it is read.
     """
-    import tensorflow as tf
-
-    from dp_fedemb.models import graph_ops
     from dp_fedemb.models import saved_model
 
     path = saved_model.find(directory, 'model')
+    model = _load_whole(path, accept_ops)
+    if example_spec is not None:
+        model.check_examples(example_spec)
+    return model
+
+
+def _load_whole(path: pathlib.Path, accept_ops: Collection[str]) -> SavedEmbeddingModel:
+    """Loads a model of which no part is of one that a run put in its place meanwhile."""
+    for _ in range(_TRIES):
+        before = _fingerprint(path)
+        try:
+            model = _load(path, accept_ops, before)
+        except (OSError, ValueError):
+            # What is damaged stays as it is.
+            if before == _fingerprint(path):
+                raise
+            continue
+        if before == _fingerprint(path):
+            return model
+    raise _replaced(path)
+
+
+def _load(
+    path: pathlib.Path, accept_ops: Collection[str], fingerprint: str
+) -> SavedEmbeddingModel:
+    import tensorflow as tf
+
+    from dp_fedemb.models import graph_ops
+
     graph_ops.check(path, accept_ops)
     try:
         loaded = tf.saved_model.load(str(path))
@@ -170,10 +203,24 @@ def load_model(
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f'model={str(path)!r}: damaged SavedModel ({reason})') from error
-    model = SavedEmbeddingModel(path, loaded)
-    if example_spec is not None:
-        model.check_examples(example_spec)
-    return model
+    return SavedEmbeddingModel(path, loaded, fingerprint)
+
+
+def _replaced(path: pathlib.Path) -> host_error.HostError:
+    return host_error.HostError(
+        f'model={str(path)!r}: was replaced while it was read, as by the run that trains it;'
+        ' wait for the end of that, or copy the model, and run the same command again'
+    )
+
+
+def _fingerprint(path: pathlib.Path) -> str:
+    """What stands at a path; empty for what goes while it is read."""
+    from dp_fedemb.models import saved_model
+
+    try:
+        return saved_model.fingerprint(path)
+    except FileNotFoundError:
+        return ''
 
 
 def _signature(path: pathlib.Path, loaded: Any) -> Any:

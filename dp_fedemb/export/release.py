@@ -89,6 +89,7 @@ def export(
         OSError: naming `output_dir`, if it cannot be written; what was there stays.
         ValueError: for an unknown format, one that does not give the model's embeddings, an
             evaluation of another model, or a model that is not the one its run published.
+        HostError: if the run published another one meanwhile.
     """
     formats_lib.check(formats)
     path = _output(output_dir)
@@ -138,14 +139,16 @@ def export(
             calibration=calibration.about if quantised and calibration else None,
             intended_use=intended_use,
         )
-        (draft / CARD).write_text(model_card.text(facts))
+        files.write_text(draft / CARD, model_card.text(facts))
         json_files.write(draft / _CHECKS, _checks_json(facts))
         if values is not None:
             json_files.write(draft / _EVALUATION, values)
         if facts.statement is not None:
             json_files.write(draft / pretrained.STATEMENT, facts.statement)
         if facts.statement_text is not None:
-            (draft / _STATEMENT_TEXT).write_text(facts.statement_text)
+            files.write_text(draft / _STATEMENT_TEXT, facts.statement_text)
+        # What was copied and said is of the model that was loaded.
+        model.check_unchanged()
     return Exported(path, sizes, checks, note)
 
 

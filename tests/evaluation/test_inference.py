@@ -1,11 +1,17 @@
 """Embedding in batches; SavedModels that fit, and those that do not."""
 
+import secrets
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from dp_fedemb import files
+from dp_fedemb import host_error
 from dp_fedemb import models
 from dp_fedemb.evaluation import inference
+from dp_fedemb.models import saved_model
 
 SHAPE = (12, 12, 1)
 
@@ -78,6 +84,51 @@ def test_saved_model_equals_its_source(serving_model, run_directory, images):
         model = inference.load_model(directory, SHAPE)
         assert model.example_spec.shape == SHAPE
         np.testing.assert_allclose(inference.embed(model, images), expected, atol=1e-6)
+
+
+def publish(saved, path):
+    """Puts a model at a path that differs from all before it, as a run does."""
+    with files.appearing_directory(path, replace=True) as draft:
+        shutil.copytree(saved, draft, dirs_exist_ok=True)
+        (draft / 'preprocessing.json').write_text(secrets.token_hex())
+
+
+@pytest.mark.parametrize('gone', [False, True])
+def test_a_model_that_is_replaced_while_it_is_read_is_never_half_of_each(
+    run_directory, tmp_path, monkeypatch, gone
+):
+    saved, path, load = run_directory / 'saved_model', tmp_path / 'model', tf.saved_model.load
+    publish(saved, path)
+    replacements = []
+
+    def read(found):
+        loaded = None if gone and replacements else load(found)
+        if replacements:
+            publish(saved, path)
+            replacements.pop()
+            if gone:
+                raise tf.errors.NotFoundError(None, None, 'no such file')
+        return loaded
+
+    monkeypatch.setattr(tf.saved_model, 'load', read)
+    replacements += [1, 2]
+    assert inference.load_model(path).fingerprint == saved_model.fingerprint(path)
+    assert not replacements
+    replacements += range(100)
+    with pytest.raises(host_error.HostError, match='was replaced while it was read'):
+        inference.load_model(path)
+
+
+def test_a_loaded_model_keeps_its_name_when_another_one_is_published(run_directory, tmp_path):
+    path = tmp_path / 'model'
+    publish(run_directory / 'saved_model', path)
+    model = inference.load_model(path)
+    known = model.fingerprint
+    model.check_unchanged()
+    publish(run_directory / 'saved_model', path)
+    assert model.fingerprint == known != saved_model.fingerprint(path)
+    with pytest.raises(host_error.HostError, match='same command again'):
+        model.check_unchanged()
 
 
 def test_other_image_shape_names_both(run_directory):

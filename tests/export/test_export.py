@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from dp_fedemb import evaluation
 from dp_fedemb import export
+from dp_fedemb import host_error
 from dp_fedemb import models
 from dp_fedemb.data.images.preprocessing import Preprocessing
 from dp_fedemb.evaluation import collection
@@ -293,6 +294,15 @@ def test_a_model_without_a_run_says_what_is_not_known(bare, tmp_path):
     # Again: what is there is an export and is replaced.
     export.export(bare, tmp_path / 'out', ['tflite'])
     assert not (tmp_path / 'out/saved_model').exists()
+
+
+def test_a_model_that_its_run_replaces_meanwhile_does_not_go_out(bare, tmp_path):
+    def replace(unused_format):
+        (bare.path / 'preprocessing.json').write_text('{}')
+
+    with pytest.raises(host_error.HostError, match='was replaced while it was read'):
+        export.export(bare, tmp_path / 'out', ['saved_model'], on_format=replace)
+    assert [path.name for path in tmp_path.iterdir()] == ['bare']
 
 
 def test_figures_of_the_training_users_stay_behind(bare, run_directory, tmp_path):
