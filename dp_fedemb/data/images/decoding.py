@@ -98,7 +98,8 @@ def read(path: 'os.PathLike[str]') -> bytes:
         OSError: if it is not there, or cannot be read.
     """
     with _regular_file(path) as file:
-        return file.read()
+        # Of one that is being written, what there was: it might never end.
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
 def _regular_file(path: 'os.PathLike[str]') -> BinaryIO:

@@ -100,6 +100,30 @@ def test_files_that_seem_to_hold_more_than_pictures_do(tmp_path):
             reader(path)
 
 
+def test_a_file_that_grows_as_fast_as_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / 'growing.png'
+    path.write_bytes(bytes(99))
+
+    class Growing(io.FileIO):
+        def readinto(self, buffer):
+            with open(path, 'ab') as more:
+                more.write(bytes(99))
+            if self.tell() > 10_000:
+                raise AssertionError('without end')
+            return super().readinto(buffer)
+
+        def readall(self):
+            return b''.join(iter(lambda: self.read(99), b''))
+
+        def read(self, size=-1):
+            buffer = bytearray(size)
+            return bytes(buffer[: self.readinto(buffer)])
+
+    opened = lambda path: io.BufferedReader(Growing(path))
+    monkeypatch.setattr(decoding.files, 'open_file', opened)
+    assert len(decoding.read(path)) == 99
+
+
 @pytest.mark.parametrize('kind', ['GIF', 'JPEG', 'PPM', 'PNG'])
 def test_what_decoders_look_for_without_end(kind, tmp_path, monkeypatch):
     """Byte by byte through the zeros, FFs or comment of half a file, for hours."""
