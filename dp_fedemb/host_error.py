@@ -5,6 +5,7 @@ met it, since the next ones would too and none of them tells anything of its set
 """
 
 import errno
+import os
 
 # Faults of the system: another file would meet them too, or this one not tomorrow.
 _OF_THE_HOST = (
@@ -22,4 +23,9 @@ def of_the_host(error: BaseException) -> bool:
 
     Such a file is not damaged: whoever skips or replaces it would lose what is whole.
     """
-    return isinstance(error, OSError) and error.errno in _OF_THE_HOST
+    number = getattr(error, 'errno', None)
+    if number is not None:
+        return number in _OF_THE_HOST
+    # TensorFlow has the system's words alone, also in errors of Python that it raises.
+    told = isinstance(error, OSError) or type(error).__module__.startswith('tensorflow')
+    return told and any(os.strerror(each) in str(error) for each in _OF_THE_HOST)

@@ -153,7 +153,8 @@ def _wait_and_tell(program: str, then: str, with_trace: bool) -> None:
     joint = ', then' if ':' in text else ';'
     lines = ['', f'error: {text}{joint} {then}', '']
     if with_trace and heard:
-        lines.insert(1, heard.decode(errors='replace').strip())
+        trace = heard.decode(errors='replace').strip().splitlines()
+        lines[1:1] = [line for line in trace if not line.startswith('Extension modules')]
     os.write(_STANDARD_ERROR, '\n'.join(lines).encode(errors='replace'))
 
 
@@ -186,7 +187,7 @@ def _what_ended(status: Optional[int], heard: bytes) -> Optional[str]:
     if number:
         return meaning(number)
     if code:
-        return f'ended with code {code >> 8} from inside a library'
+        return f'ended with code {code >> 8} by a library, mostly without memory: {_MEMORY}'
     found = [name for words, name in _FATAL.items() if b'Fatal Python error: ' + words in heard]
     return meaning(signal.Signals[found[0]]) if found else _UNKNOWN
 

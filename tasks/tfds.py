@@ -11,6 +11,7 @@ import collections
 import dataclasses
 import functools
 
+from dp_fedemb import host_error
 from dp_fedemb import progress
 from dp_fedemb.data import cache
 from dp_fedemb.data.images import tfds_users
@@ -76,6 +77,8 @@ def load_prepared(dataset: str, data_dir):
         builder = None
     # Its description can be damaged in any way.
     except Exception as error:
+        if host_error.of_the_host(error):
+            raise
         reason = ' '.join(str(error).split())[:300] or type(error).__name__
         raise ValueError(
             f'{data_dir}: the data set {dataset} cannot be read ({reason}); prepare it again'

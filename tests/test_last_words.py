@@ -110,7 +110,11 @@ def test_a_trace_is_shown_on_demand():
         # What happens to a fork is nobody's end.
         ('pid = fork()\nos.kill(pid, signal.SIGSEGV)\nos.waitpid(pid, 0)', 0, None),
         # As a C library ends a program.
-        ('os._exit(4)', 4, 'error: ended with code 4 from inside a library; run it again'),
+        (
+            'os._exit(4)',
+            4,
+            'error: ended with code 4 by a library, mostly without memory: free memory',
+        ),
         # Ctrl-C reaches the group, and whoever kills it.
         ('ready()\nos.killpg(os.getpid(), signal.SIGKILL)', -9, 'error: stopped by SIGKILL'),
     ],

@@ -26,6 +26,8 @@ _ADVICE = {
 _NO_THREAD = "can't start new thread"
 # Of the loader, which does not say why: the memory for a library was denied.
 _NO_SEGMENT = 'failed to map segment from shared object'
+# Of oneDNN in TensorFlow; 1 is its want of memory.
+_NO_PRIMITIVE = 'Status: 1, message: could not create a primitive'
 
 
 @contextlib.contextmanager
@@ -71,9 +73,10 @@ def trouble(error: BaseException) -> str | None:
         number = errno.ENOMEM
     if isinstance(error, RuntimeError) and _NO_THREAD in text:
         number = errno.EAGAIN
-    if isinstance(error, ImportError) and _NO_SEGMENT in text:
+    if (isinstance(error, ImportError) and _NO_SEGMENT in text) or _NO_PRIMITIVE in text:
         number = errno.ENOMEM
-    if isinstance(error, ImportError) or type(error).__module__.startswith('tensorflow'):
+    nameless = isinstance(error, (ImportError, OSError)) and number is None
+    if nameless or type(error).__module__.startswith('tensorflow'):
         told = [each for each in _ADVICE if os.strerror(each) in text]
         number = told[0] if told else number
     path = getattr(error, 'filename', None)

@@ -17,6 +17,7 @@ from typing import Any, Union
 
 import numpy as np
 
+from dp_fedemb import host_error
 from dp_fedemb.evaluation import pair_protocol
 
 FOLDS = 10
@@ -67,6 +68,8 @@ def read(path: Union[str, 'os.PathLike[str]']) -> FaceBin:
             return _checked(_Unpickler(file, encoding='bytes').load())
     # Damaged pickles raise nearly anything.
     except Exception as error:
+        if host_error.of_the_host(error):
+            raise
         reason = str(error) or type(error).__name__
         raise ValueError(f'{path}: no .bin of insightface ({reason})') from None
 

@@ -201,6 +201,8 @@ def _load(
         loaded = tf.saved_model.load(str(path))
     # What TensorFlow raises for damaged files is any of many types.
     except Exception as error:
+        if host_error.of_the_host(error):
+            raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f'model={str(path)!r}: damaged SavedModel ({reason})') from error
     return SavedEmbeddingModel(path, loaded, fingerprint)

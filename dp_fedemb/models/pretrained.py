@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
+from dp_fedemb import host_error
 from dp_fedemb import json_files
 from dp_fedemb import privacy
 from dp_fedemb.models import embedding_model
@@ -261,10 +262,10 @@ def read_variables(path: pathlib.Path) -> dict[str, np.ndarray]:
             if name and len(found) == 1
         }
     except Exception as error:  # TensorFlow raises a dozen types for a damaged file.
-        raise ValueError(
-            f'{path}/variables: cannot be read ({" ".join(str(error).split())[:120]}); save'
-            ' the model again'
-        ) from None
+        if host_error.of_the_host(error):
+            raise
+        why = ' '.join(str(error).split())[:120]
+        raise ValueError(f'{path}/variables: cannot be read ({why}); save it again') from None
 
 
 def _check(

@@ -54,7 +54,7 @@ def damaged(path: pathlib.Path, reason: object, where: str) -> Exception:
 
     That is the reason itself where it is an error of the system.
     """
-    if isinstance(reason, OSError) and host_error.of_the_host(reason):
+    if isinstance(reason, Exception) and host_error.of_the_host(reason):
         return reason
     reason = ' '.join(str(reason).split()) or type(reason).__name__
     return ValueError(f'{path}: damaged ({reason}); fetch it again: {where}')

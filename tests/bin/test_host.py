@@ -29,6 +29,13 @@ from dp_fedemb import host_error
         (tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating'), 'free memory'),
         (ImportError('numpy: x.so: failed to map segment from shared object'), 'free memory'),
         (ImportError('x.so: cannot open: Too many open files'), 'ulimit -n'),
+        (
+            tf.errors.AbortedError(
+                None, None, 'x: Status: 1, message: could not create a primitive, in file y'
+            ),
+            'free memory',
+        ),
+        (FileNotFoundError('of TensorFlow; Too many open files'), 'ulimit -n'),
         (tf.errors.UnknownError(None, None, 'x; No space left on device'), 'free some space'),
     ],
 )

@@ -1,16 +1,20 @@
 """A file that the system cannot read for a time is whole: nobody calls it damaged."""
 
 import contextlib
+import pickle
 import resource
 import zipfile
 
 import numpy as np
 from PIL import Image
 import pytest
+import tensorflow as tf
 
 from dp_fedemb.data import store_format
 from dp_fedemb.data.images import decoding
 from dp_fedemb.data.images import reading
+from dp_fedemb.evaluation import face_bins
+from dp_fedemb.evaluation import inference
 from dp_fedemb.models import graph_ops
 from dp_fedemb.models import saved_model
 from dp_fedemb.runs import checkpoints
@@ -35,6 +39,8 @@ def readers(tmp_path):
     with zipfile.ZipFile(archive, 'w') as file:
         file.write(picture, 'a.png')
     np.save(tmp_path / 'rows.npy', np.arange(3))
+    pair = [[picture.read_bytes()] * 2, [True]]
+    (tmp_path / 'pairs.bin').write_bytes(pickle.dumps(pair))
     model.mkdir()
     (model / 'saved_model.pb').write_bytes(b'')
     (model / saved_model.PREPROCESSING).write_text('{}')
@@ -48,6 +54,7 @@ def readers(tmp_path):
         'store': lambda: store_format.read_array(tmp_path / 'rows.npy', 'int64'),
         'model': lambda: graph_ops.unsafe(model),
         'checkpoint': states.load,
+        'pairs': lambda: face_bins.read(tmp_path / 'pairs.bin'),
     }
 
 
@@ -58,3 +65,21 @@ def test_no_file_handles(readers):
             raise AssertionError(f'{name}: {read()}')
         # And whole it is.
         assert type(read()) is type(before)
+
+
+def test_a_model_that_tensorflow_cannot_read_is_whole(readers, tmp_path, monkeypatch):
+    """TensorFlow has the system's words alone."""
+
+    def load(path):
+        with no_file_handles():
+            return tf.io.read_file(f'{path}/saved_model.pb')
+
+    # It opens a device of the system when it begins.
+    tf.io.read_file(f'{tmp_path}/model/saved_model.pb')
+    monkeypatch.setattr(tf.saved_model, 'load', load)
+    monkeypatch.setattr(graph_ops, 'check', lambda *_: None)
+    with pytest.raises(tf.errors.OpError, match='Too many open files'):
+        inference.load_model(tmp_path / 'model')
+    monkeypatch.setattr(tf.saved_model, 'load', lambda path: tf.io.read_file(f'{path}/none'))
+    with pytest.raises(ValueError, match='damaged SavedModel'):
+        inference.load_model(tmp_path / 'model')

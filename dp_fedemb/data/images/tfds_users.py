@@ -5,6 +5,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
+from dp_fedemb import host_error
 from dp_fedemb.data import names as names_lib
 from dp_fedemb.data.images import conversion
 
@@ -77,6 +78,8 @@ def read(builder: Any, split: str, image: str = 'image') -> Iterator[Mapping[str
     try:
         yield from _rows(builder.as_dataset(split=split, decoders=decoders))
     except (tf.errors.OpError, OSError) as error:
+        if host_error.of_the_host(error):
+            raise
         reason = ' '.join(str(error).split())[:300]
         raise ValueError(
             f'{builder.data_path}: damaged records ({reason}); prepare the data set again'
