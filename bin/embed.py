@@ -107,10 +107,10 @@ def _search(*images):
     else:
         for result in found:
             rows = [
-                (f'{n.score:.4f}', n.path + (f' ({n.note} since)' if n.note else ''))
+                (f'{n.score:.4f}', _line(n.path + (f' ({n.note} since)' if n.note else '')))
                 for n in result.neighbours
             ]
-            print(_printable(f'{result.query}\n{tables.text(rows, "rl", indent=2)}'))
+            print(f'{_line(result.query)}\n{tables.text(rows, "rl", indent=2)}')
 
 
 def _verify(first, second):
@@ -181,9 +181,10 @@ _OF_COMMANDS = set.union(*(uses for *_, uses in _COMMANDS.values()))
 _OF_TASKS = (*groups.task_flags(), 'part', 'other_preprocessing')
 
 
-def _printable(text):
-    """Names of files may hold what is no valid text."""
-    return text.encode('utf-8', 'replace').decode('utf-8')
+def _line(text):
+    from dp_fedemb.data import names
+
+    return names.on_one_line(text)
 
 
 def _indexed(model, folder, index_path):
@@ -219,14 +220,14 @@ def _preprocessing(model):
 
 
 def _say_note(line):
-    print(_printable(f'note: {line}'), file=sys.stderr)
+    print(_line(f'note: {line}'), file=sys.stderr)
 
 
 def _say_skipped(notes, broken):
     for line in notes:
         _say_note(line)
     for line in broken:
-        print(_printable(f'skipped: {line}'), file=sys.stderr)
+        print(_line(f'skipped: {line}'), file=sys.stderr)
 
 
 # Without a command: embeddings into a file.

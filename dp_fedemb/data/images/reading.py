@@ -93,7 +93,8 @@ class Broken:
         Raises:
             ValueError: if it is one too many.
         """
-        self.lines.append(f'{name}: {reason}')
+        # A name may hold what begins a line, or tells a terminal what to do.
+        self.lines.append(names_lib.on_one_line(f'{name}: {reason}'))
         if len(self.lines) > self._most:
             more = '; ...' if len(self.lines) > _SHOWN else ''
             raise ValueError(

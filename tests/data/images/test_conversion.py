@@ -235,3 +235,15 @@ def test_a_user_of_whom_all_is_broken_is_named(tmp_path):
     assert len(notes) == 1 and 'no image can be read of 1 users: user1;' in notes[0]
     store = store_lib.UserStore.open(tmp_path / 'train')
     assert store.present.tolist() == [True, False, True]
+
+
+def test_names_of_broken_images_are_a_line_each(tmp_path):
+    names = ['a\nb.jpg', 'c\x1b[31m.jpg', 'd\u2028e.jpg', 'f\rg.jpg', 'h\udcff.jpg']
+    broken = [example(0, image=b'', name=name) for name in names]
+    convert(tmp_path, [example(1, name='fine.jpg'), *broken], max_broken=9)
+    listed = conversion.broken_images(tmp_path)
+    assert len(listed) == len(names) and all(line.isprintable() for line in listed)
+    assert listed[:2] == [
+        r'a\nb.jpg: no picture of a known format',
+        r'c\x1b[31m.jpg: no picture of a known format',
+    ]
