@@ -17,8 +17,12 @@ _LOSSES = re.compile(
     '|inconsistent progression|extraneous bytes before marker 0x(?!d9)',
     re.IGNORECASE,
 )
-# Markers: the first scan; what is for applications, and comments.
-_SCAN, _COMMENTS = 0xDA, (*range(0xE0, 0xF0), 0xFE)
+# Markers: a scan; the end; those without a length; what is for applications, and comments.
+_SCAN, _END, _ALONE = 0xDA, 0xD9, (0x01, *range(0xD0, 0xD9))
+_COMMENTS = (*range(0xE0, 0xF0), 0xFE)
+_MARKER = re.compile(rb'\xff([\x01-\xfe])')
+# Ten are common; as many as libjpeg-turbo's own programs take at most.
+_MOST_SCANS = 500
 # Of a file, at most: so many bytes a pixel, and of what is beside the data.
 _BYTES_A_PIXEL, _BESIDE = 8, 1 << 26
 # Of Pillow's modes those that the other decoder has, too.
@@ -56,6 +60,7 @@ def check(data: bytes) -> None:
 
 def _decoded(data: bytes, colours: str, height: int, width: int) -> Any:
     """Returns pixels of at least this size, None for a kind that simplejpeg does not know."""
+    _check_scans(data)
     try:
         return simplejpeg.decode_jpeg(
             data, colours, min_height=height, min_width=width, strict=True
@@ -69,6 +74,27 @@ def _decoded(data: bytes, colours: str, height: int, width: int) -> Any:
     if len(plain) < len(data):
         _decoded(plain, 'GRAY', 1, 1)
     return None
+
+
+def _check_scans(data: bytes) -> None:
+    """Raises ValueError for more scans than any program writes.
+
+    One of a few bytes goes over all of the picture, which a megabyte of them does for hours.
+    """
+    if data.count(b'\xff\xda') <= _MOST_SCANS:
+        return
+    # Behind the end, and in what is for applications, the two bytes may stand for anything.
+    place = scans = 0
+    while True:
+        found = _MARKER.search(data, place)
+        if found is None or found[1][0] == _END:
+            return
+        place = found.end()
+        if found[1][0] not in _ALONE:
+            place += int.from_bytes(data[place : place + 2], 'big')
+        scans += found[1][0] == _SCAN
+        if scans > _MOST_SCANS:
+            raise ValueError(f'more than {_MOST_SCANS} scans')
 
 
 def _without_comments(data: bytes) -> bytes:

@@ -155,6 +155,18 @@ def test_what_is_said_first_does_not_hide_the_loss():
     assert is_taken(KINDS['plain'][:-2] + 9 * b'abcd' + END) is not None
 
 
+def test_scans_without_number():
+    """Each, of eleven bytes, goes over the whole picture, as large as its header says."""
+    content = KINDS['progressive']
+    scan = content[content.rindex(b'\xff\xda') : -2]
+    with pytest.raises(decoding.BrokenPicture, match='more than 500 scans'):
+        decoding.decode(content[:-2] + 600 * scan + END)
+    # In what an application keeps, and behind the end, these bytes are no scans.
+    beside = b'\xff\xe5\x04\xb2' + 600 * b'\xff\xda'
+    odd = content[:2] + beside + content[2:] + 600 * b'\xff\xda'
+    np.testing.assert_array_equal(is_taken(odd), by_pillow(content))
+
+
 def test_a_file_that_never_ends(tmp_path):
     """Sparse, and read no further than its pixels can need."""
     path = tmp_path / 'vast.jpg'
