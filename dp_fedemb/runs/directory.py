@@ -26,6 +26,7 @@ from dp_fedemb import drafts
 from dp_fedemb import files
 from dp_fedemb import json_files
 from dp_fedemb import privacy
+from dp_fedemb import randomness
 from dp_fedemb.models import pretrained
 from dp_fedemb.models import saved_model
 from dp_fedemb.runs import checkpoints
@@ -50,6 +51,7 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         self.saved_model = self.path / saved_model.NAME
         self.pretrained = self.path / 'pretrained'
         self.profile = self.path / 'profile'
+        self._journal = self.secrets / 'sums.journal'
         self.checkpoints = checkpoints.Checkpoints(self.secrets)
 
     def begin(
@@ -60,14 +62,14 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         for folder in (self.secrets, self.tensorboard):
             drafts.remove_all(folder)
 
-    def journal(self, key: bytes) -> journal.Journal:
-        """Returns the journal of the sums that were noised.
-
-        Args:
-            key: of the run, see `journal.Journal`.
-        """
+    def journal(self, run: privacy.PrivateRun) -> journal.Journal:
+        """Returns the journal of the sums that a run has noised."""
         files.make_private_directory(self.secrets, parents=False)
-        return journal.Journal(self.secrets / 'sums.journal', key)
+        return journal.Journal(self._journal, _journal_key(run))
+
+    def is_of(self, run: privacy.PrivateRun) -> bool:
+        """Whether a run of this seed, as far as that can be seen, has its journal here."""
+        return journal.is_of(self._journal, _journal_key(run))
 
     def name_of_start(self, path: str) -> str:
         """Returns what config.json calls a start: its fingerprint, wherever it lies.
@@ -212,3 +214,7 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
         if saved_model.noted(self.path) and not self.model_is_whole():
             logging.warning('%s: lost or damaged, and written again', self.saved_model)
             (self.path / saved_model.NOTE).unlink()
+
+
+def _journal_key(run: privacy.PrivateRun) -> bytes:
+    return randomness.key(run.secret_seed, 'journal of sums')

@@ -157,7 +157,7 @@ class Experiment:
         directory.check(self.config(), self.absent())
         if not directory.path.exists():
             # Before anything is written.
-            self._check_spending(privacy.PrivateRun.start(self.plan, seed))
+            self._check_spending(privacy.PrivateRun.start(self.plan, seed), directory)
         with directory.locked():
             directory.begin(self.config(), self.absent())
             if directory.was_finished_before(rounds):
@@ -168,23 +168,30 @@ class Experiment:
             ledger.remove_drafts(self.train.path)
             saved = directory.checkpoints.load()
             run = resumption.private_run(directory, self.plan, saved, seed)
-            self._check_spending(run)
+            self._check_spending(run, directory)
             record = resumption.record(
                 run, self.train, self.settings, saved, seed_given=seed is not None
             )
             if directory.is_finished(rounds, saved):
                 directory.note_results()
                 return directory.read_json(_EVALUATION) or {}
+            if saved is None or saved.round_num < rounds:
+                self._account(run, directory).check_alone(record['seed_given'])
             return self._train(directory, run, record, saved, profile)
 
-    def _check_spending(self, run: privacy.PrivateRun) -> None:
+    def _check_spending(
+        self, run: privacy.PrivateRun, directory: run_directory_lib.RunDirectory
+    ) -> None:
         """Refuses a seed that can be found, and a plan that overspends the budget."""
         if self.require_private:
             guarantee.check_seed(run)
-        self._account(run).check()
+        self._account(run, directory).check()
 
-    def _account(self, run: privacy.PrivateRun) -> spending.Account:
-        return spending.Account(self.train.path, run, self.budget_epsilon)
+    def _account(
+        self, run: privacy.PrivateRun, directory: run_directory_lib.RunDirectory
+    ) -> spending.Account:
+        path, budget = self.train.path, self.budget_epsilon
+        return spending.Account(path, run, directory, self.config(), budget)
 
     def is_finished(self, directory: run_directory_lib.RunDirectory) -> bool:
         """Whether all rounds are done and all of their results are there.
@@ -228,7 +235,7 @@ class Experiment:
 
         def spend(statement: dict[str, Any]) -> None:
             if self.in_ledger:
-                self._account(run).note(statement, directory.path, record['store'])
+                self._account(run, directory).note(statement, record['store'])
 
         query = engine_choice.query(self.settings, run, trained.record_specs())
         with self._engine(trained, query) as engine, garbage.only_new():

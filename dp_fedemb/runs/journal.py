@@ -8,6 +8,7 @@ fresh noise, under the number of the attempt, and is accounted as one more relea
 """
 
 from collections.abc import Sequence
+import contextlib
 import errno
 import hashlib
 import hmac
@@ -22,6 +23,18 @@ from dp_fedemb import files
 
 _OF_RUN = b'run '
 _LINE = re.compile(rb'(\d+) (\d+) ([0-9a-f]{64})')
+
+
+def is_of(path: pathlib.Path, key: bytes) -> bool:
+    """Whether there is a journal at a path that can be read, and says that it has this key."""
+    with contextlib.suppress(OSError):
+        with files.open_file(path) as file:
+            return file.readline(1000).rstrip(b'\n') == _first_line(key)
+    return False
+
+
+def _first_line(key: bytes) -> bytes:
+    return _OF_RUN + hmac.digest(key, b'whose journal', 'sha256').hex().encode()
 
 
 class Journal:
@@ -54,7 +67,7 @@ class Journal:
         lines = whole.split(b'\n')[:-1]
         # Versions before this one did not write it.
         named = bool(lines) and lines[0].startswith(_OF_RUN)
-        if named and lines[0] != self._first_line():
+        if named and lines[0] != _first_line(key):
             raise ValueError(
                 f"{path}: is another run's, so that a repeated round would not be noticed;"
                 ' restore the file, or choose another output_dir'
@@ -97,7 +110,7 @@ class Journal:
             try:
                 line = f'{round_num} {attempt} {digest}\n'.encode()
                 if empty:
-                    line = self._first_line() + b'\n' + line
+                    line = _first_line(self._key) + b'\n' + line
                 if os.write(descriptor, line) != len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
                 os.fsync(descriptor)
@@ -107,9 +120,6 @@ class Journal:
                 files.sync(self._path.parent)
             self._add(known, digest)
         return attempt
-
-    def _first_line(self) -> bytes:
-        return _OF_RUN + hmac.digest(self._key, b'whose journal', 'sha256').hex().encode()
 
     def _add(self, known: list[str], digest: str) -> None:
         self.lines += 1

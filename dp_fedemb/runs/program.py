@@ -19,7 +19,6 @@ import numpy as np
 import tensorflow_federated as tff
 
 from dp_fedemb import privacy
-from dp_fedemb import randomness
 from dp_fedemb.data import store as store_lib
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.engines import engine as engine_lib
@@ -101,7 +100,7 @@ class TrainingProgram:
         self._identity_labels = identity_labels
         self._record = dict(record or {})
         self._profile = profile
-        self._journal = directory.journal(randomness.key(run.secret_seed, 'journal of sums'))
+        self._journal = directory.journal(run)
         self._odometer = odometer.Odometer(
             run,
             self._journal,

@@ -1,14 +1,25 @@
 """What a run spends, in the ledger beside the store of its users."""
 
+from collections.abc import Mapping
 import dataclasses
+import functools
+import json
+import os
 import pathlib
 from typing import Any, Optional
 
+from absl import logging
+
+from dp_fedemb import configured_directory
 from dp_fedemb import host_error
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb.privacy import budget
 from dp_fedemb.privacy import ledger
+from dp_fedemb.runs import directory as run_directory_lib
+
+# Digits of a name that tell the seed; the others tell what was trained with it.
+_OF_SEED = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,36 +29,85 @@ class Account:
     Attributes:
         store: the store's directory.
         run: which spends.
+        directory: of the run.
+        config: what decides what it computes, unless that is noted in the directory. Runs of
+            one seed that agree in it make the same release, which counts once; others add up.
         budget_epsilon: most that all runs on these users may cost together; None for any.
     """
 
     store: pathlib.Path
     run: privacy.PrivateRun
+    directory: run_directory_lib.RunDirectory
+    config: Mapping[str, Any]
     budget_epsilon: Optional[float]
 
-    @property
+    @functools.cached_property
     def _name(self) -> str:
         """What the ledger calls the run; it tells nothing of the seed."""
-        return randomness.key(self.run.secret_seed, 'name in the ledger').hex()[:32]
+        seed = randomness.key(self.run.secret_seed, 'name in the ledger').hex()
+        # Of a run that began when its seed alone was its name.
+        if any(entry.run == seed[:32] for entry in ledger.read(self.store).entries):
+            return seed[:32]
+        # As it was noted when the run began, by whichever version.
+        noted = self.directory.read_json(configured_directory.CONFIG)
+        text = json.dumps(noted or self.config, sort_keys=True)
+        return seed[:_OF_SEED] + randomness.key(self.run.secret_seed, text).hex()[:_OF_SEED]
+
+    def check_alone(self, seed_given: bool) -> None:
+        """Refuses a copy of a run, and says where a seed was used for something else.
+
+        Two that go on from one state share their noise. Where their sums differ (another
+        processor, another engine, other settings) the difference of what they release has none,
+        and neither hears of the other's sums.
+
+        Args:
+            seed_given: whether somebody gave the seed, and was told of this by the statement.
+
+        Raises:
+            ValueError: if the system drew the seed, and the run from whose directory this one
+                was copied is still there.
+        """
+        name = self._name
+        for entry in ledger.read(self.store).entries:
+            if entry.run[:_OF_SEED] != name[:_OF_SEED]:
+                continue
+            if entry.run != name and self.run.plan.private:
+                logging.warning(
+                    'seed: a run in %r on these users had the same one and other settings: the'
+                    ' two share their noise, and their difference has none; leave the seed out',
+                    entry.directory,
+                )
+                return
+            other = run_directory_lib.RunDirectory(entry.directory)
+            if (
+                not seed_given
+                and other.is_of(self.run)
+                and not os.path.samefile(other.path, self.directory.path)
+            ):
+                raise ValueError(
+                    f'output_dir={str(self.directory.path)!r}: is a copy of the run in'
+                    f' {entry.directory!r}, with its secret seed: if both go on, the same noise'
+                    ' may lie on two sums, whose difference has none; go on there, or delete'
+                    ' that one'
+                )
 
     def check(self) -> None:
         """Raises ValueError for a run whose plan overspends the budget."""
         if self.budget_epsilon is not None:
             budget.check(self.store, self.budget_epsilon, self.run.plan, self._name)
 
-    def note(self, statement: dict[str, Any], directory: pathlib.Path, data: str) -> None:
+    def note(self, statement: dict[str, Any], data: str) -> None:
         """Notes what is about to be released, unless as much is noted already.
 
         Args:
             statement: of the rounds.
-            directory: of the run.
             data: fingerprint of the store's contents.
 
         Raises:
             ValueError: if the budget is spent, or the ledger cannot be written.
         """
         plan = self.run.plan
-        entry = ledger.entry_of(statement, plan, self._name, directory, data)
+        entry = ledger.entry_of(statement, plan, self._name, self.directory.path, data)
         known = ledger.read(self.store).latest().get(entry.run)
         if (
             known is not None

@@ -1,5 +1,8 @@
 """What runs spend is in the ledger of their users before anything is released."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 
@@ -58,3 +61,61 @@ def test_a_budget_is_not_overspent(make_experiment, tmp_path):
         make_experiment(train=store, budget_epsilon=budget).run(tmp_path / 'two')
     assert not (tmp_path / 'two').exists()
     assert len(ledger.read(store.path).latest()) == 1
+
+
+def half(make_experiment, path, monkeypatch, **changes):
+    """A run that ends where its last round is published."""
+
+    def killed(self, rows):
+        if rows[-1]['round'] == 3:
+            raise Killed
+        append(self, rows)
+
+    append = releases_lib.Releases.append
+    with monkeypatch.context() as patched:
+        patched.setattr(releases_lib.Releases, 'append', killed)
+        with pytest.raises(Killed):
+            make_experiment(**changes).run(path)
+    # Before the last round.
+    os.unlink(path / 'checkpoints/round_00000003.state')
+
+
+def test_two_copies_of_a_run_do_not_both_go_on(make_experiment, tmp_path, monkeypatch, tree):
+    store = own_store(tmp_path)
+    half(make_experiment, tmp_path / 'run', monkeypatch, train=store)
+    shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
+    (tmp_path / 'link').symlink_to('run')
+    before = tree(tmp_path)
+    with pytest.raises(ValueError, match=r"copy'.*is a copy of the run in .*run'"):
+        make_experiment(train=store).run(tmp_path / 'copy')
+    assert tree(tmp_path) == before
+    # By another name, or moved, or the last one that is left.
+    os.rename(tmp_path / 'run', tmp_path / 'moved')
+    (tmp_path / 'link').unlink()
+    (tmp_path / 'link').symlink_to('moved')
+    make_experiment(train=store).run(tmp_path / 'link')
+    with pytest.raises(ValueError, match='is a copy of the run in'):
+        make_experiment(train=store).run(tmp_path / 'copy')
+    shutil.rmtree(tmp_path / 'moved')
+    make_experiment(train=store).run(tmp_path / 'copy')
+    # Of a finished run, which makes no rounds, there may be any number.
+    shutil.copytree(tmp_path / 'copy', tmp_path / 'backup')
+    make_experiment(train=store).run(tmp_path / 'backup')
+    assert len(ledger.read(store.path).latest()) == 1
+
+
+def test_a_seed_that_is_used_again_counts_again(make_experiment, tmp_path, caplog):
+    store, seed = own_store(tmp_path), 2**100 + 7
+    epsilon = privacy.rounded_up(make_experiment().plan.epsilon())
+    for name in ('one', 'same'):
+        make_experiment(train=store).run(tmp_path / name, seed)
+        assert ledger.read(store.path).spent()[0] == pytest.approx(epsilon)
+    assert 'seed' not in caplog.text
+    other = make_experiment(train=store, facts={'rate': 2})
+    other.run(tmp_path / 'other', seed)
+    assert 'seed: a run in' in caplog.text and 'share their noise' in caplog.text
+    assert ledger.read(store.path).spent()[0] == pytest.approx(2 * epsilon)
+    with pytest.raises(ValueError, match='budget_epsilon'):
+        make_experiment(train=store, facts={'rate': 3}, budget_epsilon=2.5 * epsilon).run(
+            tmp_path / 'third', seed
+        )
