@@ -243,8 +243,9 @@ def _embed():
     if FLAGS.input is not None:
         from_settings.refuse_unused('a folder of pictures', *_OF_TASKS)
         groups.check_directory('input')
-    model = model_flags.load(FLAGS.model)
-    arrays = _of_task(model) if FLAGS.input is None else _of_folder(model)
+        arrays = _of_folder()
+    else:
+        arrays = _of_task()
 
     import numpy as np
 
@@ -255,14 +256,17 @@ def _embed():
     print(f'{count:,} embeddings of {dim} numbers: {output}')
 
 
-def _of_task(model):
+def _of_task():
+    run_task.follow([FLAGS.model])
+    groups.check_task()
+    store = model_flags.part(groups.task())
+    model = model_flags.load(FLAGS.model)
+
     import numpy as np
 
     from dp_fedemb import evaluation
     from dp_fedemb import progress
 
-    run_task.follow([FLAGS.model])
-    store = model_flags.part(groups.task())
     model_flags.check_for(model, store)
     with progress.bar(store.num_examples, 'embedding', 'image') as bar:
         embeddings = evaluation.embed_store(model, store, FLAGS.eval_batch_size, bar.update)
@@ -273,16 +277,18 @@ def _of_task(model):
     }
 
 
-def _of_folder(model):
+def _of_folder():
+    from dp_fedemb.data.images import listing as listing_lib
+
+    listing = listing_lib.pictures(pathlib.Path(FLAGS.input), 'input')
+    model = model_flags.load(FLAGS.model)
+
     import numpy as np
 
     from dp_fedemb import progress
-    from dp_fedemb.data.images import listing as listing_lib
     from dp_fedemb.evaluation import folder as folder_lib
 
     preprocessing = _preprocessing(model)
-    folder = pathlib.Path(FLAGS.input)
-    listing = listing_lib.pictures(folder, 'input')
     with progress.bar(len(listing.names), 'embedding', 'image') as bar:
         found = folder_lib.embed_folder(
             model,

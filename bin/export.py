@@ -34,11 +34,12 @@ flags.DEFINE_list(
     None,
     'Of saved_model, keras, onnx, tflite, tflite_float16, tflite_int8; all by default.',
 )
-flags.DEFINE_string(
+flags.DEFINE_enum(
     'part',
     'test',
-    'Of the task, if --task is given: people to compare the formats on, test, validation or'
-    ' public. Without --task formats are compared on drawn glyphs.',
+    ['test', 'validation', 'public'],
+    'Of the task, if --task is given: people to compare the formats on. Without --task formats'
+    ' are compared on drawn glyphs.',
 )
 flags.DEFINE_string(
     'public_pictures',
@@ -72,17 +73,18 @@ def main(_):
         known_names.check_export_formats(FLAGS.formats)
     output = FLAGS.output_dir or os.path.join(FLAGS.model, 'export')
     pathnames.check_place(output_dir=output)
+    formats = FLAGS.formats or list(known_names.EXPORT_FORMATS)
+    task = groups.task() if FLAGS['task'].present else None
+    store = None if task is None else model_flags.part(task)
 
     from dp_fedemb import export
 
-    formats = FLAGS.formats or list(export.FORMATS)
-    task = groups.task() if FLAGS['task'].present else None
     model = model_flags.load(FLAGS.model)
     done = export.export(
         model,
         output,
         formats,
-        _check_set(model, task, fars),
+        _check_set(model, task, store, fars),
         _calibration(model, formats),
         FLAGS.evaluation,
         FLAGS.intended_use,
@@ -94,7 +96,7 @@ def main(_):
     print(f'\nfolder: {done.path}\n  begin with model_card.md')
 
 
-def _check_set(model, task, fars):
+def _check_set(model, task, store, fars):
     from dp_fedemb import export
     from dp_fedemb.export import glyphs
 
@@ -102,13 +104,6 @@ def _check_set(model, task, fars):
         images, identities = glyphs.for_check(model.example_spec)
         about = f'{len(images):,} images of {identities.max() + 1:,} drawn glyphs'
         return export.CheckSet(images, identities, about, fars)
-    if FLAGS.part == 'train' or FLAGS.part not in task.stores:
-        known = ', '.join(name for name in task.stores if name != 'train')
-        raise ValueError(
-            f'part={FLAGS.part!r}: expected people that training has not seen, of task'
-            f' {task.name} {known}'
-        )
-    store = task.stores[FLAGS.part]
     model.check_examples(store.example_spec)
     about = f'{store.num_examples:,} images, part {FLAGS.part} of task {task.name}'
     return export.CheckSet(store.examples, store.identities, about, fars)

@@ -7,6 +7,7 @@ import typing
 from absl import flags
 
 from dp_fedemb import validate
+from tasks.shared import base
 
 if typing.TYPE_CHECKING:
     from dp_fedemb import data
@@ -50,7 +51,7 @@ def check_there(*models: str | None, name: str = 'model') -> None:
 
 def define_part() -> None:
     """Defines the flags of `part` and `load_for`, and --eval_batch_size."""
-    flags.DEFINE_string('part', 'test', 'Of the task: test, validation, train or public.')
+    flags.DEFINE_enum('part', 'test', base.PARTS, 'Of the task.')
     flags.DEFINE_integer('eval_batch_size', 512, 'Images in the model at once.', 1, 10**6)
     flags.DEFINE_bool(
         'other_preprocessing',

@@ -177,6 +177,7 @@ LINES = {
         ['verify', '/nowhere', '/nowhere', '--far=1e-3'],
         ['cluster', '/nowhere', '--far=1e-3'],
         ['--input=/tmp', '--task=synthetic'],
+        ['--part=nope'],
         ['--input=/nowhere'],
         ['--format=html'],
         ['--threshold=0.3'],
@@ -284,6 +285,7 @@ LINES = {
     ],
     'export': [
         ['--formats=nope'],
+        ['--part=train'],
         ['--formats=onnx,nope'],
         ['--formats='],
         ['--public_pictures=/nowhere'],

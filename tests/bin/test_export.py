@@ -65,7 +65,7 @@ def test_folder_table_and_notes(run, workspace):
     [
         (['--model=nowhere'], "model='nowhere': no such directory"),
         (['--formats=exe'], "formats='exe': expected one of saved_model, keras, onnx"),
-        ([*TASK, '--part=train'], "part='train': expected people that training has not seen"),
+        ([*TASK, '--part=train'], "part='train': expected one of test, validation, public"),
         (['--output_dir=photos'], 'is not empty and holds no export'),
         (['--public_pictures=run'], "public_pictures='run': no picture in it or below"),
         (['--evaluation=nowhere'], "evaluation='nowhere': no such file"),
