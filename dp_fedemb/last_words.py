@@ -10,12 +10,15 @@ the program's standard error, and ends. It is started by path, as
 and reads the pipe as its standard input; 3 is the program's standard error.
 """
 
+from __future__ import annotations
+
 import atexit
 import faulthandler
 import os
 import sys
 import time
-from typing import IO, Optional
+
+# Nothing that takes long to import: the listener reads this file, too.
 
 _DONE = b'\0done'
 _STANDARD_ERROR = 3
@@ -49,8 +52,9 @@ _UNKNOWN = (
     ' that there is enough'
 )
 
-_pipe: Optional[IO[bytes]] = None
+_pipe: int | None = None
 _listener = 0
+_code: int | None = None
 
 
 def meaning(number: int) -> str:
@@ -103,11 +107,20 @@ def listen(then: str, with_trace: bool = False) -> None:
         return
     finally:
         os.close(read)
-    _pipe = os.fdopen(write, 'wb', buffering=0)
+    _pipe = write
     faulthandler.enable(_pipe)
     # The first to be registered is the last to run.
     atexit.register(_end)
     os.register_at_fork(after_in_child=_leave)
+
+
+def end_with(code: int) -> None:
+    """Has this process, when Python has ended, end with a code before libraries are torn down.
+
+    Where the machine has failed them, some hang in that or end with a code of their own.
+    """
+    global _code
+    _code = code
 
 
 def _end() -> None:
@@ -117,14 +130,19 @@ def _end() -> None:
         return
     faulthandler.disable()
     try:
-        _pipe.write(_DONE)
-        _pipe.close()
+        os.write(_pipe, _DONE)
+        os.close(_pipe)
         until = time.monotonic() + _PATIENCE_S
         while os.waitpid(_listener, os.WNOHANG)[0] == 0 and time.monotonic() < until:
             time.sleep(0.0005)
     except OSError:
         pass  # Somebody has ended it.
     _pipe = None
+    if _code is not None:
+        try:
+            sys.stdout.flush()
+        finally:
+            os._exit(_code)
 
 
 def _leave() -> None:
@@ -132,7 +150,7 @@ def _leave() -> None:
     global _pipe
     if _pipe is not None:
         faulthandler.disable()
-        _pipe.close()
+        os.close(_pipe)
         _pipe = None
 
 
@@ -158,7 +176,7 @@ def _wait_and_tell(program: str, then: str, with_trace: bool) -> None:
     os.write(_STANDARD_ERROR, '\n'.join(lines).encode(errors='replace'))
 
 
-def _open_status(program: str) -> Optional[int]:
+def _open_status(program: str) -> int | None:
     """Opens what the system says of a process; None where it says nothing, or of others."""
     try:
         # Not so under the /proc of another namespace.
@@ -169,7 +187,7 @@ def _open_status(program: str) -> Optional[int]:
         return None
 
 
-def _what_ended(status: Optional[int], heard: bytes) -> Optional[str]:
+def _what_ended(status: int | None, heard: bytes) -> str | None:
     """Returns what ended a program, None if it was itself.
 
     Args:

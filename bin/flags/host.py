@@ -23,11 +23,16 @@ _ADVICE = {
     errno.EPIPE: 'keep what reads the output alive, or send it to a file',
     errno.ETIMEDOUT: 'see whether the network disk answers',
 }
-_NO_THREAD = "can't start new thread"
-# Of the loader, which does not say why: the memory for a library was denied.
-_NO_SEGMENT = 'failed to map segment from shared object'
-# Of oneDNN in TensorFlow; 1 is its want of memory.
-_NO_PRIMITIVE = 'Status: 1, message: could not create a primitive'
+# Words for errors of the system that come without its own: of Python's threads and locks, of
+# the loader of libraries, of C++, and of oneDNN, whose 1 is want of memory.
+_WORDS = {
+    "can't start new thread": errno.EAGAIN,
+    "can't allocate ": errno.ENOMEM,
+    'failed to map segment from shared object': errno.ENOMEM,
+    'MemoryError': errno.ENOMEM,
+    'std::bad_alloc': errno.ENOMEM,
+    'Status: 1, message: could not create a primitive': errno.ENOMEM,
+}
 
 
 @contextlib.contextmanager
@@ -71,12 +76,11 @@ def trouble(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, MemoryError) or type(error).__name__ == 'ResourceExhaustedError':
         number = errno.ENOMEM
-    if isinstance(error, RuntimeError) and _NO_THREAD in text:
-        number = errno.EAGAIN
-    if (isinstance(error, ImportError) and _NO_SEGMENT in text) or _NO_PRIMITIVE in text:
-        number = errno.ENOMEM
+    of_tensorflow = type(error).__module__.startswith('tensorflow')
+    if of_tensorflow or isinstance(error, (ImportError, RuntimeError)):
+        number = next((each for words, each in _WORDS.items() if words in text), number)
     nameless = isinstance(error, (ImportError, OSError)) and number is None
-    if nameless or type(error).__module__.startswith('tensorflow'):
+    if nameless or of_tensorflow:
         told = [each for each in _ADVICE if os.strerror(each) in text]
         number = told[0] if told else number
     path = getattr(error, 'filename', None)

@@ -99,6 +99,8 @@ def _end(text: str, code: int) -> None:
         print(f'error: {" ".join(text.split())}', file=sys.stderr, flush=True)
     except OSError:
         sys.stderr = open(os.devnull, 'w')
+    if code == _BAD_HOST:
+        last_words.end_with(code)
     sys.exit(code)
 
 

@@ -26,6 +26,8 @@ from dp_fedemb import host_error
         (OSError(errno.EROFS, os.strerror(errno.EROFS)), 'writable again'),
         (MemoryError(), 'free memory'),
         (RuntimeError("can't start new thread"), 'ulimit -u'),
+        (tf.errors.InternalError(None, None, 'in user code: MemoryError: x'), 'free memory'),
+        (RuntimeError("in a layer: can't allocate read lock"), 'free memory'),
         (tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating'), 'free memory'),
         (ImportError('numpy: x.so: failed to map segment from shared object'), 'free memory'),
         (ImportError('x.so: cannot open: Too many open files'), 'ulimit -n'),

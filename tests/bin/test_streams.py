@@ -79,6 +79,12 @@ program.run(main)
             143,
             'stopped by SIGTERM; run the same command',
         ),
+        # A library that hangs when it is torn down, as some do without memory.
+        (
+            'libc = ctypes.CDLL(None); libc.__cxa_atexit(libc.pause, 0, 0); raise MemoryError',
+            os.EX_TEMPFAIL,
+            'Cannot allocate memory: free memory',
+        ),
         ('os.abort()', -signal.SIGABRT, 'stopped by SIGABRT: mostly TensorFlow without memory'),
         (
             'os.mkdir("gone"); os.chdir("gone"); os.rmdir(os.getcwd()); os.path.abspath("x")',
@@ -89,7 +95,7 @@ program.run(main)
 )
 def test_an_end_in_the_middle_is_one_line(tmp_path, body, code, said):
     script = f"""
-import os, signal, sys, time
+import ctypes, os, signal, sys, time
 sys.path.insert(0, {str(ROOT / 'bin')!r})
 from flags import program
 def main(_):
@@ -98,7 +104,9 @@ def main(_):
 program.run(main)
 """
     command = [sys.executable, '-c', script]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60
+    )
     lines = [line for line in done.stderr.splitlines() if line]
     assert done.returncode == code and len(lines) == 1, done
     assert lines[0].startswith(f'error: {said}')
