@@ -8,6 +8,8 @@ from dp_fedemb import drafts
 
 # Of a name and of a path, in bytes, with room for what stands below it.
 _MOST_NAME, _MOST_PATH = 255, 3500
+# Of what is written, beside which there are drafts of longer names.
+_MOST_WRITTEN = _MOST_NAME - len(f'.{drafts.MARK}old-') - 8
 
 
 def local(path: drafts.PathLike, name: str) -> str:
@@ -48,12 +50,17 @@ def local(path: drafts.PathLike, name: str) -> str:
 
 
 def check_file(path: drafts.PathLike, name: str = 'path') -> None:
-    """Raises FileExistsError where a file that is written would replace what is none.
+    """Refuses a path where no file can be written, or would replace what is none.
 
     Args:
         path: of the file.
         name: what messages call it.
+
+    Raises:
+        FileExistsError: if something else is there.
+        ValueError: for a name that leaves no room for that of a draft.
     """
+    _check_length(path, name)
     if os.path.exists(path) and not os.path.isfile(path):
         raise FileExistsError(
             f'{name}={os.fspath(path)!r}: is a directory, a pipe or a device; choose the name'
@@ -62,14 +69,19 @@ def check_file(path: drafts.PathLike, name: str = 'path') -> None:
 
 
 def check_place(**directories: drafts.PathLike) -> None:
-    """Raises OSError for the first keyword where nothing could be written; leaves nothing.
+    """Raises an error for the first keyword where nothing could be written; leaves nothing.
 
     Args:
         **directories: paths, by what messages call them, of directories to write to, which
             need not exist.
+
+    Raises:
+        OSError: if the system refuses it.
+        ValueError: see `local`, and for a name that leaves no room for that of a draft.
     """
     for name, directory in directories.items():
         place = path = pathlib.Path(local(directory, name)).absolute()
+        _check_length(path, name)
         try:
             while not _exists(place):
                 place = place.parent
@@ -81,6 +93,16 @@ def check_place(**directories: drafts.PathLike) -> None:
                 f'{name}={str(path)!r}: {place} cannot be written to ({error.strerror});'
                 ' choose another path'
             ) from None
+
+
+def _check_length(path: drafts.PathLike, name: str) -> None:
+    found = os.path.basename(path)
+    length = len(os.fsencode(found))
+    if length > _MOST_WRITTEN:
+        raise ValueError(
+            f'{name}={found[:40] + "..."!r}: a name of {length} bytes; expected at most'
+            f' {_MOST_WRITTEN}, since drafts with longer names stand beside it'
+        )
 
 
 def _exists(path: pathlib.Path) -> bool:

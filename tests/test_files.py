@@ -11,10 +11,12 @@ import pytest
 
 from dp_fedemb import drafts
 from dp_fedemb import files
+from dp_fedemb import pathnames
 
 WRITER = """
 import sys, time
 from dp_fedemb import files
+from dp_fedemb import pathnames
 with files.appearing_directory(sys.argv[1]) as draft:
     (draft / 'half').write_text('half')
     print('writing', flush=True)
@@ -195,3 +197,18 @@ def test_nothing_is_more_open_than_the_umask_and_nobody_else_writes(tmp_path, um
         assert mode(name) == 0o644 & ~umask, name
     assert mode('folder/inner') == 0o755 & ~umask
     assert mode('secret') == 0o600 and mode('open') == mode('new') == 0o700
+
+
+def test_a_name_is_refused_at_once_where_its_drafts_would_be_too_long(tmp_path):
+    longest = tmp_path / ('x' * 233)
+    pathnames.check_place(output=longest)
+    with files.appearing_directory(longest):
+        pass
+    with files.appearing_directory(longest, replace=True):
+        pass
+    longest = tmp_path / ('y' * 233)
+    pathnames.check_file(longest)
+    files.write_text(longest, 'all')
+    for check in (pathnames.check_file, lambda path: pathnames.check_place(path=path)):
+        with pytest.raises(ValueError, match='a name of 234 bytes; expected at most 233'):
+            check(tmp_path / ('z' * 234))

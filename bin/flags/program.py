@@ -1,10 +1,12 @@
 """What every binary starts with: its flags parsed, errors in one line."""
 
 from collections.abc import Callable
+import io
 import os
 import pathlib
 import re
 import sys
+import warnings
 
 from absl import app
 from absl import flags
@@ -68,6 +70,7 @@ def run(main: Callable[[list[str]], None], positional: int = 0) -> None:
     try:
         with signals.end_cleanly():
             arguments = _parse(sys.argv, positional)
+            _check_interpreter()
             logging.use_absl_handler()
             last_words.listen(then, flags.FLAGS.debug)
             main(arguments)
@@ -91,6 +94,26 @@ def _open_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, 'w' if number else 'r', closefd=False))
+    # A character that an encoding lacks, in a name, is no reason to lose a result.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == 'strict':
+        sys.stdout.reconfigure(errors='backslashreplace')
+
+
+def _check_interpreter() -> None:
+    """Refuses, or takes back, what TensorFlow cannot be imported with."""
+    if sys.flags.optimize > 1:
+        raise ValueError(
+            'PYTHONOPTIMIZE=2, or python -OO, takes docstrings away, without which TensorFlow'
+            ' is not imported; leave it out'
+        )
+    # Those of the command line and of PYTHONWARNINGS.
+    if any(option.startswith('e') for option in sys.warnoptions):
+        warnings.resetwarnings()
+        print(
+            'note: warnings are not errors here, as PYTHONWARNINGS or python -W would have it:'
+            ' TensorFlow warns while it is imported',
+            file=sys.stderr,
+        )
 
 
 def _end(text: str, code: int) -> None:

@@ -59,6 +59,12 @@ class RunDirectory(configured_directory.ConfiguredDirectory):
     ) -> None:
         """As `ConfiguredDirectory.begin`; drops drafts that a kill left, some secret."""
         super().begin(config, absent)
+        if self.secrets.is_dir() and self.secrets.stat().st_mode & 0o077:
+            # As after a copy by way of a disk or an archive without permissions.
+            logging.warning(
+                '%s: others could enter it, and read the seed; it is closed now', self.secrets
+            )
+            files.make_private_directory(self.secrets, parents=False)
         for folder in (self.secrets, self.tensorboard):
             drafts.remove_all(folder)
 

@@ -113,6 +113,33 @@ program.run(main)
 
 
 @pytest.mark.parametrize(
+    ('environment', 'code', 'output', 'said'),
+    [
+        ({'PYTHONOPTIMIZE': '2'}, 2, '', 'error: PYTHONOPTIMIZE=2, or python -OO, takes doc'),
+        ({'PYTHONWARNINGS': 'error'}, 0, 'name', 'note: warnings are not errors here'),
+        ({'PYTHONIOENCODING': 'ascii'}, 0, r'name \xdc', ''),
+    ],
+)
+def test_an_odd_interpreter_is_one_line_or_does_not_matter(environment, code, output, said):
+    script = f"""
+import sys, warnings
+sys.path.insert(0, {str(ROOT / 'bin')!r})
+from flags import program
+def main(_):
+    warnings.warn('as TensorFlow does', DeprecationWarning)
+    print('name \u00dc')
+program.run(main)
+"""
+    command = [sys.executable, '-c', script]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+    assert done.returncode == code and done.stdout.startswith(output), done
+    lines = [line for line in done.stderr.splitlines() if 'Warning' not in line]
+    assert len(lines) <= 1 and done.stderr.startswith(said), done
+
+
+@pytest.mark.parametrize(
     ('error', 'code', 'said'),
     [
         (

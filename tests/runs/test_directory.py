@@ -132,6 +132,17 @@ def test_what_a_kill_in_the_first_write_left_is_no_other_program(tmp_path):
     assert [path.name for path in directory.path.iterdir()] == ['config.json']
 
 
+def test_secrets_that_a_copy_has_opened_are_closed(tmp_path, caplog):
+    directory = begun(tmp_path)
+    directory.secrets.mkdir(0o700)
+    directory.begin(CONFIG)
+    assert caplog.text == ''
+    directory.secrets.chmod(0o755)
+    directory.begin(CONFIG)
+    assert directory.secrets.stat().st_mode & 0o777 == 0o700
+    assert 'others could enter it' in caplog.text
+
+
 def test_one_process_at_a_time(tmp_path):
     directory = begun(tmp_path)
     with directory.locked():
