@@ -48,8 +48,8 @@ _MEANINGS = {
     'SIGILL': 'TensorFlow was built for another processor: take another machine',
 }
 _UNKNOWN = (
-    'ended by a signal from outside, from somebody or, for want of memory, from the system: see'
-    ' that there is enough'
+    'ended without a word of its own, by a signal from outside or by a library, mostly for want'
+    ' of memory: see that there is enough'
 )
 
 _pipe: int | None = None
