@@ -63,6 +63,7 @@ def main(arguments):
     validate.one_of('command', command, COMMANDS)
     if FLAGS.output_dir is not None:
         pathnames.check_place(output_dir=FLAGS.output_dir)
+        groups.check_apart(output_dir=FLAGS.output_dir)
     audit_flags.targets()
     groups.training(FLAGS.rounds)
     audit_flags.check_used(command)

@@ -128,13 +128,7 @@ def _verify(first, second):
 
 
 def _cluster(folder):
-    output = pathlib.Path(embed_flags.needed('output', 'cluster', 'GROUPS.csv or a new folder'))
-    output = output.absolute()
-    if (FLAGS.far is None) == (FLAGS.threshold is None):
-        raise ValueError('cluster: expected either --far=..., as in --far=1e-3, or --threshold')
-    as_table = output.suffix.lower() == '.csv'
-    if not as_table and output.exists():
-        raise FileExistsError(f'output={str(output)!r}: exists already; choose a new folder')
+    output, as_table = embed_flags.for_groups(folder)
     from dp_fedemb import gallery
     from dp_fedemb.gallery import clustering
 

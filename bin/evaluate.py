@@ -227,6 +227,7 @@ def _output_directory():
             raise ValueError('plots: need a directory; give --output_dir as well')
         return None
     pathnames.check_place(output_dir=FLAGS.output_dir)
+    groups.check_apart(output_dir=FLAGS.output_dir)
     path = pathlib.Path(FLAGS.output_dir).absolute()
     if (path / 'config.json').exists():
         raise FileExistsError(

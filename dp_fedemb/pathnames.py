@@ -95,6 +95,24 @@ def check_place(**directories: drafts.PathLike) -> None:
             ) from None
 
 
+def check_apart(pictures: drafts.PathLike, **outputs: drafts.PathLike) -> None:
+    """Refuses to write pictures, or links to some, where they would join those that are read.
+
+    Args:
+        pictures: the folder that is read.
+        **outputs: paths, by what messages call them.
+
+    Raises:
+        ValueError: for the first that lies in the folder, by whichever of its names.
+    """
+    for name, output in outputs.items():
+        if pathlib.Path(output).resolve().is_relative_to(pathlib.Path(pictures).resolve()):
+            raise ValueError(
+                f'{name}={os.fspath(output)!r}: lies in {os.fspath(pictures)!r}, whose pictures'
+                ' those that are written would join the next time; choose a place beside it'
+            )
+
+
 def _check_length(path: drafts.PathLike, name: str) -> None:
     found = os.path.basename(path)
     length = len(os.fsencode(found))

@@ -16,7 +16,6 @@ from dp_fedemb import pathnames
 WRITER = """
 import sys, time
 from dp_fedemb import files
-from dp_fedemb import pathnames
 with files.appearing_directory(sys.argv[1]) as draft:
     (draft / 'half').write_text('half')
     print('writing', flush=True)
@@ -212,3 +211,12 @@ def test_a_name_is_refused_at_once_where_its_drafts_would_be_too_long(tmp_path):
     for check in (pathnames.check_file, lambda path: pathnames.check_place(path=path)):
         with pytest.raises(ValueError, match='a name of 234 bytes; expected at most 233'):
             check(tmp_path / ('z' * 234))
+
+
+def test_pictures_are_not_written_among_those_that_are_read(tmp_path):
+    (tmp_path / 'photos').mkdir()
+    (tmp_path / 'link').symlink_to('photos')
+    pathnames.check_apart(tmp_path / 'photos', output=tmp_path / 'photos_2')
+    for path in ('photos', 'photos/a/report', 'link/report', 'photos_2/../photos/report'):
+        with pytest.raises(ValueError, match=r"^output='.*': lies in '.*photos'"):
+            pathnames.check_apart(tmp_path / 'photos', output=tmp_path / path)

@@ -121,6 +121,19 @@ def needed(flag: str, command: str, example: str) -> str:
     return value
 
 
+def for_groups(pictures: str) -> tuple[pathlib.Path, bool]:
+    """Returns where the groups of a folder of pictures go, and whether as a table."""
+    output = pathlib.Path(needed('output', 'cluster', 'GROUPS.csv or a new folder')).absolute()
+    if (FLAGS.far is None) == (FLAGS.threshold is None):
+        raise ValueError('cluster: expected either --far=..., as in --far=1e-3, or --threshold')
+    as_table = output.suffix.lower() == '.csv'
+    if not as_table and output.exists():
+        raise FileExistsError(f'output={str(output)!r}: exists already; choose a new folder')
+    if not as_table:
+        pathnames.check_apart(pictures, output=output)
+    return output, as_table
+
+
 def format_is(name: str) -> bool:
     """Whether --format is that one."""
     return FLAGS.format == name

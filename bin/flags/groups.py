@@ -15,8 +15,10 @@ from absl import flags
 from flags import from_settings
 from flags import model_flags
 
+from dp_fedemb import pathnames
 from dp_fedemb.runs import settings
 import tasks
+from tasks import image_folder
 
 if typing.TYPE_CHECKING:
     from dp_fedemb import models
@@ -50,6 +52,13 @@ def check_task() -> None:
     """Refuses what is wrong with the flags of `task`, before any data are looked for."""
     check_directory('data_dir')
     tasks.check_task(FLAGS.task, _task_config())
+
+
+def check_apart(**outputs: str | None) -> None:
+    """Refuses outputs with pictures in a folder of pictures that the task reads."""
+    if FLAGS.task == image_folder.NAME and FLAGS.data_dir is not None:
+        given = {name: path for name, path in outputs.items() if path is not None}
+        pathnames.check_apart(FLAGS.data_dir, **given)
 
 
 def _task_config() -> tasks.TaskConfig:

@@ -111,6 +111,7 @@ def test_cluster(embed, workspace):
         (['cluster', 'photos', '--output=x.csv'], 'expected either --far'),
         (['cluster', 'photos', '--far=0.1'], 'cluster: needs --output'),
         (['cluster', 'photos', '--far=0.1', '--output=photos'], 'exists already'),
+        (['cluster', 'photos', '--far=0.1', '--output=./photos/groups'], 'lies in'),
         ([], 'embed: needs --output'),
     ],
 )
