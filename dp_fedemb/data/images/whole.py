@@ -5,6 +5,7 @@ Of most formats the decoder says so; of some it leaves the rest grey or black in
 
 from collections.abc import Iterator
 import io
+import itertools
 from typing import Any, BinaryIO
 import zlib
 
@@ -47,7 +48,7 @@ def loaded(file: BinaryIO, opened: Any, pixels: int) -> Any:
     elif opened.format == 'PNG':
         _check_png(file)
     elif opened.format == 'TIFF' and opened.tag_v2.get(_COMPRESSION) == _JPEG_IN_TIFF:
-        for part in _parts_of_tiff(file, opened.tag_v2):
+        for part in _parts_of_tiff(file, opened):
             jpeg.check(part)
     file.seek(place)
     return picture
@@ -91,10 +92,23 @@ def _compressed(file: BinaryIO) -> Iterator[bytes]:
         file.seek(4, io.SEEK_CUR)
 
 
-def _parts_of_tiff(file: BinaryIO, tags: Any) -> Iterator[bytes]:
-    """Yields the strips or tiles, each with the tables that all share, as JPEGs."""
+def _parts_of_tiff(file: BinaryIO, opened: Any) -> Iterator[bytes]:
+    """Yields the strips or tiles, each with the tables that all share, as JPEGs.
+
+    Raises:
+        ValueError: for more of them than there are bytes, one over the other.
+    """
+    tags = opened.tag_v2
+    width, height = opened.size
+    # Strips of a row each, or the smallest tiles, of up to four planes.
+    most = 4 * (height + (width // 16 + 1) * (height // 16 + 1))
+    left = file.seek(0, io.SEEK_END)
     tables = tags.get(_TABLES, b'')[:-2] or b'\xff\xd8'
     for where, how_long in _PARTS:
-        for place, size in zip(tags.get(where, ()), tags.get(how_long, ())):
+        parts = itertools.islice(zip(tags.get(where, ()), tags.get(how_long, ())), most)
+        for place, size in dict.fromkeys(parts):
+            left -= size
+            if left < 0:
+                raise ValueError('its strips or tiles overlap')
             file.seek(place)
             yield tables + file.read(size)[2:]

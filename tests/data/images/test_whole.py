@@ -10,6 +10,7 @@ from PIL import Image
 import pytest
 
 from dp_fedemb.data.images import decoding
+from dp_fedemb.data.images import whole
 
 _Y, _X = np.mgrid[:45, :61]
 PIXELS = np.stack([_X * 4, _Y * 5, (_X * _Y) % 256], -1).astype(np.uint8)
@@ -141,3 +142,23 @@ def test_what_decoders_look_for_without_end(kind, tmp_path, monkeypatch):
         path = sparse(tmp_path / 'whole', content.getvalue()[:-1], 1 << 31)
         decoding.decode(path, on_several=lambda: several.append(path))
         assert not several
+
+
+@pytest.mark.parametrize('count, place, size', [(200_000, 0, 0), (200_000, 8, 900_000)])
+def test_tiff_of_strips_without_number(count, place, size, monkeypatch):
+    """Each of which would be read and decoded, although the picture has ten rows."""
+    looked_at = []
+    monkeypatch.setattr(whole.jpeg, 'check', looked_at.append)
+    tags = {256: [10], 257: [10], 258: [8], 259: [7], 262: [1], 277: [1], 278: [1]}
+    head = b'II*\0' + struct.pack('<IH', 8, len(tags) + 2)
+    for number, (value,) in tags.items():
+        head += struct.pack('<HHIHH', number, 3, 1, value, 0)
+        if number == 262:
+            head += struct.pack('<HHII', 273, 4, count, 1000)
+    head += struct.pack('<HHII', 279, 4, count, 1000 + 4 * count) + bytes(4)
+    lists = struct.pack(f'<{count}I', *[place] * count) + struct.pack(
+        f'<{count}I', *[size] * count
+    )
+    with pytest.raises(decoding.BrokenPicture):
+        decoding.decode(head.ljust(1000, b'\0') + lists)
+    assert len(looked_at) < 50
