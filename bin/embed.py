@@ -96,7 +96,9 @@ def _search(*images):
     index.check_model(model.fingerprint, index_path)
     preprocessing = _preprocessing(model)
     indexing.check_preprocessing(index, preprocessing, index_path)
-    found = gallery.search(model, index, images, preprocessing, FLAGS.neighbours, _say_note)
+    found = gallery.search(
+        model, index, images, preprocessing, FLAGS.neighbours, embed_flags.say_note
+    )
     if page:
         path = pathlib.Path(page).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,10 +109,13 @@ def _search(*images):
     else:
         for result in found:
             rows = [
-                (f'{n.score:.4f}', _line(n.path + (f' ({n.note} since)' if n.note else '')))
+                (
+                    f'{n.score:.4f}',
+                    embed_flags.line(n.path + (f' ({n.note} since)' if n.note else '')),
+                )
                 for n in result.neighbours
             ]
-            print(f'{_line(result.query)}\n{tables.text(rows, "rl", indent=2)}')
+            print(f'{embed_flags.line(result.query)}\n{tables.text(rows, "rl", indent=2)}')
 
 
 def _verify(first, second):
@@ -122,7 +127,7 @@ def _verify(first, second):
     model = model_flags.load(FLAGS.model)
     thresholds = gallery.find_thresholds(model.path, model.fingerprint, FLAGS.evaluation)
     verdict = gallery.verify(
-        model, first, second, far, thresholds, _preprocessing(model), _say_note
+        model, first, second, far, thresholds, _preprocessing(model), embed_flags.say_note
     )
     print(json.dumps(verdict.to_json()) if embed_flags.format_is('json') else verdict)
 
@@ -175,12 +180,6 @@ _OF_COMMANDS = set.union(*(uses for *_, uses in _COMMANDS.values()))
 _OF_TASKS = (*groups.task_flags(), 'part', 'other_preprocessing')
 
 
-def _line(text):
-    from dp_fedemb.data import names
-
-    return names.on_one_line(text)
-
-
 def _indexed(model, folder, index_path):
     from dp_fedemb import gallery
     from dp_fedemb import progress
@@ -198,7 +197,7 @@ def _indexed(model, folder, index_path):
             FLAGS.max_broken,
             on_pictures=bar.update,
         )
-    _say_skipped(result.notes, [f'{k}: {v}' for k, v in result.index.broken.items()])
+    embed_flags.say_skipped(result.notes, [f'{k}: {v}' for k, v in result.index.broken.items()])
     return result
 
 
@@ -209,19 +208,10 @@ def _preprocessing(model):
     found = saved_model.preprocessing_of(model.path, model.example_spec.shape, asked)
     if saved_model.read_preprocessing(model.path) is None:
         said = ', '.join(f'{name}={getattr(found, name)}' for name in asked)
-        _say_skipped([f'the model does not say how its pictures were prepared; {said}'], [])
+        embed_flags.say_skipped(
+            [f'the model does not say how its pictures were prepared; {said}'], []
+        )
     return dataclasses.replace(found, max_pixels=FLAGS.max_pixels)
-
-
-def _say_note(line):
-    print(_line(f'note: {line}'), file=sys.stderr)
-
-
-def _say_skipped(notes, broken):
-    for line in notes:
-        _say_note(line)
-    for line in broken:
-        print(_line(f'skipped: {line}'), file=sys.stderr)
 
 
 # Without a command: embeddings into a file.
@@ -292,7 +282,7 @@ def _of_folder():
             FLAGS.max_broken,
             bar.update,
         )
-    _say_skipped(found.notes, found.broken)
+    embed_flags.say_skipped(found.notes, found.broken)
     return {'embeddings': found.embeddings, 'paths': np.array(found.paths)}
 
 

@@ -1,11 +1,14 @@
 """Flags of bin/embed.py, and what they refuse before the model is loaded."""
 
+from collections.abc import Iterable
 import pathlib
+import sys
 import zipfile
 
 from absl import flags
 
 from dp_fedemb import pathnames
+from dp_fedemb.data import names
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 FLAGS = flags.FLAGS
@@ -137,3 +140,21 @@ def for_groups(pictures: str) -> tuple[pathlib.Path, bool]:
 def format_is(name: str) -> bool:
     """Whether --format is that one."""
     return FLAGS.format == name
+
+
+def line(text: str) -> str:
+    """Returns a text as one line, whatever the names of files in it hold."""
+    return names.on_one_line(text)
+
+
+def say_note(text: str) -> None:
+    """Says a note on standard error."""
+    print(line(f'note: {text}'), file=sys.stderr)
+
+
+def say_skipped(notes: Iterable[str], broken: Iterable[str]) -> None:
+    """Says notes, and which pictures were skipped, on standard error."""
+    for text in notes:
+        say_note(text)
+    for text in broken:
+        print(line(f'skipped: {text}'), file=sys.stderr)
