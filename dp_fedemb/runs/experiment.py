@@ -190,8 +190,8 @@ class Experiment:
     def _account(
         self, run: privacy.PrivateRun, directory: run_directory_lib.RunDirectory
     ) -> spending.Account:
-        path, budget = self.train.path, self.budget_epsilon
-        return spending.Account(path, run, directory, self.config(), budget)
+        of_run = (self.train.path, run, directory, self.config())
+        return spending.Account(*of_run, self.budget_epsilon, self.in_ledger)
 
     def is_finished(self, directory: run_directory_lib.RunDirectory) -> bool:
         """Whether all rounds are done and all of their results are there.

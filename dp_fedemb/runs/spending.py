@@ -33,6 +33,7 @@ class Account:
         config: what decides what it computes, unless that is noted in the directory. Runs of
             one seed that agree in it make the same release, which counts once; others add up.
         budget_epsilon: most that all runs on these users may cost together; None for any.
+        in_ledger: whether the run is noted.
     """
 
     store: pathlib.Path
@@ -40,6 +41,7 @@ class Account:
     directory: run_directory_lib.RunDirectory
     config: Mapping[str, Any]
     budget_epsilon: Optional[float]
+    in_ledger: bool = True
 
     @functools.cached_property
     def _name(self) -> str:
@@ -92,7 +94,13 @@ class Account:
                 )
 
     def check(self) -> None:
-        """Raises ValueError for a run whose plan overspends the budget."""
+        """Raises ValueError for a run that overspends the budget, or that nobody could note.
+
+        The latter of one that has not begun, and shall not leave half a directory for that.
+        """
+        begun = not self.in_ledger or self.directory.path.exists()
+        if not begun and not os.access(self.store, os.W_OK):
+            raise self._not_written('permission denied, or a read-only disk')
         if self.budget_epsilon is not None:
             budget.check(self.store, self.budget_epsilon, self.run.plan, self._name)
 
@@ -120,7 +128,10 @@ class Account:
         except OSError as error:
             if host_error.of_the_host(error):
                 raise
-            raise ValueError(
-                f'train={str(self.store)!r}: its ledger of releases cannot be written'
-                f' ({error.strerror or error}); make the directory writable, or copy the store'
-            ) from None
+            raise self._not_written(error.strerror or str(error)) from None
+
+    def _not_written(self, reason: str) -> ValueError:
+        return ValueError(
+            f'train={str(self.store)!r}: its ledger of releases cannot be written ({reason});'
+            ' make the directory writable, or copy the store'
+        )

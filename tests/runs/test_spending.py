@@ -63,6 +63,18 @@ def test_a_budget_is_not_overspent(make_experiment, tmp_path):
     assert len(ledger.read(store.path).latest()) == 1
 
 
+def test_a_ledger_that_cannot_be_written_is_said_before_anything_is(
+    make_experiment, tmp_path, monkeypatch
+):
+    store = own_store(tmp_path)
+    # As root may write anywhere, of the system's answer.
+    monkeypatch.setattr(os, 'access', lambda path, mode: path != store.path)
+    with pytest.raises(ValueError, match='ledger of releases cannot be written'):
+        make_experiment(train=store).run(tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
+    make_experiment(train=store, in_ledger=False).run(tmp_path / 'run')
+
+
 def half(make_experiment, path, monkeypatch, **changes):
     """A run that ends where its last round is published."""
 
