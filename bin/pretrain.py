@@ -60,6 +60,7 @@ def main(_):
     from_settings.need('pretrained_partial', 'pretrained')
     pathnames.check_place(output_dir=FLAGS.output_dir)
     configured_directory.ConfiguredDirectory(FLAGS.output_dir, 'pretraining').check_kind()
+    groups.check_cache(FLAGS.output_dir)
     groups.check_start(public=False)
     groups.check_task()
     groups.check_model()

@@ -170,6 +170,7 @@ def _checked_settings():
     _check_guarantee()
     pathnames.check_place(output_dir=FLAGS.output_dir)
     configured_directory.ConfiguredDirectory(FLAGS.output_dir).check_kind()
+    groups.check_cache(FLAGS.output_dir)
     start_flags.check()
     groups.check_task()
     groups.check_model()

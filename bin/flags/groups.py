@@ -15,6 +15,7 @@ from absl import flags
 from flags import from_settings
 from flags import model_flags
 
+from dp_fedemb import configured_directory
 from dp_fedemb import pathnames
 from dp_fedemb.runs import settings
 import tasks
@@ -59,6 +60,16 @@ def check_apart(**outputs: str | None) -> None:
     if FLAGS.task == image_folder.NAME and FLAGS.data_dir is not None:
         given = {name: path for name, path in outputs.items() if path is not None}
         pathnames.check_apart(FLAGS.data_dir, **given)
+
+
+def check_cache(output_dir: str) -> None:
+    """Refuses a cache in a directory that must be empty where the cache is made first."""
+    cache, output = (pathlib.Path(path).resolve() for path in (FLAGS.cache_dir, output_dir))
+    if cache.is_relative_to(output) and not (output / configured_directory.CONFIG).exists():
+        raise ValueError(
+            f'cache_dir={FLAGS.cache_dir!r}: lies in output_dir={output_dir!r}, which shall'
+            ' hold one run and nothing else; choose a place beside it, for other runs too'
+        )
 
 
 def _task_config() -> tasks.TaskConfig:

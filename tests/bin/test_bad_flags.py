@@ -92,6 +92,8 @@ LINES = {
         ['--output_dir=/dev/null'],
         ['--output_dir=/dev/null/run'],
         ['--output_dir=/proc/run'],
+        ['--output_dir=here', '--cache_dir=here/cache'],
+        ['--output_dir=' + 240 * 'x'],
         ['--output_dir=' + 300 * 'x'],
         ['--cache_dir=/dev/null'],
         ['--cache_dir=/dev/null/cache'],
