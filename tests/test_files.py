@@ -91,7 +91,7 @@ def test_drafts_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     writer.send_signal(signal.SIGKILL)
     writer.wait()
     # The lock goes with the process, perhaps a moment after it.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (removed := drafts.remove_abandoned(path)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(removed) == 1 and os.listdir(tmp_path) == []

@@ -37,8 +37,8 @@ def test_it_is_stopped(process_checks, command, tmp_path, ending, code):
         in_training = lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 4
         assert process_checks.wait_until(in_training, 120)
         process_checks.ENDINGS[ending](program.process)
-        text = program.output(20)
-        assert process_checks.wait_until(lambda: not program.workers(), 5)
+        text = program.output(120)
+        assert process_checks.wait_until(lambda: not program.workers(), 30)
         assert program.process.returncode == code and 'Traceback' not in text
         # It names the signal only where nobody has waited for the program before.
         assert text.count('error: ') == 1 and 'to go on from the last checkpoint' in text
@@ -56,8 +56,8 @@ def test_it_fails(process_checks, command, tmp_path):
         # What cannot be written any more ends the program in one line.
         metrics.unlink()
         metrics.mkdir()
-        text = program.output(60)
-        assert process_checks.wait_until(lambda: not program.workers(), 5)
+        text = program.output(120)
+        assert process_checks.wait_until(lambda: not program.workers(), 30)
         assert program.process.returncode == 2 and 'Traceback' not in text
         last = text.splitlines()[-1]
         assert last.startswith(f'error: {metrics}: ') and 'a folder; restore the file' in last

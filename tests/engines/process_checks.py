@@ -135,8 +135,8 @@ def check_nothing_left(
     *,
     ready: str = '',
     start_timeout_s: float = 120.0,
-    end_timeout_s: float = 20.0,
-    left_timeout_s: float = 5.0,
+    end_timeout_s: float = 120.0,
+    left_timeout_s: float = 30.0,
 ) -> tuple[int, str]:
     """Asserts that a program that had a worker leaves none, and lets go of its output.
 

@@ -75,9 +75,9 @@ def test_nothing_is_left_of_a_driver_that_is_killed(process_checks, tmp_path):
         program.wait_for_line('sum 3')
         assert len(list(tmp_path.glob('dp_fedemb-worker-*'))) == 1
         program.process.send_signal(signal.SIGKILL)
-        program.output(20)
+        program.output(120)
         gone = lambda: not program.workers() and not list(tmp_path.glob('dp_fedemb-worker-*'))
-        assert process_checks.wait_until(gone, 5)
+        assert process_checks.wait_until(gone, 30)
 
 
 def test_where_the_machine_does_not_allow_it_the_run_says_so_loudly(monkeypatch, caplog):
@@ -112,7 +112,7 @@ def test_a_local_worker_that_is_stopped_is_named_in_time():
         begin = time.monotonic()
         with pytest.raises(RuntimeError, match='did not answer for 1.5 s'):
             spin(10**12)
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 60
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_the_worker_program_behind_a_socket(own_socket, process_checks):
         assert pids_of_binary(program) == {first}
         held = handles_and_threads(program)
         send_garbage(path, 100)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while any(now > one for now, one in zip(handles_and_threads(program), held)):
             assert time.monotonic() < until, (held, handles_and_threads(program))
             time.sleep(0.1)
@@ -241,7 +241,7 @@ def test_something_else_on_the_port_is_named_in_time(answer):
         begin = time.monotonic()
         with pytest.raises(RuntimeError, match=f'worker {address} did not answer within 1.5 s'):
             remote_worker.connect_all([address], 1.5)
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 60
         other.shutdown(socket.SHUT_RDWR)
 
 
@@ -260,7 +260,7 @@ def test_another_service_of_grpc_is_named_in_time():
         begin = time.monotonic()
         with pytest.raises(kind, match=f'worker {address}.*{words}'):
             remote_worker.connect_all([address], 1.5)
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 60
         server.stop(0)
 
 

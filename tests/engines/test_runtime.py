@@ -78,6 +78,6 @@ def test_interpreter_ends_without_leaving_the_runtime(process_checks):
 
 def test_told_to_stop_in_the_middle_of_a_computation(process_checks):
     returned, text = process_checks.check_nothing_left(
-        [*_DRIVER, 'busy'], 'SIGTERM', ready='sum 3', end_timeout_s=10
+        [*_DRIVER, 'busy'], 'SIGTERM', ready='sum 3'
     )
     assert returned == 143 and 'finally' in text and 'Traceback' not in text

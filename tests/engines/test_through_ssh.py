@@ -82,7 +82,7 @@ def test_a_driver_reaches_the_worker_by_the_recipe_alone(server, process_checks,
         program.wait_for_line(f'is ready: unix:{there}')
         ssh = subprocess.Popen([*recipe(here=here, there=there), *server])
         try:
-            assert process_checks.wait_until(here.exists, 20)
+            assert process_checks.wait_until(here.exists, 120)
             assert here.stat().st_mode & 0o777 == 0o600
             with remote_engine.RemoteRuntime([f'unix:{here}'], 20) as remote:
                 executor = remote.workers[0].executor

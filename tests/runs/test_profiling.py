@@ -10,7 +10,7 @@ from dp_fedemb import data
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.runs import profiling
 
-FIXED_S, CLIENTS_S = 0.05, 0.2
+FIXED_S, CLIENTS_S = 0.05, 0.8
 
 
 class Engine:

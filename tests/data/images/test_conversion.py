@@ -204,7 +204,7 @@ def test_interrupted_conversion_is_repeated(tmp_path, how):
     try:
         assert process.stdout.readline() == b'halfway\n'
         process.send_signal(how)
-        assert process.wait(30) != 0
+        assert process.wait(120) != 0
     finally:
         process.kill()
         process.wait()
