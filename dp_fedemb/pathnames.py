@@ -11,6 +11,8 @@ _MOST_NAME, _MOST_PATH = 255, 3500
 # Of what is written, beside which there are drafts of longer names.
 _MOST_WRITTEN = _MOST_NAME - len(f'.{drafts.MARK}old-') - 8
 
+_OF_A_MODEL = 'saved_model.pb'
+
 
 def local(path: drafts.PathLike, name: str) -> str:
     """Returns a path with the home of a user in the place of its ~.
@@ -77,11 +79,19 @@ def check_place(**directories: drafts.PathLike) -> None:
 
     Raises:
         OSError: if the system refuses it.
-        ValueError: see `local`, and for a name that leaves no room for that of a draft.
+        ValueError: see `local`, and for a name that leaves no room for that of a draft, or a
+            place within a SavedModel, where the next one would be without it.
     """
     for name, directory in directories.items():
         place = path = pathlib.Path(local(directory, name)).absolute()
         _check_length(path, name)
+        resolved = path.resolve()
+        for model in (resolved, *resolved.parents):
+            if os.path.exists(model / _OF_A_MODEL):
+                raise ValueError(
+                    f'{name}={str(path)!r}: lies in the model {str(model)!r}, which is replaced'
+                    ' as a whole; choose a place beside it'
+                )
         try:
             while not _exists(place):
                 place = place.parent

@@ -213,6 +213,17 @@ def test_a_name_is_refused_at_once_where_its_drafts_would_be_too_long(tmp_path):
             check(tmp_path / ('z' * 234))
 
 
+def test_nothing_is_written_into_a_model(tmp_path):
+    (tmp_path / 'run/saved_model').mkdir(parents=True)
+    (tmp_path / 'run/saved_model/saved_model.pb').touch()
+    (tmp_path / 'link').symlink_to('run/saved_model')
+    pathnames.check_place(output_dir=tmp_path / 'run/report')
+    for path in ('run/saved_model', 'run/saved_model/a/b', 'link/report'):
+        with pytest.raises(ValueError, match="^output_dir='.*': lies in the model '.*model'"):
+            pathnames.check_place(output_dir=tmp_path / path)
+        assert not (tmp_path / 'run/saved_model/a').exists()
+
+
 def test_pictures_are_not_written_among_those_that_are_read(tmp_path):
     (tmp_path / 'photos').mkdir()
     (tmp_path / 'link').symlink_to('photos')

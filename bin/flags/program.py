@@ -121,7 +121,7 @@ def _end(text: str, code: int) -> None:
     try:
         print(f'error: {" ".join(text.split())}', file=sys.stderr, flush=True)
     except OSError:
-        sys.stderr = open(os.devnull, 'w')
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w')
     if code == _BAD_HOST:
         last_words.end_with(code)
     sys.exit(code)

@@ -182,7 +182,7 @@ class Experiment:
     def _check_spending(
         self, run: privacy.PrivateRun, directory: run_directory_lib.RunDirectory
     ) -> None:
-        """Refuses a seed that can be found, and a plan that overspends the budget."""
+        """Refuses a seed that can be found or was used, and a plan that overspends."""
         if self.require_private:
             guarantee.check_seed(run)
         self._account(run, directory).check()

@@ -56,11 +56,11 @@ class Account:
         return seed[:_OF_SEED] + randomness.key(self.run.secret_seed, text).hex()[:_OF_SEED]
 
     def check_alone(self, seed_given: bool) -> None:
-        """Refuses a copy of a run, and says where a seed was used for something else.
+        """Refuses a copy of a run.
 
         Two that go on from one state share their noise. Where their sums differ (another
-        processor, another engine, other settings) the difference of what they release has none,
-        and neither hears of the other's sums.
+        processor, another engine) the difference of what they release has none, and neither
+        hears of the other's sums.
 
         Args:
             seed_given: whether somebody gave the seed, and was told of this by the statement.
@@ -69,23 +69,9 @@ class Account:
             ValueError: if the system drew the seed, and the run from whose directory this one
                 was copied is still there.
         """
-        name = self._name
-        for entry in ledger.read(self.store).entries:
-            if entry.run[:_OF_SEED] != name[:_OF_SEED]:
-                continue
-            if entry.run != name and self.run.plan.private:
-                logging.warning(
-                    'seed: a run in %r on these users had the same one and other settings: the'
-                    ' two share their noise, and their difference has none; leave the seed out',
-                    entry.directory,
-                )
-                return
+        for entry in [] if seed_given else self._of_the_same_seed():
             other = run_directory_lib.RunDirectory(entry.directory)
-            if (
-                not seed_given
-                and other.is_of(self.run)
-                and not os.path.samefile(other.path, self.directory.path)
-            ):
+            if other.is_of(self.run) and not os.path.samefile(other.path, self.directory.path):
                 raise ValueError(
                     f'output_dir={str(self.directory.path)!r}: is a copy of the run in'
                     f' {entry.directory!r}, with its secret seed: if both go on, the same noise'
@@ -93,14 +79,42 @@ class Account:
                     ' that one'
                 )
 
-    def check(self) -> None:
-        """Raises ValueError for a run that overspends the budget, or that nobody could note.
+    def _of_the_same_seed(self) -> list[ledger.Entry]:
+        entries = ledger.read(self.store).entries
+        return [entry for entry in entries if entry.run[:_OF_SEED] == self._name[:_OF_SEED]]
 
-        The latter of one that has not begun, and shall not leave half a directory for that.
+    def _check_noise_is_own(self) -> None:
+        """Refuses noise that lies, of what is known, on other sums, too.
+
+        Neither epsilon would hold then, nor their sum. Of a seed that can be found by trying
+        no epsilon is stated anyway, so that it is only said.
+        """
+        others = [
+            entry
+            for entry in self._of_the_same_seed()
+            if entry.run != self._name and (entry.epsilon is not None or self.run.weak_seed)
+        ]
+        if not (others and self.in_ledger and self.run.plan.private):
+            return
+        text = (
+            f'seed: a run in {others[-1].directory!r} on these users had the same one and other'
+            ' settings, so that the two share their noise, and their difference has none; leave'
+            ' the seed out'
+        )
+        if not self.run.weak_seed:
+            raise ValueError(text)
+        logging.warning('%s', text)
+
+    def check(self) -> None:
+        """Raises ValueError for what may not begin, before there is a directory, or go on.
+
+        For noise that is another run's, a budget that would be overspent, and a ledger that
+        cannot be written.
         """
         begun = not self.in_ledger or self.directory.path.exists()
         if not begun and not os.access(self.store, os.W_OK):
             raise self._not_written('permission denied, or a read-only disk')
+        self._check_noise_is_own()
         if self.budget_epsilon is not None:
             budget.check(self.store, self.budget_epsilon, self.run.plan, self._name)
 

@@ -118,7 +118,7 @@ def test_no_seed_outside_of_the_checkpoints(make_experiment, users, tmp_path):
         path.read_bytes() for path in (tmp_path / 'run' / 'checkpoints').iterdir()
     )
     # The fault.
-    make_experiment(facts={'seed': SEED}).run(tmp_path / 'faulty', SEED)
+    make_experiment(facts={'seed': SEED}, in_ledger=False).run(tmp_path / 'faulty', SEED)
     with pytest.raises(AssertionError, match='config.json'):
         check_no_seed(tmp_path / 'faulty')
 

@@ -21,7 +21,6 @@ from dp_fedemb.learning import client_config
 from dp_fedemb.runs import experiment as experiment_lib
 from dp_fedemb.runs import settings as settings_lib
 
-SEED = 2**100 + 7
 USERS = 200
 WINDOW = 100
 FLOWS = ('written', 'accountant')
@@ -166,7 +165,7 @@ def test_a_later_round_does_as_much_as_an_early_one(
         gc.collect()
         sys.setprofile(count)
         try:
-            experiment.run(tmp_path / 'run', SEED)
+            experiment.run(tmp_path / 'run')
         finally:
             sys.setprofile(None)
     first, last = (counted[n + WINDOW] - counted[n] for n in (25, rounds - WINDOW - 25))
@@ -210,7 +209,7 @@ def test_what_a_release_leaves_behind_is_given_back(
     # Collections that come by themselves come late where there is much else.
     gc.disable()
     try:
-        experiment.run(tmp_path / 'run', SEED)
+        experiment.run(tmp_path / 'run')
     finally:
         gc.enable()
     assert len(counts) == rounds + 1 and max(counts) <= 2, counts
@@ -241,7 +240,7 @@ def test_2500_rounds(many_users, tmp_path, monkeypatch, engine):
         None,
     )
     with metered(monkeypatch, experiment_lib.Experiment) as meter:
-        experiment.run(tmp_path / 'run', SEED)
+        experiment.run(tmp_path / 'run')
     # When its working memory has been used once by all that a round may do.
     early, late = 125, rounds - WINDOW - 25
     figures = {name: (meter.of(name, early), meter.of(name, late)) for name in FLOWS}

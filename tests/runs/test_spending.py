@@ -1,5 +1,6 @@
 """What runs spend is in the ledger of their users before anything is released."""
 
+import dataclasses
 import os
 import shutil
 
@@ -116,18 +117,27 @@ def test_two_copies_of_a_run_do_not_both_go_on(make_experiment, tmp_path, monkey
     assert len(ledger.read(store.path).latest()) == 1
 
 
-def test_a_seed_that_is_used_again_counts_again(make_experiment, tmp_path, caplog):
+def test_a_seed_is_not_used_again_for_something_else(make_experiment, tmp_path, tree):
     store, seed = own_store(tmp_path), 2**100 + 7
     epsilon = privacy.rounded_up(make_experiment().plan.epsilon())
+    # The same release twice is one.
     for name in ('one', 'same'):
         make_experiment(train=store).run(tmp_path / name, seed)
         assert ledger.read(store.path).spent()[0] == pytest.approx(epsilon)
-    assert 'seed' not in caplog.text
-    other = make_experiment(train=store, facts={'rate': 2})
-    other.run(tmp_path / 'other', seed)
+    before = tree(tmp_path)
+    with pytest.raises(ValueError, match="seed: a run in .*same'.* share their noise"):
+        make_experiment(train=store, facts={'rate': 2}).run(tmp_path / 'other', seed)
+    assert tree(tmp_path) == before
+    # Without noise there is none to share.
+    plan = dataclasses.replace(make_experiment().plan, mechanism=privacy.ClipOnly(1.0))
+    make_experiment(train=store, plan=plan).run(tmp_path / 'without', seed)
+    make_experiment(train=store).run(tmp_path / 'again', seed)
+
+
+def test_of_a_seed_that_can_be_found_it_is_said(make_experiment, tmp_path, caplog):
+    store = own_store(tmp_path)
+    make_experiment(train=store).run(tmp_path / 'one', 7)
+    assert 'seed: a run in' not in caplog.text
+    make_experiment(train=store, facts={'rate': 2}).run(tmp_path / 'other', 7)
     assert 'seed: a run in' in caplog.text and 'share their noise' in caplog.text
-    assert ledger.read(store.path).spent()[0] == pytest.approx(2 * epsilon)
-    with pytest.raises(ValueError, match='budget_epsilon'):
-        make_experiment(train=store, facts={'rate': 3}, budget_epsilon=2.5 * epsilon).run(
-            tmp_path / 'third', seed
-        )
+    assert len(ledger.read(store.path).latest()) == 2
