@@ -243,6 +243,8 @@ def train(store, path, mechanism, **options):
         ),
         store,
         None,
+        # Where a seed is for one run alone.
+        in_ledger=False,
     )
     run.run(path, SEED)
 

@@ -13,6 +13,7 @@ from dp_fedemb import data
 from dp_fedemb import privacy
 from dp_fedemb import randomness
 from dp_fedemb.learning import client_config
+from dp_fedemb.privacy import ledger
 from dp_fedemb.runs import experiment as experiment_lib
 from dp_fedemb.runs import settings as settings_lib
 
@@ -182,7 +183,10 @@ def make_experiment(users, monkeypatch):
         }
         return FakeExperiment(**{**arguments, **changes})
 
-    return build
+    yield build
+    # Of users whom all tests share.
+    for name in (ledger.LEDGER, ledger.HEAD):
+        (users.path / name).unlink(missing_ok=True)
 
 
 @pytest.fixture(scope='session')

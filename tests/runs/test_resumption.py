@@ -77,11 +77,11 @@ def test_correlated_noise_is_not_drawn_anew_for_one_round(
     with monkeypatch.context() as patched:
         stop_after_journal(patched, 1)
         with pytest.raises(Killed):
-            make_experiment(plan=plan).run(tmp_path / 'run', SEED)
+            make_experiment(plan=plan).run(tmp_path / 'run')
     with pytest.raises(ValueError, match='round 2 was computed before with another sum'):
-        make_experiment(plan=plan, other_sum=1).run(tmp_path / 'run', SEED)
+        make_experiment(plan=plan, other_sum=1).run(tmp_path / 'run')
     # Nothing was noted or spoilt: with the sum as it was it goes on.
-    make_experiment(plan=plan).run(tmp_path / 'run', SEED)
+    make_experiment(plan=plan).run(tmp_path / 'run')
 
 
 def test_a_lost_journal_is_noticed(make_experiment, tmp_path, monkeypatch):
