@@ -10,7 +10,7 @@ from dp_fedemb import drafts
 _MOST_NAME, _MOST_PATH = 255, 3500
 # Of what is written, beside which there are drafts of longer names.
 _MOST_WRITTEN = _MOST_NAME - len(f'.{drafts.MARK}old-') - 8
-
+# By which a directory is a SavedModel.
 _OF_A_MODEL = 'saved_model.pb'
 
 

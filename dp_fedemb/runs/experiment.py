@@ -233,9 +233,11 @@ class Experiment:
             evaluate.set_weights(*trained.released(candidates.choose(models)))
             evaluate.serving_model.save(path, self.train.preprocessing)
 
+        account = self._account(run, directory)
+
         def spend(statement: dict[str, Any]) -> None:
             if self.in_ledger:
-                self._account(run, directory).note(statement, record['store'])
+                account.note(statement, record['store'])
 
         query = engine_choice.query(self.settings, run, trained.record_specs())
         with self._engine(trained, query) as engine, garbage.only_new():

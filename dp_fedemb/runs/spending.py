@@ -89,12 +89,14 @@ class Account:
         Neither epsilon would hold then, nor their sum. Of a seed that can be found by trying
         no epsilon is stated anyway, so that it is only said.
         """
+        if not (self.in_ledger and self.run.plan.private):
+            return
         others = [
             entry
             for entry in self._of_the_same_seed()
             if entry.run != self._name and (entry.epsilon is not None or self.run.weak_seed)
         ]
-        if not (others and self.in_ledger and self.run.plan.private):
+        if not others:
             return
         text = (
             f'seed: a run in {others[-1].directory!r} on these users had the same one and other'

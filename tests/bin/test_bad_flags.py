@@ -40,6 +40,15 @@ BASE = {
     'benchmark': [],
 }
 
+# Refused wherever a model is built.
+_NAMES_OF_MODELS = [
+    ['--backbone=nope'],
+    ['--head=nope'],
+    ['--head_scale=3'],
+    ['--head=normalized', '--head_margin=0.1'],
+    ['--head=arcface', '--head_margin=1.9'],
+    ['--precision=float16'],
+]
 # What is right in each part and wrong together, or wrong for the place it is in.
 LINES = {
     'train': [
@@ -121,22 +130,12 @@ LINES = {
         ['--flagfile=/dev/zero'],
         ['--flagfile', '/dev/urandom'],
         ['--head=supcon', '--batch_size=1'],
-        ['--backbone=nope'],
-        ['--head=nope'],
-        ['--head_scale=3'],
-        ['--head=normalized', '--head_margin=0.1'],
-        ['--head=arcface', '--head_margin=1.9'],
-        ['--precision=float16'],
+        *_NAMES_OF_MODELS,
         ['--task=image_folder', '--data_dir=.', '--task_option=default_backbone=nope'],
         ['--task=stores', '--data_dir=.', '--task_option=default_backbone=nope'],
     ],
     'pretrain': [
-        ['--backbone=nope'],
-        ['--head=nope'],
-        ['--head_scale=3'],
-        ['--head=normalized', '--head_margin=0.1'],
-        ['--head=arcface', '--head_margin=1.9'],
-        ['--precision=float16'],
+        *_NAMES_OF_MODELS,
         ['--output_dir=/etc'],
         ['--pretrained=/nowhere'],
         ['--pretrained=/tmp'],
