@@ -19,7 +19,7 @@ def text(rows: Iterable[Sequence[Any]], align: str = '', indent: int = 0) -> str
             `l` where there is none.
         indent: spaces before every line.
     """
-    lines = [[str(entry) for entry in row] for row in rows]
+    lines = [[on_one_line(str(entry)) for entry in row] for row in rows]
     count = max(map(len, lines), default=0)
     widths = [max(len(line[i]) for line in lines if i < len(line)) for i in range(count)]
     sides = (align or 'l').ljust(count, (align or 'l')[-1])
@@ -31,3 +31,13 @@ def text(rows: Iterable[Sequence[Any]], align: str = '', indent: int = 0) -> str
         ).rstrip()
         for line in lines
     )
+
+
+def on_one_line(text: str) -> str:
+    """Returns a text of any length as one line of valid characters, none of which is a command.
+
+    >>> on_one_line('a\\x1b[31mb')
+    'a\\\\x1b[31mb'
+    """
+    valid = text.encode(errors='backslashreplace').decode()
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in valid)

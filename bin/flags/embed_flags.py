@@ -8,7 +8,7 @@ import zipfile
 from absl import flags
 
 from dp_fedemb import pathnames
-from dp_fedemb.data import names
+from dp_fedemb import tables
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
 
 FLAGS = flags.FLAGS
@@ -144,7 +144,7 @@ def format_is(name: str) -> bool:
 
 def line(text: str) -> str:
     """Returns a text as one line, whatever the names of files in it hold."""
-    return names.on_one_line(text)
+    return tables.on_one_line(text)
 
 
 def say_note(text: str) -> None:

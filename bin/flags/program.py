@@ -19,6 +19,7 @@ from flags import paths
 
 from dp_fedemb import last_words
 from dp_fedemb import pathnames
+from dp_fedemb import tables
 from dp_fedemb.runs import signals
 
 # TensorFlow logs GPUs that it does not find as errors; what matters it raises.
@@ -119,7 +120,9 @@ def _check_interpreter() -> None:
 def _end(text: str, code: int) -> None:
     """Ends the program with one line of standard error, where that takes it."""
     try:
-        print(f'error: {" ".join(text.split())}', file=sys.stderr, flush=True)
+        print(
+            tables.on_one_line(f'error: {" ".join(text.split())}'), file=sys.stderr, flush=True
+        )
     except OSError:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w')
     if code == _BAD_HOST:

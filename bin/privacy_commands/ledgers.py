@@ -51,13 +51,16 @@ def show(store: str) -> None:
     if len(counted) < len(found.entries):
         print('(- went on, or was begun anew: counted in another entry)')
     for problem in found.problems:
-        print(f'PROBLEM: {problem}')
+        print(tables.on_one_line(f'PROBLEM: {problem}'))
     if not found.entries:
-        print(f'no releases in {store}')
+        print(tables.on_one_line(f'no releases in {store}'))
     elif math.isinf(epsilon):
         print('sum: NOT PRIVATE, a release without a guarantee was made from these users')
     else:
+        what = f'sum of {len(counted)} runs'
+        if found.problems:
+            what = f'at least the {what}, which are all that can be read'
         print(
-            f'sum of {len(counted)} runs: ({rounding.text(epsilon)}, {rounding.text(delta)})'
+            f'{what}: ({rounding.text(epsilon)}, {rounding.text(delta)})'
             '-differentially private at the level of users'
         )

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 import unicodedata
 
+from dp_fedemb import tables
+
 # Characters of a name in a message.
 _MOST_SHOWN = 300
 
@@ -57,14 +59,4 @@ def printable(name: str) -> str:
     """
     if len(name) > _MOST_SHOWN:
         name = f'{name[: _MOST_SHOWN // 2]}...{name[-_MOST_SHOWN // 2 :]}'
-    return on_one_line(name)
-
-
-def on_one_line(text: str) -> str:
-    """Returns a text of any length as one line of valid characters, none of which is a command.
-
-    >>> on_one_line('a\\x1b[31mb')
-    'a\\\\x1b[31mb'
-    """
-    valid = text.encode(errors='backslashreplace').decode()
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in valid)
+    return tables.on_one_line(name)

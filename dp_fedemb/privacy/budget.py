@@ -1,5 +1,6 @@
 """The budget of a store: the most that all releases from its users may cost together."""
 
+from collections.abc import Callable
 import math
 import pathlib
 from typing import Optional
@@ -36,10 +37,18 @@ def begin(
     budget_epsilon: Optional[float] = None,
     *,
     plan: plan_lib.PrivacyPlan,
+    check_too: Callable[[ledger.Ledger], None] = lambda known: None,
 ) -> None:
     """Checks the budget and adds the entry of a run that begins, as one step.
 
     So that of two runs that begin at once only one gets what is left.
+
+    Args:
+        store: the store's directory.
+        entry: see `ledger.append`.
+        budget_epsilon: most that all may cost together; None for any.
+        plan: of the run.
+        check_too: what else is looked for in the same step.
 
     Raises:
         ValueError: see `check`; nothing is written then.
@@ -48,6 +57,7 @@ def begin(
     def fits(known: ledger.Ledger) -> None:
         if budget_epsilon is not None:
             _check(known, store, budget_epsilon, plan, entry.run)
+        check_too(known)
 
     ledger.append(store, entry, fits)
 

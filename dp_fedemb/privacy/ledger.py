@@ -26,12 +26,18 @@ from typing import Any, Optional
 from dp_fedemb import drafts
 from dp_fedemb import files
 from dp_fedemb import json_files
+from dp_fedemb import validate
 from dp_fedemb.privacy import plan as plan_lib
 from dp_fedemb.privacy import rounding
 
 LEDGER, HEAD = 'privacy_ledger.json', 'privacy_ledger.head'
 _LOCK = '.privacy_ledger.lock'
 _FIRST = '0' * 64
+# How problems are told: of those that entries note, between two of them, and how many.
+_NOTED, _AND = 'before entry ', '; '
+_MOST_SHOWN, _LINE = 20, 300
+# 50,000 entries; whoever writes more by hand shall not fill the memory of who reads them.
+_MOST_BYTES = 1 << 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,20 +117,23 @@ def read(store: files.PathLike) -> Ledger:
     """
     directory = pathlib.Path(store)
     records, problems = _records(directory / LEDGER)
-    entries, last = [], _FIRST
+    entries: list[Entry] = []
+    last: Any = _FIRST
     for number, record in enumerate(records):
+        fits = record.get('previous') == last
+        last = record.get('hash')
         try:
-            entry = Entry(**record['entry'])
-            fits = record['previous'] == last and record['hash'] == _hash(last, entry)
-            last = record['hash']
-        except (KeyError, TypeError):
-            problems.append(f'entry {number + 1} is not one')
-            break
-        if not fits:
+            entry = _read_entry(record)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = str(error) if isinstance(error, ValueError) else 'is not one'
+            problems.append(f'entry {number + 1} {reason}')
+            continue
+        if not fits or last != _hash(record['previous'], entry):
             problems.append(f'entry {number + 1} was changed, or one before it is missing')
         entries.append(entry)
     problems += _compare_with_head(directory / HEAD, [record.get('hash') for record in records])
-    problems += [f'before entry {i + 1}: {e.note}' for i, e in enumerate(entries) if e.note]
+    notes = [f'{_NOTED}{i + 1}: {e.note}' for i, e in enumerate(entries) if e.note]
+    problems = _shortened(problems) + _shortened(notes, f'{_NOTED}{len(entries)}: ')
     return Ledger(tuple(entries), tuple(problems))
 
 
@@ -182,17 +191,40 @@ def entry_of(
     )
 
 
+def _read_entry(record: dict[str, Any]) -> Entry:
+    """Returns what a record holds; raises ValueError for a value that no writer writes."""
+    entry = Entry(**record['entry'])
+    for name in ('run', 'directory', 'data', 'note'):
+        if not isinstance(getattr(entry, name), str):
+            raise ValueError(f'has a {name} that is no text')
+    if not isinstance(entry.plan, dict):
+        raise ValueError('has a plan that is none')
+    validate.whole('[0, 1e12]', rounds=entry.rounds)
+    for name in ('epsilon', 'delta', 'planned_epsilon'):
+        if getattr(entry, name) is not None:
+            validate.within('[0, 1e300]', **{name: getattr(entry, name)})
+    return entry
+
+
+def _shortened(problems: list[str], of_rest: str = '') -> list[str]:
+    """Returns the first problems, each cut; who edits can make a million."""
+    shown = [each[:_LINE] + '...' * (len(each) > _LINE) for each in problems[:_MOST_SHOWN]]
+    rest = len(problems) - len(shown)
+    return shown + [f'{of_rest}{rest:,} more of these'] * (rest > 0)
+
+
 def _append(directory: pathlib.Path, ledger: Ledger, entry: Entry) -> None:
     records, broken = _records(directory / LEDGER)
-    known = {f'before entry {i + 1}: {e.note}' for i, e in enumerate(ledger.entries)}
-    news = [problem for problem in ledger.problems if problem not in known]
-    if news:
-        entry = dataclasses.replace(entry, note='; '.join(news))
+    # What an entry notes already is none.
+    noted = {text for entry in ledger.entries for text in entry.note.split(_AND) if text}
+    found = [problem for problem in ledger.problems if not problem.startswith(_NOTED)]
+    if news := [problem for problem in found if problem not in noted]:
+        entry = dataclasses.replace(entry, note=_AND.join(news))
     if broken and (directory / LEDGER).exists():
         # Not to be read any more, and not to be lost either.
         os.replace(directory / LEDGER, directory / f'{LEDGER}.damaged')
         records = []
-    last = records[-1].get('hash') or _FIRST if records else _FIRST
+    last = str(records[-1].get('hash') or _FIRST) if records else _FIRST
     record = {
         'previous': last,
         'hash': _hash(last, entry),
@@ -215,10 +247,14 @@ def _write_head(directory: pathlib.Path, count: int, last: str) -> None:
 def _records(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The records of a file as they stand, and what makes it unreadable."""
     try:
+        if path.exists() and path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f'{path.stat().st_size:,} bytes, more than any has')
         records = json.loads(files.read_bytes(path))['entries']
+        # Nested so deeply that it could not be written again: refused at once.
+        json_files.text(records)
     except FileNotFoundError:
         return [], []
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         return [], [f'{path.name} cannot be read ({error.__class__.__name__}: {error})']
     if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
         return [], [f'{path.name} is not a list of entries']
@@ -228,10 +264,11 @@ def _records(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[str]]:
 def _compare_with_head(path: pathlib.Path, hashes: Sequence[Optional[str]]) -> list[str]:
     try:
         head = json.loads(files.read_bytes(path))
-        count, last = int(head['entries']), head['hash']
+        count, last = head['entries'], head['hash']
+        validate.whole('[0, 1e12]', entries=count)
     except FileNotFoundError:
         return [f'{path.name} is missing'] if hashes else []
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return [f'{path.name} cannot be read']
     if not hashes:
         return [f'the ledger is lost: it had {count} entries'] if count else []

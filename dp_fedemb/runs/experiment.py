@@ -175,8 +175,6 @@ class Experiment:
             if directory.is_finished(rounds, saved):
                 directory.note_results()
                 return directory.read_json(_EVALUATION) or {}
-            if saved is None or saved.round_num < rounds:
-                self._account(run, directory).check_alone(record['seed_given'])
             return self._train(directory, run, record, saved, profile)
 
     def _check_spending(
@@ -215,6 +213,12 @@ class Experiment:
         saved: Optional[checkpoints.Checkpoint],
         profile: bool,
     ) -> _Scores:
+        account = self._account(run, directory)
+        # Of a finished run there may be copies, and of a seed that somebody gave.
+        goes_on = saved is None or saved.round_num < self.settings.schedule.rounds
+        alone = goes_on and not record['seed_given']
+        if alone:
+            account.check_alone()
         trained = self.trained_model
         evaluate = evaluator_lib.Evaluator(self.model, self.test)
         begin = self.model.initial_weights(run.weights_seed)
@@ -233,12 +237,6 @@ class Experiment:
             evaluate.set_weights(*trained.released(candidates.choose(models)))
             evaluate.serving_model.save(path, self.train.preprocessing)
 
-        account = self._account(run, directory)
-
-        def spend(statement: dict[str, Any]) -> None:
-            if self.in_ledger:
-                account.note(statement, record['store'])
-
         query = engine_choice.query(self.settings, run, trained.record_specs())
         with self._engine(trained, query) as engine, garbage.only_new():
             program = program_lib.TrainingProgram(
@@ -254,7 +252,7 @@ class Experiment:
                 statement_facts=self._statement_facts(record, begin, query.noise),
                 statistical_distance=query.statistical_distance,
                 record=record,
-                spend=spend,
+                spend=lambda statement: account.note(statement, record['store'], alone),
                 profile=profile,
             )
             final = program.run(tff.learning.models.ModelWeights(*begin), saved)

@@ -55,21 +55,20 @@ class Account:
         text = json.dumps(noted or self.config, sort_keys=True)
         return seed[:_OF_SEED] + randomness.key(self.run.secret_seed, text).hex()[:_OF_SEED]
 
-    def check_alone(self, seed_given: bool) -> None:
-        """Refuses a copy of a run.
+    def check_alone(self) -> None:
+        """Refuses a copy of a run; not for one whose seed somebody gave and was told of this.
 
         Two that go on from one state share their noise. Where their sums differ (another
         processor, another engine) the difference of what they release has none, and neither
         hears of the other's sums.
 
-        Args:
-            seed_given: whether somebody gave the seed, and was told of this by the statement.
-
         Raises:
-            ValueError: if the system drew the seed, and the run from whose directory this one
-                was copied is still there.
+            ValueError: if the run from whose directory this one was copied is still there.
         """
-        for entry in [] if seed_given else self._of_the_same_seed():
+        self._check_alone(ledger.read(self.store))
+
+    def _check_alone(self, known: ledger.Ledger) -> None:
+        for entry in self._of_the_same_seed(known):
             other = run_directory_lib.RunDirectory(entry.directory)
             if other.is_of(self.run) and not os.path.samefile(other.path, self.directory.path):
                 raise ValueError(
@@ -79,11 +78,12 @@ class Account:
                     ' that one'
                 )
 
-    def _of_the_same_seed(self) -> list[ledger.Entry]:
-        entries = ledger.read(self.store).entries
-        return [entry for entry in entries if entry.run[:_OF_SEED] == self._name[:_OF_SEED]]
+    def _of_the_same_seed(self, known: ledger.Ledger) -> list[ledger.Entry]:
+        return [
+            entry for entry in known.entries if entry.run[:_OF_SEED] == self._name[:_OF_SEED]
+        ]
 
-    def _check_noise_is_own(self) -> None:
+    def _check_noise_is_own(self, known: ledger.Ledger) -> None:
         """Refuses noise that lies, of what is known, on other sums, too.
 
         Neither epsilon would hold then, nor their sum. Of a seed that can be found by trying
@@ -93,7 +93,7 @@ class Account:
             return
         others = [
             entry
-            for entry in self._of_the_same_seed()
+            for entry in self._of_the_same_seed(known)
             if entry.run != self._name and (entry.epsilon is not None or self.run.weak_seed)
         ]
         if not others:
@@ -116,20 +116,27 @@ class Account:
         begun = not self.in_ledger or self.directory.path.exists()
         if not begun and not os.access(self.store, os.W_OK):
             raise self._not_written('permission denied, or a read-only disk')
-        self._check_noise_is_own()
+        self._check_noise_is_own(ledger.read(self.store))
         if self.budget_epsilon is not None:
             budget.check(self.store, self.budget_epsilon, self.run.plan, self._name)
 
-    def note(self, statement: dict[str, Any], data: str) -> None:
-        """Notes what is about to be released, unless as much is noted already.
+    def note(self, statement: dict[str, Any], data: str, alone: bool = False) -> None:
+        """Notes what is about to be released, unless as much is noted already from here.
+
+        What `check` and `check_alone` have found good is looked at again, in one step with
+        noting it: of two runs that begin at once both may have found it.
 
         Args:
             statement: of the rounds.
             data: fingerprint of the store's contents.
+            alone: whether a copy of the run is refused.
 
         Raises:
-            ValueError: if the budget is spent, or the ledger cannot be written.
+            ValueError: if the budget is spent, the noise is another run's, too, or the ledger
+                cannot be written.
         """
+        if not self.in_ledger:
+            return
         plan = self.run.plan
         entry = ledger.entry_of(statement, plan, self._name, self.directory.path, data)
         known = ledger.read(self.store).latest().get(entry.run)
@@ -137,10 +144,17 @@ class Account:
             known is not None
             and known.rounds >= entry.rounds
             and known.epsilon == entry.epsilon
+            and known.directory == entry.directory
         ):
             return
+
+        def check(found: ledger.Ledger) -> None:
+            self._check_noise_is_own(found)
+            if alone:
+                self._check_alone(found)
+
         try:
-            budget.begin(self.store, entry, self.budget_epsilon, plan=plan)
+            budget.begin(self.store, entry, self.budget_epsilon, plan=plan, check_too=check)
         except OSError as error:
             if host_error.of_the_host(error):
                 raise

@@ -157,6 +157,10 @@ def test_ledger_lists_releases_and_their_sum(run, tmp_path):
     (tmp_path / ledger.LEDGER).unlink()
     text = run('ledger', str(tmp_path))
     assert 'PROBLEM: the ledger is lost: it had 3 entries' in text
+    _release(tmp_path, '\x1b[2J\nsum of 0 runs', 10)
+    text = run('ledger', str(tmp_path))
+    assert '\x1b' not in text and r'/runs/\x1b[2J\nsum of 0 runs' in text
+    assert 'at least the sum of 1 runs, which are all that can be read: (' in text
 
 
 def test_tree_with_its_rho(run):

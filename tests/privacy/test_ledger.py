@@ -159,6 +159,69 @@ def test_a_lost_or_torn_ledger_is_said_for_ever(tmp_path, plan, harm, words):
         budget.check(tmp_path, 1e6, plan)
 
 
+def _documents(directory):
+    return {
+        name: json.loads((directory / name).read_text())
+        for name in (ledger.LEDGER, ledger.HEAD)
+    }
+
+
+def test_any_value_may_be_wrong(tmp_path, plan, mutations):
+    ledger.append(tmp_path, entry(plan, 'a', 4))
+    whole = _documents(tmp_path)
+    honest, tried = ledger.read(tmp_path).spent(), 0
+    for name, document in whole.items():
+        for content in mutations.damaged_texts(document):
+            (tmp_path / name).write_bytes(content)
+            found = ledger.read(tmp_path)
+            found.latest(), found.spent(), found.reserved()
+            assert all('\n' not in each and len(each) < 400 for each in found.problems)
+            tried += 1
+            if not found.problems:
+                # As it was, but for another encoding or what stands for nothing.
+                assert found.spent() == honest
+                continue
+            with pytest.raises(ValueError, match='is not as it was written') as error:
+                budget.check(tmp_path, 1e6, plan)
+            assert '\n' not in str(error.value)
+            if tried % 20 == 0:
+                ledger.append(tmp_path, entry(plan, 'c', 4))
+                added = ledger.read(tmp_path)
+                assert added.entries[-1].run == 'c' and added.problems
+                (tmp_path / f'{ledger.LEDGER}.damaged').unlink(missing_ok=True)
+        for each, document in whole.items():
+            (tmp_path / each).write_text(json.dumps(document))
+    assert tried > 300 and ledger.read(tmp_path).problems == ()
+
+
+def test_doubled_and_endless_entries(tmp_path, plan):
+    ledger.append(tmp_path, entry(plan, 'a', 4))
+    path = tmp_path / ledger.LEDGER
+    text = path.read_text()
+    # Of two values of one name the last counts; here it is none.
+    path.write_text(text.rstrip()[:-1] + ', "entries": []}')
+    assert ledger.read(tmp_path).problems == ('the ledger is lost: it had 1 entries',)
+    (one,) = json.loads(text)['entries']
+    path.write_text(json.dumps({'entries': 300 * [one]}))
+    found = ledger.read(tmp_path)
+    assert '280 more of these' in '; '.join(found.problems) and len(found.problems) == 21
+    for _ in range(3):
+        ledger.append(tmp_path, entry(plan, 'b', 4))
+    # What is noted is not noted again.
+    assert not ledger.read(tmp_path).entries[-1].note
+    with open(path, 'r+b') as file:
+        file.truncate(10**9)
+    assert 'more than any has' in '; '.join(ledger.read(tmp_path).problems)
+
+
+def test_an_entry_that_is_none_hides_no_later_one(tmp_path, plan):
+    for run in 'abc':
+        ledger.append(tmp_path, entry(plan, run, 4))
+    _edit(tmp_path / ledger.LEDGER, lambda entries: entries[0]['entry'].update(epsilon='0'))
+    found = ledger.read(tmp_path)
+    assert [each.run for each in found.entries] == ['b', 'c'] and found.problems
+
+
 def test_a_writer_that_is_stopped_between_the_files_leaves_a_good_ledger(
     tmp_path, plan, monkeypatch
 ):

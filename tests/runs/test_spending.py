@@ -1,6 +1,8 @@
 """What runs spend is in the ledger of their users before anything is released."""
 
 import dataclasses
+import functools
+import multiprocessing
 import os
 import shutil
 
@@ -10,6 +12,7 @@ import pytest
 from dp_fedemb import data
 from dp_fedemb import privacy
 from dp_fedemb.privacy import ledger
+from dp_fedemb.runs import experiment as experiment_lib
 from dp_fedemb.runs import releases as releases_lib
 
 
@@ -141,3 +144,82 @@ def test_of_a_seed_that_can_be_found_it_is_said(make_experiment, tmp_path, caplo
     make_experiment(train=store, facts={'rate': 2}).run(tmp_path / 'other', 7)
     assert 'seed: a run in' in caplog.text and 'share their noise' in caplog.text
     assert len(ledger.read(store.path).latest()) == 2
+
+
+def at_once(fork, make_experiment, runs, monkeypatch):
+    """Runs in processes that all have found that they may begin before any of them does.
+
+    Args:
+        fork: the fixture.
+        make_experiment: the fixture.
+        runs: (directory, secret seed or None, changes) of each.
+        monkeypatch: the fixture.
+
+    Returns:
+        Message of each that was refused.
+    """
+    ready = multiprocessing.get_context('fork').Barrier(len(runs), timeout=60)
+    train = experiment_lib.Experiment._train
+
+    def together(self, *arguments):
+        ready.wait()
+        return train(self, *arguments)
+
+    def work(place, seed, changes):
+        try:
+            make_experiment(**changes).run(place, seed)
+        except ValueError as error:
+            place.with_suffix('.refused').write_text(str(error))
+
+    monkeypatch.setattr(experiment_lib.Experiment, '_train', together)
+    children = [fork(functools.partial(work, *each)) for each in runs]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(runs)
+    said = [place.with_suffix('.refused') for place, _, _ in runs]
+    return [path.read_text() for path in said if path.exists()]
+
+
+def released(directory):
+    return sorted({'metrics.csv', 'privacy.json', 'saved_model'} & set(os.listdir(directory)))
+
+
+def test_of_runs_that_begin_at_once_one_gets_what_is_left(
+    make_experiment, tmp_path, fork, monkeypatch
+):
+    store = own_store(tmp_path)
+    budget = 1.5 * make_experiment().plan.epsilon()
+    changes = {'train': store, 'budget_epsilon': budget}
+    # In forks the system would seem to draw the same seed.
+    runs = [(tmp_path / f'run {i}', 2**100 + i, changes) for i in range(3)]
+    said = at_once(fork, make_experiment, runs, monkeypatch)
+    assert len(said) == 2 and all(text.startswith('budget_epsilon=') for text in said)
+    assert sorted(map(len, (released(place) for place, _, _ in runs))) == [0, 0, 3]
+    found = ledger.read(store.path)
+    assert not found.problems and len(found.latest()) == 1 and found.spent()[0] <= budget
+
+
+def test_of_runs_of_one_seed_that_begin_at_once_one_goes_on(
+    make_experiment, tmp_path, fork, monkeypatch
+):
+    store, seed = own_store(tmp_path), 2**100 + 7
+    runs = [
+        (tmp_path / f'rate {rate}', seed, {'train': store, 'facts': {'rate': rate}})
+        for rate in (1, 2)
+    ]
+    (said,) = at_once(fork, make_experiment, runs, monkeypatch)
+    assert said.startswith('seed: a run in ') and 'share their noise' in said
+    assert sorted(map(len, (released(place) for place, _, _ in runs))) == [0, 3]
+    assert len(ledger.read(store.path).latest()) == 1
+
+
+def test_of_copies_that_go_on_at_once_one_does(make_experiment, tmp_path, fork, monkeypatch):
+    store = own_store(tmp_path)
+    half(make_experiment, tmp_path / 'run', monkeypatch, train=store)
+    for name in ('one', 'two'):
+        shutil.copytree(tmp_path / 'run', tmp_path / name)
+    # The place that the ledger knows is gone, so that neither is the copy.
+    shutil.rmtree(tmp_path / 'run')
+    before = len(released(tmp_path / 'one'))
+    runs = [(tmp_path / name, None, {'train': store}) for name in ('one', 'two')]
+    (said,) = at_once(fork, make_experiment, runs, monkeypatch)
+    assert 'is a copy of the run in' in said
+    assert before and len(ledger.read(store.path).latest()) == 1

@@ -11,6 +11,7 @@ import zlib
 
 from dp_fedemb import environment
 from dp_fedemb import host_error
+from dp_fedemb import tables
 from dp_fedemb.data import names as names_lib
 
 _Item = TypeVar('_Item')
@@ -94,7 +95,7 @@ class Broken:
             ValueError: if it is one too many.
         """
         # A name may hold what begins a line, or tells a terminal what to do.
-        self.lines.append(names_lib.on_one_line(f'{name}: {reason}'))
+        self.lines.append(tables.on_one_line(f'{name}: {reason}'))
         if len(self.lines) > self._most:
             more = '; ...' if len(self.lines) > _SHOWN else ''
             raise ValueError(
