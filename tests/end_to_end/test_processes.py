@@ -31,14 +31,14 @@ def test_it_ends_by_itself(process_checks, command):
 )
 def test_it_is_stopped(process_checks, command, tmp_path, ending, code):
     with process_checks.running(command) as program:
-        program.wait_for_worker(120)
+        program.wait_for_worker()
         # After round 3, so that the checkpoint of round 2 is there.
         metrics = tmp_path / 'run' / 'metrics.csv'
         in_training = lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 4
-        assert process_checks.wait_until(in_training, 120)
+        assert process_checks.wait_until(in_training)
         process_checks.ENDINGS[ending](program.process)
-        text = program.output(120)
-        assert process_checks.wait_until(lambda: not program.workers(), 30)
+        text = program.output()
+        assert process_checks.wait_until(lambda: not program.workers())
         assert program.process.returncode == code and 'Traceback' not in text
         # It names the signal only where nobody has waited for the program before.
         assert text.count('error: ') == 1 and 'to go on from the last checkpoint' in text
@@ -50,14 +50,14 @@ def test_it_is_stopped(process_checks, command, tmp_path, ending, code):
 
 def test_it_fails(process_checks, command, tmp_path):
     with process_checks.running(command) as program:
-        program.wait_for_worker(120)
+        program.wait_for_worker()
         metrics = tmp_path / 'run' / 'metrics.csv'
-        assert process_checks.wait_until(metrics.exists, 120)
+        assert process_checks.wait_until(metrics.exists)
         # What cannot be written any more ends the program in one line.
         metrics.unlink()
         metrics.mkdir()
-        text = program.output(120)
-        assert process_checks.wait_until(lambda: not program.workers(), 30)
+        text = program.output()
+        assert process_checks.wait_until(lambda: not program.workers())
         assert program.process.returncode == 2 and 'Traceback' not in text
         last = text.splitlines()[-1]
         assert last.startswith(f'error: {metrics}: ') and 'a folder; restore the file' in last

@@ -29,7 +29,7 @@ def flags_of(kind):
         return
     worker = worker_process.WorkerProcess(1)
     try:
-        worker.wait_until_listening(60)
+        worker.wait_until_listening(240)
         yield [f'--workers=localhost:{worker.port}']
     finally:
         worker.stop()

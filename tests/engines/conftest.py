@@ -1,5 +1,8 @@
 """Training users for rounds that are compared."""
 
+import pathlib
+import tempfile
+
 import numpy as np
 import pytest
 
@@ -20,3 +23,10 @@ def write_users():
         return data.UserStore.open(path)
 
     return write
+
+
+@pytest.fixture
+def short_folder():
+    """For sockets, whose paths have 107 bytes at most, wherever pytest's folders are."""
+    with tempfile.TemporaryDirectory(prefix='fe', dir='/tmp') as path:
+        yield pathlib.Path(path)

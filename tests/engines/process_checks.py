@@ -8,13 +8,17 @@ import contextlib
 import os
 import pathlib
 import queue
+import random
 import signal
+import socket
 import subprocess
 import threading
 import time
 import uuid
 
 _MARK = 'DP_FEDEMB_TEST_MARK'
+# By then what has not come hangs, however busy the machine is.
+HANGS_S = 240.0
 
 # Way to end -> what is done to the running program (a Popen in a group of its own).
 ENDINGS = {
@@ -60,14 +64,20 @@ class Program:
                 continue
         return found
 
-    def wait_for_worker(self, timeout_s: float) -> int:
+    def wait_for_worker(self, timeout_s: float = HANGS_S) -> int:
         """Returns the first worker's process number."""
-        wait_until(lambda: self.workers() or self.process.poll() is not None, timeout_s)
-        workers = self.workers()
-        assert workers, f'no worker appeared; output: {self.output(1)}'
-        return workers[0]
+        found = []
 
-    def wait_for_line(self, words: str, timeout_s: float = 120.0) -> str:
+        def settled():
+            # Looked at once: for a moment of the exec a guard has no environment.
+            found[:] = self.workers()
+            return found or self.process.poll() is not None
+
+        wait_until(settled, timeout_s)
+        assert found, f'no worker appeared; output: {self.output(1)}'
+        return found[0]
+
+    def wait_for_line(self, words: str, timeout_s: float = HANGS_S) -> str:
         """Returns the next line of output that has the words."""
         deadline = time.monotonic() + timeout_s
         while (line := self._lines.get(timeout=deadline - time.monotonic())) is not None:
@@ -75,7 +85,7 @@ class Program:
                 return line
         raise AssertionError(f'{words!r} was never printed')
 
-    def output(self, timeout_s: float) -> str:
+    def output(self, timeout_s: float = HANGS_S) -> str:
         """Returns what was not read yet, after the end of the program AND of its output.
 
         Raises:
@@ -119,7 +129,17 @@ def running(command, **environment):
         program.kill()
 
 
-def wait_until(condition, timeout_s: float) -> bool:
+def free_port() -> int:
+    """Returns a port that nobody has, and that the system gives to nobody by itself."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(15_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as trial:
+            trial.bind(('', port))
+            return port
+
+
+def wait_until(condition, timeout_s: float = HANGS_S) -> bool:
     """Returns whether the condition came true in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -134,9 +154,9 @@ def check_nothing_left(
     ending: str = 'by itself',
     *,
     ready: str = '',
-    start_timeout_s: float = 120.0,
-    end_timeout_s: float = 120.0,
-    left_timeout_s: float = 30.0,
+    start_timeout_s: float = HANGS_S,
+    end_timeout_s: float = HANGS_S,
+    left_timeout_s: float = HANGS_S,
 ) -> tuple[int, str]:
     """Asserts that a program that had a worker leaves none, and lets go of its output.
 

@@ -67,7 +67,7 @@ def workers(count):
         started = [worker_process.WorkerProcess(1) for _ in range(count)]
         for worker in started:
             stack.callback(worker.stop)
-            worker.wait_until_listening(60)
+            worker.wait_until_listening(240)
         yield [f'localhost:{worker.port}' for worker in started]
 
 

@@ -52,8 +52,8 @@ def listening_ports(pid='self'):
 
 
 @needs_isolation
-def test_the_local_worker_has_a_network_of_its_own(monkeypatch, tmp_path):
-    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+def test_the_local_worker_has_a_network_of_its_own(monkeypatch, short_folder):
+    monkeypatch.setattr('tempfile.tempdir', str(short_folder))
     with runtime.LocalRuntime(1) as local:
         assert spin(3) == 3
         [pid] = local.worker_pids
@@ -62,22 +62,24 @@ def test_the_local_worker_has_a_network_of_its_own(monkeypatch, tmp_path):
         assert listening_ports(pid) == {worker_process._INNER_PORT}
         interfaces = pathlib.Path(f'/proc/{pid}/net/dev').read_text().splitlines()[2:]
         assert [line.split(':')[0].strip() for line in interfaces] == ['lo']
-        [folder] = tmp_path.iterdir()
+        [folder] = short_folder.iterdir()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / 'socket').stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_folder.iterdir()) == []
 
 
 @needs_isolation
-def test_nothing_is_left_of_a_driver_that_is_killed(process_checks, tmp_path):
+def test_nothing_is_left_of_a_driver_that_is_killed(process_checks, short_folder):
     command = [*_RUNTIME_DRIVER, 'busy']
-    with process_checks.running(command, TMPDIR=str(tmp_path)) as program:
+    with process_checks.running(command, TMPDIR=str(short_folder)) as program:
         program.wait_for_line('sum 3')
-        assert len(list(tmp_path.glob('dp_fedemb-worker-*'))) == 1
+        assert len(list(short_folder.glob('dp_fedemb-worker-*'))) == 1
         program.process.send_signal(signal.SIGKILL)
-        program.output(120)
-        gone = lambda: not program.workers() and not list(tmp_path.glob('dp_fedemb-worker-*'))
-        assert process_checks.wait_until(gone, 30)
+        program.output()
+        gone = lambda: (
+            not program.workers() and not list(short_folder.glob('dp_fedemb-worker-*'))
+        )
+        assert process_checks.wait_until(gone)
 
 
 def test_where_the_machine_does_not_allow_it_the_run_says_so_loudly(monkeypatch, caplog):
@@ -106,8 +108,10 @@ def test_a_machine_that_forbids_namespaces_is_known_for_one():
 
 
 def test_a_local_worker_that_is_stopped_is_named_in_time():
-    with runtime.LocalRuntime(1, timeout_s=1.5) as local:
+    with runtime.LocalRuntime(1) as local:
         assert spin(3) == 3
+        # From here on, so that a busy machine has time to start it.
+        local._connection._timeout_s = 1.5
         threading.Timer(0.3, os.kill, [local.worker_pids[0], signal.SIGSTOP]).start()
         begin = time.monotonic()
         with pytest.raises(RuntimeError, match='did not answer for 1.5 s'):
@@ -116,11 +120,11 @@ def test_a_local_worker_that_is_stopped_is_named_in_time():
 
 
 @pytest.fixture
-def own_socket(process_checks, tmp_path):
+def own_socket(process_checks, short_folder):
     """A worker program behind a socket: (program, path)."""
     if worker_process.why_not_isolated() is not None:
         pytest.skip('no network namespaces here')
-    path = tmp_path / 'worker.sock'
+    path = short_folder / 'worker.sock'
     with process_checks.running([*_WORKER, f'--socket={path}']) as program:
         program.wait_for_line(f'is ready: unix:{path}')
         yield program, path
@@ -142,8 +146,8 @@ def test_the_worker_program_behind_a_socket(own_socket, process_checks):
         assert done.returncode != 0
     before = len(program.workers())
     [first] = {int(pid) for pid in pids_of_binary(program)}
-    with remote_engine.RemoteRuntime([f'unix:{path}'], 10) as one:
-        with remote_engine.RemoteRuntime([f'unix:{path}'], 10) as two:
+    with remote_engine.RemoteRuntime([f'unix:{path}']) as one:
+        with remote_engine.RemoteRuntime([f'unix:{path}']) as two:
             for remote in (one, two):
                 executor = remote.workers[0].executor
                 assert executor.call(executor.create_function(thousand), [])[0].shape
@@ -166,7 +170,7 @@ def test_the_worker_program_behind_a_socket(own_socket, process_checks):
     [second] = pids_of_binary(program)
     crash = (
         'import os, sys; from dp_fedemb.engines import remote_engine\n'
-        f'remote = remote_engine.RemoteRuntime(["unix:{path}"], 10).__enter__()\n'
+        f'remote = remote_engine.RemoteRuntime(["unix:{path}"]).__enter__()\n'
         'os._exit(9)'
     )
     environment = {**os.environ, 'PYTHONPATH': str(_ROOT)}
@@ -201,21 +205,23 @@ def pids_of_binary(program):
     return found
 
 
-def test_a_socket_of_the_dead_is_made_anew_and_one_of_the_living_refused(tmp_path):
-    path = str(tmp_path / 'socket')
+def test_a_socket_of_the_dead_is_made_anew_and_one_of_the_living_refused(
+    tmp_path, short_folder
+):
+    path = str(short_folder / 'socket')
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(path)
     with worker_addresses.path_listener(path):
         with pytest.raises(ValueError, match='Address already in use'):
             worker_addresses.path_listener(path)
-    (tmp_path / 'file').write_text('not a socket')
+    (short_folder / 'file').write_text('not a socket')
     with pytest.raises(ValueError, match='choose another path'):
-        worker_addresses.path_listener(str(tmp_path / 'file'))
+        worker_addresses.path_listener(str(short_folder / 'file'))
     with pytest.raises(ValueError, match='Not a directory; choose another path'):
-        worker_addresses.path_listener(str(tmp_path / 'file' / 'socket'))
+        worker_addresses.path_listener(str(short_folder / 'file' / 'socket'))
     with pytest.raises(ValueError, match='choose another path'):
         worker_addresses.path_listener(str(tmp_path / ('long' * 40)))
-    assert (tmp_path / 'file').read_text() == 'not a socket'
+    assert (short_folder / 'file').read_text() == 'not a socket'
 
 
 @pytest.mark.parametrize(
@@ -246,25 +252,30 @@ def test_something_else_on_the_port_is_named_in_time(answer):
 
 
 def test_another_service_of_grpc_is_named_in_time():
+    released = threading.Event()
+
     class Mute(grpc.GenericRpcHandler):
         def service(self, details):
-            return grpc.unary_unary_rpc_method_handler(lambda request, context: time.sleep(5))
+            wait = lambda request, context: released.wait()
+            return grpc.unary_unary_rpc_method_handler(wait)
 
-    for handlers, kind, words in (
-        ([], ValueError, 'start it with bin/worker.py'),
-        ([Mute()], RuntimeError, 'was lost .DEADLINE_EXCEEDED'),
+    for handlers, timeout_s, kind, words in (
+        # Whoever answers may take its time.
+        ([], 240.0, ValueError, 'start it with bin/worker.py'),
+        ([Mute()], 3.0, RuntimeError, 'was lost .DEADLINE_EXCEEDED'),
     ):
         server = grpc.server(futures.ThreadPoolExecutor(1), handlers)
         address = f'localhost:{server.add_insecure_port("localhost:0")}'
         server.start()
         begin = time.monotonic()
         with pytest.raises(kind, match=f'worker {address}.*{words}'):
-            remote_worker.connect_all([address], 1.5)
+            remote_worker.connect_all([address], timeout_s)
         assert time.monotonic() - begin < 60
+        released.set()
         server.stop(0)
 
 
-def test_what_stands_at_a_silent_address_is_said(tmp_path):
+def test_what_stands_at_a_silent_address_is_said(short_folder):
     with socket.socket() as closed:
         closed.bind(('localhost', 0))
         port = closed.getsockname()[1]
@@ -273,7 +284,7 @@ def test_what_stands_at_a_silent_address_is_said(tmp_path):
                 'no-such-host.invalid:8470': 'its name is not known here',
                 f'localhost:{port}': 'nobody can be reached there: Connection refused',
                 f'[::1]:{port}': 'nobody can be reached there',
-                f'unix:{tmp_path}/none': 'nobody can be reached there: No such file',
+                f'unix:{short_folder}/none': 'nobody can be reached there: No such file',
                 f'localhost:{other.getsockname()[1]}': 'what listens there is no worker',
             }
             with pytest.raises(RuntimeError) as error:

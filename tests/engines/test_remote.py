@@ -74,7 +74,7 @@ def store(tmp_path_factory, write_users):
 def worker_pair():
     workers = [worker_process.WorkerProcess(1) for _ in range(2)]
     for worker in workers:
-        worker.wait_until_listening(30)
+        worker.wait_until_listening(240)
     yield workers
     for worker in workers:
         worker.stop()
@@ -84,8 +84,14 @@ def address(worker):
     return f'localhost:{worker.port}'
 
 
-def connected(workers, timeout_s=20.0):
-    return remote_engine.RemoteRuntime([address(worker) for worker in workers], timeout_s)
+def connected(workers):
+    return remote_engine.RemoteRuntime([address(worker) for worker in workers])
+
+
+def be_impatient(workers):
+    """With those that will not answer; the others may be as slow as the machine is."""
+    for worker in workers:
+        worker._timeout_s = 1.5
 
 
 def flat(output):
@@ -97,7 +103,7 @@ def undisturbed(store):
     """Two rounds on two workers: start state, shards and outputs of both."""
     workers = [worker_process.WorkerProcess(1) for _ in range(2)]
     for worker in workers:
-        worker.wait_until_listening(30)
+        worker.wait_until_listening(240)
     with connected(workers) as remote:
         assert remote.client_parallelism == 2
         engine = remote_engine.RemoteEngine(remote, _MODEL, _CONFIG, store, **options())
@@ -133,7 +139,7 @@ def replaced(worker):
     """One that knows nothing of what was sent, at once and in the same place."""
     worker.stop()
     anew = worker_process.WorkerProcess(1, port=worker.port)
-    anew.wait_until_listening(30)
+    anew.wait_until_listening(240)
     return anew
 
 
@@ -152,7 +158,8 @@ def test_round_is_finished_by_the_others(
 ):
     start, outputs = undisturbed
     bad, good = worker_pair
-    with connected(worker_pair, timeout_s=1.5) as remote:
+    with connected(worker_pair) as remote:
+        be_impatient(remote.workers[:1])
         engine = remote_engine.RemoteEngine(remote, _MODEL, _CONFIG, store, **options())
         # Stopped, so that its shard is certainly not done when it is killed.
         os.kill(bad.pid, signal.SIGSTOP)
@@ -163,7 +170,7 @@ def test_round_is_finished_by_the_others(
         time.sleep(0.3)
         assert thread.is_alive()
         other = disturb(bad)
-        thread.join(20)
+        thread.join(240)
         # The next round does without it from the start.
         found.append(engine.next(found[0].state, shards_of(store, 1, 2)))
         assert remote.workers[1].lost is None and word in remote.workers[0].lost
@@ -178,7 +185,8 @@ def test_round_is_finished_by_the_others(
 
 def test_nobody_left(store, worker_pair, undisturbed):
     start, _ = undisturbed
-    with connected(worker_pair, timeout_s=1.5) as remote:
+    with connected(worker_pair) as remote:
+        be_impatient(remote.workers)
         engine = remote_engine.RemoteEngine(remote, _MODEL, _CONFIG, store, **options())
         os.kill(worker_pair[0].pid, signal.SIGKILL)
         os.kill(worker_pair[1].pid, signal.SIGSTOP)
@@ -200,9 +208,17 @@ def test_error_of_a_computation_names_the_worker(worker_pair):
         assert worker.lost is None
 
 
-def test_all_that_do_not_answer_are_named(worker_pair):
+def test_all_that_do_not_answer_are_named(worker_pair, monkeypatch):
+    connect = remote_worker.RemoteWorker.connect
+
+    def patiently(worker):
+        if worker.address == address(worker_pair[0]):
+            worker._timeout_s = 240.0
+        connect(worker)
+
+    monkeypatch.setattr(remote_worker.RemoteWorker, 'connect', patiently)
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(12)]
+        sockets = [stack.enter_context(socket.socket()) for _ in range(60)]
         for index, sock in enumerate(sockets):
             sock.bind(('localhost', 0))
             if index:
@@ -211,8 +227,8 @@ def test_all_that_do_not_answer_are_named(worker_pair):
         begin = time.monotonic()
         with pytest.raises(RuntimeError) as error:
             remote_worker.connect_all([address(worker_pair[0]), *names], 1.0)
-        # All at the same time: one by one they would take 12 s.
-        assert time.monotonic() - begin < 10
+        # All at the same time: one by one they would take 60 s.
+        assert time.monotonic() - begin < 50
     for name in names:
         assert f'worker {name} did not answer within 1 s' in str(error.value)
     assert address(worker_pair[0]) not in str(error.value)
@@ -223,19 +239,17 @@ def test_other_version_is_refused(monkeypatch):
         patched.setattr(worker_process, 'tff_version', lambda: '0.86.0')
         worker = worker_process.WorkerProcess(1)
     try:
-        worker.wait_until_listening(30)
+        worker.wait_until_listening(240)
         with pytest.raises(
             ValueError, match=f'{address(worker)} runs TFF 0.86.0, the driver 0.87'
         ):
-            remote_worker.connect_all([address(worker)], 20.0)
+            remote_worker.connect_all([address(worker)], 240.0)
     finally:
         worker.stop()
 
 
-def test_bare_worker_is_refused():
-    with socket.socket(socket.AF_INET6) as sock:
-        sock.bind(('', 0))
-        port = sock.getsockname()[1]
+def test_bare_worker_is_refused(process_checks):
+    port = process_checks.free_port()
     process = subprocess.Popen(
         [str(worker_process.worker_binary()), f'--port={port}'],
         stdout=subprocess.DEVNULL,
@@ -243,7 +257,7 @@ def test_bare_worker_is_refused():
     )
     try:
         with pytest.raises(ValueError, match='does not say its version; start it with bin/wor'):
-            remote_worker.connect_all([f'localhost:{port}'], 20.0)
+            remote_worker.connect_all([f'localhost:{port}'], 240.0)
     finally:
         process.kill()
         process.wait()
@@ -323,7 +337,8 @@ def test_cable_is_cut(store, worker_pair, undisturbed, other_host, process_check
     with process_checks.running(command) as program:
         program.wait_for_line('is ready')
         addresses = [f'{host}:8470', address(worker_pair[0])]
-        with remote_engine.RemoteRuntime(addresses, timeout_s=1.5) as remote:
+        with remote_engine.RemoteRuntime(addresses) as remote:
+            be_impatient(remote.workers[:1])
             engine = remote_engine.RemoteEngine(remote, _MODEL, _CONFIG, store, **options())
             output = engine.next(start, shards_of(store, 0, 2))
             assert remote.workers[0].lost is None

@@ -66,7 +66,7 @@ def engine_of(kind, run, store, num_shards):
     else:
         worker = worker_process.WorkerProcess(1)
         try:
-            worker.wait_until_listening(60)
+            worker.wait_until_listening(240)
             with remote_engine.RemoteRuntime([f'localhost:{worker.port}']) as remote:
                 yield remote_engine.RemoteEngine(remote, MODEL, CONFIG, store, **options)
         finally:

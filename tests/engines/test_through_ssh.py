@@ -4,7 +4,6 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -31,11 +30,6 @@ def answer():
     return (tf.constant(42),)
 
 
-def free_port():
-    with socket.create_server(('localhost', 0)) as any_socket:
-        return any_socket.getsockname()[1]
-
-
 def recipe(**places):
     """Options of the `ssh` command that docs/workers.md gives, with other places."""
     text = (_ROOT / 'docs/workers.md').read_text()
@@ -48,12 +42,12 @@ def recipe(**places):
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(process_checks, tmp_path):
     """An SSH server for this user alone: (port, options of its client)."""
     for name in ('host', 'user'):
         key = ['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', tmp_path / name]
         subprocess.run(key, check=True)
-    port = free_port()
+    port = process_checks.free_port()
     (tmp_path / 'sshd_config').write_text(
         f'Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nUsePAM no\n'
         f'AuthorizedKeysFile {tmp_path}/user.pub\nStrictModes no\nPidFile none\n'
@@ -76,15 +70,15 @@ def server(tmp_path):
 
 
 @pytest.mark.skipif(not _NEEDED, reason='needs ssh, sshd and network namespaces')
-def test_a_driver_reaches_the_worker_by_the_recipe_alone(server, process_checks, tmp_path):
-    there, here = tmp_path / 'there.sock', tmp_path / 'here.sock'
+def test_a_driver_reaches_the_worker_by_the_recipe_alone(server, process_checks, short_folder):
+    there, here = short_folder / 'there.sock', short_folder / 'here.sock'
     with process_checks.running([*_WORKER, f'--socket={there}']) as program:
         program.wait_for_line(f'is ready: unix:{there}')
         ssh = subprocess.Popen([*recipe(here=here, there=there), *server])
         try:
-            assert process_checks.wait_until(here.exists, 120)
+            assert process_checks.wait_until(here.exists)
             assert here.stat().st_mode & 0o777 == 0o600
-            with remote_engine.RemoteRuntime([f'unix:{here}'], 20) as remote:
+            with remote_engine.RemoteRuntime([f'unix:{here}']) as remote:
                 executor = remote.workers[0].executor
                 assert executor.call(executor.create_function(answer), [])[0] == 42
             # What the driver leaves behind is forgotten through SSH too.

@@ -221,7 +221,7 @@ def store(tmp_path_factory, write_users):
 @pytest.fixture(scope='module')
 def worker():
     worker = worker_process.WorkerProcess(1)
-    worker.wait_until_listening(60)
+    worker.wait_until_listening(240)
     yield f'localhost:{worker.port}'
     worker.stop()
 
@@ -315,6 +315,6 @@ def test_what_leaks_is_found(store, worker, wire, secrets, tmp_path, monkeypatch
     with monkeypatch.context() as patched:
         patched.setitem(os.environ, 'DP_FEDEMB_SEED', f'{SEED:x}')
         leaky = worker_process.WorkerProcess(1)
-        leaky.wait_until_listening(60)
+        leaky.wait_until_listening(240)
     assert secrets.found_in(_told(leaky.pid)) == {'seed in hex'}
     leaky.stop()

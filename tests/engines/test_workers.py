@@ -3,7 +3,6 @@
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 
@@ -20,15 +19,9 @@ _WORKER = [sys.executable, _ROOT / 'bin/worker.py', '--cores=1']
 @pytest.fixture
 def worker():
     process = worker_process.WorkerProcess(1)
-    process.wait_until_listening(30)
+    process.wait_until_listening(240)
     yield process
     process.stop()
-
-
-def free_port():
-    with socket.socket(socket.AF_INET6) as sock:
-        sock.bind(('', 0))
-        return sock.getsockname()[1]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +33,7 @@ def test_driver_that_ends_by_itself(process_checks, way, code):
 
 
 def test_driver_that_forgets_its_worker(process_checks):
-    returned, _ = process_checks.check_nothing_left([*_DRIVER, 'forgotten'])
+    returned, _ = process_checks.check_nothing_left([*_DRIVER, 'forgotten'], ready='ready')
     assert returned == 0
 
 
@@ -65,15 +58,15 @@ def test_driver_that_is_killed(process_checks):
 
 def test_driver_that_is_killed_during_start_up(process_checks):
     with process_checks.running([*_DRIVER, 'killed during start-up']) as program:
-        program.output(120)
+        program.output()
         assert program.process.returncode == -signal.SIGKILL
-        assert process_checks.wait_until(lambda: not program.workers(), 30)
+        assert process_checks.wait_until(lambda: not program.workers())
 
 
 def test_guard_refuses_when_the_parent_is_gone():
     guard = _ROOT / 'dp_fedemb/engines/worker_guard.py'
     command = [sys.executable, '-I', '-S', guard, str(os.getpid() + 1), '/bin/echo', 'started']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 1 and 'parent is gone' in done.stderr and not done.stdout
 
 
@@ -104,7 +97,7 @@ def test_port_is_kept_for_one_worker(worker):
         worker_process.WorkerProcess(1, port=worker.port)
     other = worker_process.WorkerProcess(1)
     assert other.port != worker.port
-    other.wait_until_listening(30)
+    other.wait_until_listening(240)
     other.stop()
     # Free again afterwards.
     again = worker_process.WorkerProcess(1, port=other.port)
@@ -113,7 +106,7 @@ def test_port_is_kept_for_one_worker(worker):
 
 def test_worker_that_dies_tells_why(process_checks, worker):
     os.kill(worker.pid, signal.SIGKILL)
-    assert process_checks.wait_until(lambda: worker.poll() is not None, 30)
+    assert process_checks.wait_until(lambda: worker.poll() is not None)
     with pytest.raises(RuntimeError, match=f'worker on port {worker.port} ended by SIGKILL'):
         worker.check_alive()
 
@@ -127,7 +120,7 @@ def test_missing_worker_binary(monkeypatch):
 @pytest.mark.parametrize('ending', ['SIGTERM', 'SIGINT to the group', 'SIGKILL'])
 def test_worker_program_leaves_nothing(process_checks, ending):
     returned, text = process_checks.check_nothing_left(
-        [*_WORKER, f'--port={free_port()}'], ending, ready='is ready'
+        [*_WORKER, f'--port={process_checks.free_port()}'], ending, ready='is ready'
     )
     if ending == 'SIGKILL':
         assert returned == -signal.SIGKILL
@@ -136,15 +129,15 @@ def test_worker_program_leaves_nothing(process_checks, ending):
 
 
 def test_worker_program_ends_with_its_worker(process_checks):
-    with process_checks.running([*_WORKER, f'--port={free_port()}']) as program:
+    with process_checks.running([*_WORKER, f'--port={process_checks.free_port()}']) as program:
         program.wait_for_line('is ready')
         os.kill(program.workers()[0], signal.SIGKILL)
-        assert 'ended by SIGKILL' in program.output(120)
+        assert 'ended by SIGKILL' in program.output()
         assert program.process.returncode == os.EX_TEMPFAIL
 
 
 def test_worker_program_refuses_a_taken_port(worker):
     command = [*_WORKER, f'--port={worker.port}']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2 and f'port={worker.port}: Address already in use' in done.stderr
     assert 'Traceback' not in done.stderr

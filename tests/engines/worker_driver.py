@@ -19,7 +19,7 @@ def main(way: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     with signals.end_cleanly():
         worker = worker_process.WorkerProcess(1)
-        worker.wait_until_listening(30)
+        worker.wait_until_listening(240)
         if way == 'forgotten':
             print('ready', flush=True)
             return
@@ -32,7 +32,7 @@ def main(way: str) -> None:
             if way == 'sys.exit':
                 sys.exit(3)
             if way == 'wait':
-                time.sleep(60)
+                time.sleep(600)
         finally:
             worker.stop()
             print('finally', flush=True)
