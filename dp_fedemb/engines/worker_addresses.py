@@ -9,7 +9,6 @@ import tempfile
 from typing import Optional
 
 _BACKLOG = 64
-_FAMILY = socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET
 # An address has room for 107 bytes.
 _MOST_PATH = 100
 
@@ -38,11 +37,14 @@ def why_silent(address: str, timeout_s: float = 2.0) -> str:
                 trial.connect(address.removeprefix('unix:'))
         else:
             host, _, port = address.rpartition(':')
-            socket.create_connection((host.strip('[]'), int(port)), timeout_s).close()
+            place = host.strip('[]'), int(port)
+            socket.create_connection(place, timeout_s, all_errors=True).close()
     except socket.gaierror as error:
         return f'its name is not known here: {error.strerror}'
-    except OSError as error:
-        return f'nobody can be reached there: {error.strerror or error}'
+    except (OSError, ExceptionGroup) as found:
+        # Of a name with several addresses the first: the last may be of an IPv6 that is off.
+        first = found.exceptions[0] if isinstance(found, ExceptionGroup) else found
+        return f'nobody can be reached there: {getattr(first, "strerror", None) or first}'
     return 'what listens there is no worker, is stopped, or is too slow for the timeout'
 
 
@@ -116,7 +118,7 @@ def reserve_port(port: Optional[int]) -> socket.socket:
     if port is not None:
         # Without SO_REUSEPORT first: refused if there is anybody, sharing or not.
         _exclusive(port).close()
-    reservation = socket.socket(_FAMILY)
+    reservation = _socket()
     reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     reservation.bind(('', port or 0))
     return reservation
@@ -131,8 +133,16 @@ def _is_listening(path: str) -> bool:
     return True
 
 
+def _socket() -> socket.socket:
+    try:
+        return socket.socket(socket.AF_INET6)
+    except OSError:
+        # A kernel may do without, whatever Python was built with.
+        return socket.socket(socket.AF_INET)
+
+
 def _exclusive(port: int) -> socket.socket:
-    bound = socket.socket(_FAMILY)
+    bound = _socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(('', port))
