@@ -201,6 +201,7 @@ def _check(cells):
                 'runs': [[*cell.arguments(), *_data(cell)] for cell in mine],
                 'names': [cell.name for cell in mine],
                 'without_data': FLAGS.dry_run,
+                'outputs': {'output_dir': FLAGS.output_dir, 'publish': FLAGS.publish},
             }
         )
         facts |= {id(cell): found for cell, found in zip(mine, answer['runs'])}

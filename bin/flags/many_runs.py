@@ -34,9 +34,9 @@ def ask(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `program`; `runs`, each a list of arguments; `without_data` to look for
-            none; and for accounted trials
-            `trials` with `mode` (composed or selection), `mean_trials`, `distribution` and
-            `total_epsilon` (None: the noise that the flags say).
+            none; `outputs`, paths that get figures, by the names of flags; and for accounted
+            trials `trials` with `mode` (composed or selection), `mean_trials`,
+            `distribution` and `total_epsilon` (None: the noise that the flags say).
 
     Returns:
         `runs`, facts of each; for trials also `epsilon_user` and
@@ -155,6 +155,7 @@ def _facts(
     if request.get('without_data'):
         return _without_data(program), None, None
     groups.check_task()
+    groups.check_apart(**request.get('outputs', {}))
     groups.check_model()
     if key not in tasks:
         tasks[key] = groups.task()

@@ -156,6 +156,7 @@ def request(cells: list[cells_lib.Cell]) -> dict[str, Any]:
         'program': 'train',
         'runs': [each.arguments() for each in cells],
         'names': [each.name for each in cells],
+        'outputs': {'output_dir': FLAGS.output_dir},
     }
     if FLAGS.mode != 'public':
         names = ('mode', 'mean_trials', 'distribution', 'total_epsilon')

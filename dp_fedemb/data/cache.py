@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 import hashlib
 import json
 import pathlib
+import stat
 from typing import Any, Optional
 
 from absl import logging
@@ -88,7 +89,9 @@ def file_fingerprint(path: files.PathLike, cache_dir: files.PathLike) -> str:
                 digest.update(block)
         known[stamp] = digest.hexdigest()
         files.make_directory(memory.parent)
-        json_files.write(memory, known, 0o600)
+        # Who has opened it for colleagues wants it open.
+        mode = stat.S_IMODE(memory.stat().st_mode) if memory.exists() else 0o600
+        json_files.write(memory, known, mode)
     return str(known[stamp])
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import dataclasses
-import hashlib
 import pathlib
 import time
 from typing import Optional, Union
@@ -204,15 +203,14 @@ class _Work:
         path = self._listing.root / name
         # Before the content, so that a change in between is seen the next time.
         state = state_of(path)
-        content = decoding.read(path)
-        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-        if state is None:
-            raise FileNotFoundError('vanished meanwhile')
-        picture = index_file.Picture(state, digest)
-        known = digest in self._known
-        if known:
-            return _Read(picture, None)
-        return _Read(picture, self._preprocessing(content, lambda: self.several.append(name)))
+        with decoding.opened(path) as (file, digest):
+            if state is None:
+                raise FileNotFoundError('vanished meanwhile')
+            picture = index_file.Picture(state, digest)
+            if digest in self._known:
+                return _Read(picture, None)
+            pixels = self._preprocessing(file, lambda: self.several.append(name))
+            return _Read(picture, pixels)
 
     def add(
         self, name: str, picture: index_file.Picture, embedding: Optional[np.ndarray] = None

@@ -116,6 +116,28 @@ def test_refusals_with_data(tmp_path, arguments, words):
     assert not (tmp_path / 'sweep').exists()
 
 
+def test_no_figures_among_pictures(tmp_path, privacy_process):
+    """They would be pictures of a user the next time; nothing is read or converted before."""
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    task = ('--task=image_folder', f'--data_dir={folder}')
+    out = f'--output_dir={folder / "sweep"}'
+    calls = [
+        (
+            RUN,
+            (out, '--mode=public', '--vary=client_lr=0.1,1', '--users_are_public', '--', *task),
+        ),
+        (
+            RUN.replace('sweep.py', 'reproduce.py'),
+            (out, '--table=loss', '--scale=small', *task),
+        ),
+    ]
+    for script, arguments in calls:
+        code, printed, error, _ = privacy_process(*arguments, script=script)
+        assert code == 2 and f"output_dir='{folder}/sweep': lies in" in error, printed
+        assert len(error.splitlines()) == 1 and not list(folder.iterdir())
+
+
 def store(here):
     (found,) = (here / 'cache').rglob('train/privacy_ledger.json')
     return found.parent

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -252,3 +253,17 @@ def test_an_index_that_would_fill_the_memory_is_damaged(indexed, tmp_path):
             archive.writestr(name, content)
     with pytest.raises(ValueError, match='a damaged one .* choose another file'):
         indexed()
+
+
+def test_a_picture_with_a_long_tail_is_not_read_into_memory(indexed, folder, tmp_path):
+    path = folder / '00' / '0.png'
+    os.truncate(path, 200 << 20)
+    tracemalloc.start()
+    indexed()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50 << 20
+    os.truncate(path, 201 << 20)
+    done = indexed()
+    # What follows its end is of the file's content, too.
+    assert done.changed == ('00/0.png',) and done.embedded == 1

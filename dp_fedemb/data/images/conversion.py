@@ -135,8 +135,8 @@ def _look_alikes(spool: '_Spool', places: Iterable[str]) -> tuple[str, ...]:
         if groups:
             shown = names_lib.shortened((' = '.join(map(repr, group)) for group in groups), 3)
             notes.append(
-                f'{len(groups):,} names of {what} look like another one and count as two each:'
-                f' {shown}; where they are one, give it one name'
+                f'names of {what} that look alike count as different ones'
+                f' ({len(groups):,} times: {shown}); where they are one, give it one name'
             )
     return tuple(notes)
 

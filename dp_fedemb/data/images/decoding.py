@@ -5,8 +5,9 @@ picture happens to hold: a dark photograph stays dark. Where the format does not
 (32-bit and signed integers, floats beyond 0..1), the picture is refused.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import contextlib
+import hashlib
 import io
 import os
 import threading
@@ -28,6 +29,7 @@ MAX_PIXELS = 300_000_000
 MAX_BYTES = 8 * MAX_PIXELS
 # Reads of one file; those of 300,000 parts pass.
 _MOST_STEPS = 2_000_000
+_BLOCK = 1 << 20
 # Of decoded ones no two are made at once: cores are many, and memory is not.
 _LARGE_PIXELS = 1 << 26
 _ONE_LARGE = threading.Lock()
@@ -43,7 +45,7 @@ class BrokenPicture(OSError, ValueError):
 
 
 def decode(
-    image: Union[np.ndarray, bytes, 'os.PathLike[str]'],
+    image: Union[np.ndarray, bytes, BinaryIO, 'os.PathLike[str]'],
     background: int = 0,
     least: int = 0,
     max_pixels: int = MAX_PIXELS,
@@ -52,9 +54,9 @@ def decode(
     """Decodes a picture; of an animation or of many pages the first.
 
     Args:
-        image: an encoded picture or the path of one, turned upright by its EXIF
-            orientation; or pixels [h, w] or [h, w, 1 to 4], of type uint8, uint16, bool, or
-            float in 0..1.
+        image: an encoded picture, the path of one or what `opened` gives, turned upright by
+            its EXIF orientation; or pixels [h, w] or [h, w, 1 to 4], of type uint8, uint16,
+            bool, or float in 0..1.
         background: grey level behind transparent pixels.
         least: side in pixels that is enough: JPEG decodes at a fraction of its size, much
             faster, if told in time.
@@ -74,8 +76,10 @@ def decode(
             return _flattened(_of_array(image), background)
         if isinstance(image, bytes):
             return _decoded(io.BytesIO(image), background, least, max_pixels, on_several)
-        with _regular_file(image) as file:
-            return _decoded(file, background, least, max_pixels, on_several)
+        if isinstance(image, (str, os.PathLike)):
+            with _regular_file(image) as file:
+                return _decoded(file, background, least, max_pixels, on_several)
+        return _decoded(image, background, least, max_pixels, on_several)
     except BrokenPicture:
         raise
     # Damaged files make decoders raise nearly anything.
@@ -89,8 +93,9 @@ def decode(
         raise BrokenPicture(reason or type(error).__name__) from error
 
 
-def read(path: 'os.PathLike[str]') -> bytes:
-    """Returns the content of a picture's file.
+@contextlib.contextmanager
+def opened(path: 'os.PathLike[str]') -> Iterator[tuple[BinaryIO, str]]:
+    """Opens a picture's file for `decode`, and gives a hash of its content with it.
 
     Raises:
         BrokenPicture: for what is no file, or empty, as those by which the kernel speaks
@@ -98,8 +103,14 @@ def read(path: 'os.PathLike[str]') -> bytes:
         OSError: if it is not there, or cannot be read.
     """
     with _regular_file(path) as file:
+        digest = hashlib.blake2b(digest_size=16)
         # Of one that is being written, what there was: it might never end.
-        return file.read(os.fstat(file.fileno()).st_size)
+        left = os.fstat(file.fileno()).st_size
+        while left > 0 and (block := file.read(min(left, _BLOCK))):
+            digest.update(block)
+            left -= len(block)
+        file.seek(0)
+        yield file, digest.hexdigest()
 
 
 def _regular_file(path: 'os.PathLike[str]') -> BinaryIO:

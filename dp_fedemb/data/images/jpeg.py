@@ -4,6 +4,7 @@ Where they end early, at a marker, libjpeg fills what is missing with grey and w
 Pillow does not pass the warning on. simplejpeg does: libjpeg-turbo stops at its first one.
 """
 
+from collections.abc import Iterator
 import re
 from typing import Any, BinaryIO
 
@@ -83,28 +84,28 @@ def _check_scans(data: bytes) -> None:
     """
     if data.count(b'\xff\xda') <= _MOST_SCANS:
         return
-    # Behind the end, and in what is for applications, the two bytes may stand for anything.
-    place = scans = 0
-    while True:
-        found = _MARKER.search(data, place)
-        if found is None or found[1][0] == _END:
-            return
-        place = found.end()
-        if found[1][0] not in _ALONE:
-            place += int.from_bytes(data[place : place + 2], 'big')
-        scans += found[1][0] == _SCAN
-        if scans > _MOST_SCANS:
-            raise ValueError(f'more than {_MOST_SCANS} scans')
+    # In what is for applications the two bytes may stand for anything.
+    if sum(kind == _SCAN for kind, _, _ in _segments(data)) > _MOST_SCANS:
+        raise ValueError(f'more than {_MOST_SCANS} scans')
 
 
 def _without_comments(data: bytes) -> bytes:
     """Returns a file without what programs add to its header."""
-    kept, place = [data[:2]], 2
-    while data[place : place + 1] == b'\xff' and place + 4 < len(data):
-        if data[place + 1] == _SCAN:
+    kept, place = [], 0
+    for kind, begin, end in _segments(data):
+        if kind == _SCAN:
             break
-        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], 'big')
-        if data[place + 1] not in _COMMENTS:
-            kept.append(data[place:end])
-        place = end
+        if kind in _COMMENTS:
+            kept.append(data[place:begin])
+            place = end
     return b''.join([*kept, data[place:]])
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yields marker, begin and end of what a JPEG consists of, up to its end marker."""
+    end = 0
+    while (found := _MARKER.search(data, end)) is not None and found[1][0] != _END:
+        begin, end = found.span()
+        if found[1][0] not in _ALONE:
+            end += int.from_bytes(data[end : end + 2], 'big')
+        yield found[1][0], begin, end

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 import os
-from typing import Any, Optional, Union
+from typing import Any, BinaryIO, Optional, Union
 
 import numpy as np
 from PIL import Image
@@ -125,7 +125,7 @@ class Preprocessing:
 
     def __call__(
         self,
-        image: Union[np.ndarray, bytes, os.PathLike],
+        image: Union[np.ndarray, bytes, BinaryIO, os.PathLike],
         on_several: Callable[[], None] = lambda: None,
     ) -> np.ndarray:
         """Returns uint8 [image_size, image_size, channels].

@@ -88,7 +88,8 @@ def test_names_that_look_alike_are_said(tmp_path):
     owned = [('train', 'Ann', 1), ('test', 'ann ', 2), ('train', 'bo', 3)]
     (note,) = notes_of(tmp_path, *owned, places=['bo\u200f', 'cy'])
     assert (
-        note.startswith('2 names of users look like another one') and "'Ann' = 'ann '" in note
+        note.startswith('names of users that look alike count as different ones (2 times: ')
+        and "'Ann' = 'ann '" in note
     )
 
 
