@@ -21,21 +21,52 @@ from dp_fedemb import randomness
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# New secret seeds, and hypothesis's examples, follow from a test's name, so that a verdict on
-# them is the same every day; a word gives others, to see how near tests are to their bounds.
+# New secret seeds, of programs too that tests start, and hypothesis's examples follow from a
+# test's name, so that a verdict on them is the same every day; a word gives others, to see how
+# near tests are to their bounds.
 _WORD = os.environ.get('DP_FEDEMB_TEST_SEED', '')
 _seeds = random.Random(_WORD)
 _system_seed = randomness.new_secret_seed
 randomness.new_secret_seed = privacy.new_secret_seed = lambda: _seeds.getrandbits(128)
+_PROGRAMS = str(pathlib.Path(__file__).parent / 'programs')
+_path = os.environ.get('PYTHONPATH', '').split(os.pathsep)
+# One of several processes of tests has it from the first.
+os.environ['PYTHONPATH'] = os.pathsep.join(
+    [_PROGRAMS, *(place for place in _path if place not in ('', _PROGRAMS))]
+)
 hypothesis.settings.register_profile(
     'dp_fedemb', deadline=None, database=None, derandomize=not _WORD
 )
 hypothesis.settings.load_profile('dp_fedemb')
 
 
+def _follow(name):
+    _seeds.seed(f'{_WORD} {name}')
+    os.environ['DP_FEDEMB_TEST'] = f'{_WORD} {name}'
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    _seeds.seed(f'{_WORD} {item.nodeid}')
+    _follow(item.nodeid)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup(fixturedef, request):
+    # What tests share does not follow from the one that happens to ask for it first.
+    if fixturedef.scope == 'function':
+        yield
+        return
+    test, seeds = os.environ['DP_FEDEMB_TEST'], _seeds.getstate()
+    _follow(f'{fixturedef.baseid} {fixturedef.argname} {getattr(request, "param", "")}')
+    yield
+    os.environ['DP_FEDEMB_TEST'] = test
+    _seeds.setstate(seeds)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _root_of_tests(tmp_path_factory):
+    # Below it, paths are the same in all runs; see tests/programs/sitecustomize.py.
+    os.environ['DP_FEDEMB_TEST_ROOT'] = str(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope='session')

@@ -27,7 +27,11 @@ def test_it_runs(name, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3', 'PYTHONPATH': str(ROOT)},
+        env={
+            **os.environ,
+            'TF_CPP_MIN_LOG_LEVEL': '3',
+            'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ['PYTHONPATH']]),
+        },
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert EXPECTED[name] in done.stdout

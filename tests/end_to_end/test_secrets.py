@@ -54,7 +54,10 @@ def call(work, commands):
         capture_output=True,
         text=True,
         cwd=work,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        env={
+            **os.environ,
+            'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ['PYTHONPATH']]),
+        },
     )
     assert done.returncode == 0, done.stderr[-2000:]
     said = log.read_text()

@@ -25,7 +25,11 @@ def run(binary, cache_dir, *flags):
         ],
         capture_output=True,
         text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'TF_CPP_MIN_LOG_LEVEL': '3'},
+        env={
+            **os.environ,
+            'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ['PYTHONPATH']]),
+            'TF_CPP_MIN_LOG_LEVEL': '3',
+        },
     )
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout

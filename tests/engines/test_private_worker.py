@@ -100,7 +100,10 @@ def test_a_machine_that_forbids_namespaces_is_known_for_one():
         'from dp_fedemb.engines import worker_process;'
         'print("reason:", worker_process.why_not_isolated())'
     )
-    environment = {**os.environ, 'PYTHONPATH': str(_ROOT)}
+    environment = {
+        **os.environ,
+        'PYTHONPATH': os.pathsep.join([str(_ROOT), os.environ['PYTHONPATH']]),
+    }
     done = subprocess.run(
         [*machine, sys.executable, '-c', ask], capture_output=True, text=True, env=environment
     )
@@ -173,7 +176,10 @@ def test_the_worker_program_behind_a_socket(own_socket, process_checks):
         f'remote = remote_engine.RemoteRuntime(["unix:{path}"]).__enter__()\n'
         'os._exit(9)'
     )
-    environment = {**os.environ, 'PYTHONPATH': str(_ROOT)}
+    environment = {
+        **os.environ,
+        'PYTHONPATH': os.pathsep.join([str(_ROOT), os.environ['PYTHONPATH']]),
+    }
     assert subprocess.run([sys.executable, '-c', crash], env=environment).returncode == 9
     program.wait_for_line('is ready')
     assert pids_of_binary(program) != {second}

@@ -188,7 +188,10 @@ def test_nothing_is_left_running(programs, tmp_path):
     """
     process = subprocess.Popen(
         [sys.executable, '-c', textwrap.dedent(script)],
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        env={
+            **os.environ,
+            'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ['PYTHONPATH']]),
+        },
         stderr=subprocess.DEVNULL,
     )
     starts = tmp_path / 'work' / 'slow' / 'run' / 'starts'
