@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import pathlib
 import re
-import tarfile
 from typing import ClassVar
 
 import numpy as np
@@ -30,6 +29,7 @@ from tasks import tfds as tfds_task
 from tasks.shared import base
 from tasks.shared import converted
 from tasks.shared import splits
+from tasks.shared import tar_archives
 from tasks.shared import tfds_archives
 
 NAME = 'lfw'
@@ -153,20 +153,13 @@ def read_pairs(path: pathlib.Path) -> list[Line]:
 def _archive_rows(path):
     """Yields (person, 'person/number', image) in the order of the archive."""
     seen = set()
-    try:
-        with tarfile.open(path, 'r|*') as archive:
-            for member in archive:
-                match = _MEMBER.fullmatch(member.name)
-                if member.isfile() and match:
-                    tfds_archives.member(path, member.name, member.size, _WHERE)
-                    image = archive.extractfile(member).read()
-                    person = names_lib.normal(match[1])
-                    if (person, match[2]) in seen:
-                        raise tarfile.ReadError(f'{member.name} is there twice')
-                    seen.add((person, match[2]))
-                    yield person, f'{person}/{match[2]}', image
-    except tfds_archives.READ_ERRORS as error:
-        raise tfds_archives.damaged(path, error, _WHERE) from None
+    for name, image in tar_archives.read(path, _MEMBER.fullmatch, _WHERE):
+        person, number = _MEMBER.fullmatch(name).groups()
+        person = names_lib.normal(person)
+        if (person, number) in seen:
+            raise tfds_archives.damaged(path, f'{name} is there twice', _WHERE)
+        seen.add((person, number))
+        yield person, f'{person}/{number}', image
 
 
 def _tfds_rows(builder):

@@ -6,7 +6,6 @@ import csv
 import functools
 import itertools
 import pathlib
-import tarfile
 import zipfile
 
 from dp_fedemb.data import cache
@@ -14,6 +13,7 @@ from dp_fedemb.data import lists
 from dp_fedemb.data import names as names_lib
 from dp_fedemb.data.images import conversion
 from dp_fedemb.data.images import listing as listing_lib
+from tasks.shared import tar_archives
 from tasks.shared import tfds_archives
 
 
@@ -61,18 +61,15 @@ class ListedPhotos:
                 yield conversion.Example(*names, functools.partial(_missing, image), image)
 
     def _from_archive(self, path, wanted):
-        try:
-            # As a stream: an archive of 100 GB has no index to look things up in.
-            with tarfile.open(path, 'r|*') as archive:
-                for member in archive:
-                    image = pathlib.PurePosixPath(member.name).stem
-                    if member.isfile() and image in wanted:
-                        tfds_archives.member(path, member.name, member.size, self._where)
-                        photo = archive.extractfile(member).read()
-                        for names in wanted.pop(image):
-                            yield conversion.Example(*names, photo, image)
-        except tfds_archives.READ_ERRORS as error:
-            raise tfds_archives.damaged(path, error, self._where) from None
+        def image_of(name):
+            return pathlib.PurePosixPath(name).stem
+
+        def is_wanted(name):
+            return image_of(name) in wanted
+
+        for name, photo in tar_archives.read(path, is_wanted, self._where):
+            for names in wanted.pop(image_of(name)):
+                yield conversion.Example(*names, photo, image_of(name))
 
     @functools.cached_property
     def _photos_in_folders(self):

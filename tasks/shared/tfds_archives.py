@@ -14,6 +14,7 @@ import zlib
 
 from dp_fedemb import environment
 from dp_fedemb import host_error
+from tasks.shared import tar_members
 
 # The largest picture in an archive.
 MEMBER_BYTES = 1 << 29
@@ -160,7 +161,7 @@ class _Unpacker:
                     check_unpacked(path, total, self._where)
                     archive.extractall(directory)
             else:
-                with tarfile.open(path) as archive:
+                with tarfile.open(path, tarinfo=tar_members.Member) as archive:
                     total = 0
                     for entry in archive:
                         total += entry.size

@@ -163,6 +163,58 @@ def test_what_is_there_twice_is_refused(official, tmp_path, mutations):
             tasks.build_task(name, config)
 
 
+def header(name, size, kind=b'0'):
+    """A header by hand, which `tarfile` would not write so."""
+    block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.USTAR_FORMAT))
+    block[124:136] = (size % 256**12).to_bytes(12, 'big')
+    block[124] |= 0x80
+    block[156:157] = kind
+    block[148:156] = b' ' * 8
+    block[148:156] = b'%06o\0 ' % sum(block)
+    return bytes(block)
+
+
+def extended(kind=b'x', **values):
+    content = b''
+    for key, value in values.items():
+        body = f' GNU.sparse.{key}={value}\n'.encode()
+        content += b'%d' % (len(body) + 2) + body
+    return header('x', len(content), kind) + content + bytes(-len(content) % 512)
+
+
+_BO = 'lfw/Bo/Bo_0009.jpg'
+_SPARSE = extended(major=1, minor=0, realsize=100)
+ODD_MEMBERS = {
+    # Each was read whole, at once, and in some every digit was begun with anew.
+    'long': header('x', 1 << 20, b'x') + (1 << 20) * b'1' + header(_BO, 4) + bytes(512),
+    'long name': header('x', 1 << 20, b'L') + bytes(1 << 20) + header(_BO, 4) + bytes(512),
+    'of all': header('x', 1 << 20, b'g') + bytes(1 << 20) + header(_BO, 4) + bytes(512),
+    'negative': header('x', -512, b'L') + header(_BO, 4) + bytes(512),
+    'endless chain': 2000 * extended(name='a') + header(_BO, 4) + bytes(512),
+    # These were errors without the archive's name.
+    'sparse, cut': _SPARSE + header(_BO, 512) + b'9999\n1\n' + bytes(505),
+    'sparse, words': _SPARSE + header(_BO, 512) + b'some\n1\n' + bytes(505),
+    'sparse, odd': extended(map='0,4,abc,4', size=99) + header(_BO, 4) + bytes(512),
+    'sparse, size': extended(map='0,4', size='x') + header(_BO, 4) + bytes(512),
+}
+
+
+@pytest.mark.parametrize('name', ODD_MEMBERS)
+def test_odd_headers_of_members(name, official, tmp_path, mutations):
+    lists = {'lfw': 'lfw.tgz', 'inaturalist': 'train_val_images.tar.gz'}
+    for task, archive in lists.items():
+        data_dir = tmp_path / task
+        data_dir.mkdir()
+        options = getattr(official, task)(data_dir)
+        content = ODD_MEMBERS[name] + bytes(1024)
+        (data_dir / archive).write_bytes(gzip.compress(content, 1))
+        config = base.TaskConfig(str(data_dir), str(tmp_path / 'cache'), options=options)
+        with pytest.raises(ValueError, match=f'{archive}: damaged ') as error:
+            with mutations.no_hang(20):
+                tasks.build_task(task, config)
+        assert len(str(error.value).splitlines()) == 1
+
+
 def test_encrypted_members_are_no_pictures(official, tmp_path):
     options = official.digiface(tmp_path)
     path = min(tmp_path.iterdir())
