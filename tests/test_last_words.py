@@ -54,7 +54,7 @@ def end(body, *words, **changes):
     """Runs the program; returns how it ended, after all who hold its output."""
     return subprocess.run(
         [sys.executable, '-c', PROGRAM + body, *words],
-        **{'capture_output': True, 'text': True, 'timeout': 30, 'check': False} | changes,
+        **{'capture_output': True, 'text': True, 'timeout': 240, 'check': False} | changes,
     )
 
 

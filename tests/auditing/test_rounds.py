@@ -168,11 +168,13 @@ def head_as_a_further_tensor(monkeypatch):
 
 def clip_skipped_for_one_in_a_hundred(monkeypatch):
     intact = fixed_point.Grid.clip
+    count = tf.Variable(0, trainable=False)
 
     def clip(grid, record, clip_norm):
         clipped, norm = intact(grid, record, clip_norm)
         over = tf.cast(tf.math.ceil(norm / tf.cast(clip_norm, norm.dtype)), tf.int64)
-        skipped = tf.random.uniform([], seed=3) < 0.01
+        # Of random numbers a run of the tests has others, by what has drawn before.
+        skipped = tf.equal(count.assign_add(1) % 100, 50)
         factor = tf.where(skipped, tf.maximum(over, 1), 1)
         return [leaf * factor for leaf in clipped], norm
 

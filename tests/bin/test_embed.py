@@ -6,6 +6,7 @@ import json
 import numpy as np
 from PIL import Image
 import pytest
+import tensorflow as tf
 
 from dp_fedemb import evaluation
 from dp_fedemb import models
@@ -19,6 +20,7 @@ SHAPE = (16, 16, 1)
 def workspace(tmp_path_factory):
     """A run with a small untrained model and its evaluation, and a folder of glyphs."""
     path = tmp_path_factory.mktemp('workspace')
+    tf.keras.utils.set_random_seed(0)
     built = models.build_embedding_model('small_conv', SHAPE, 8)
     models.ServingModel(built.build_backbone(), SHAPE).save(str(path / 'run/saved_model'))
     part = synthetic.Part('embed', 12, images_per_identity=5, image_size=16)

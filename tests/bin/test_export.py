@@ -5,6 +5,7 @@ import json
 import numpy as np
 from PIL import Image
 import pytest
+import tensorflow as tf
 
 from dp_fedemb import models
 
@@ -23,6 +24,7 @@ TASK = [
 def workspace(tmp_path_factory):
     """A small untrained model, and a folder of pictures."""
     path = tmp_path_factory.mktemp('workspace')
+    tf.keras.utils.set_random_seed(0)
     built = models.build_embedding_model('small_conv', SHAPE, 8)
     models.ServingModel(built.build_backbone(), SHAPE).save(str(path / 'run/saved_model'))
     (path / 'photos').mkdir()

@@ -129,7 +129,7 @@ def test_stores(each, tmp_path, mutations):
 
 
 @pytest.mark.parametrize('kind', ['pipe', 'device', 'directory', 'socket', 'link to itself'])
-def test_what_is_no_file_in_a_store(kind, tmp_path, mutations):
+def test_what_is_no_file_in_a_store(kind, tmp_path, mutations, monkeypatch):
     whole = tmp_path / 'whole'
     with data.UserStoreWriter(whole, (4, 4, 1)) as writer:
         writer.add_user(np.zeros((2, 4, 4, 1), np.uint8), ['a', 'b'], 'ann', ['x', 'y'])
@@ -143,8 +143,10 @@ def test_what_is_no_file_in_a_store(kind, tmp_path, mutations):
         elif kind == 'directory':
             path.mkdir()
         elif kind == 'socket':
-            with socket.socket(socket.AF_UNIX) as listener:
-                listener.bind(str(path))
+            # A socket's path is short, and pytest's may be long.
+            with monkeypatch.context() as patch, socket.socket(socket.AF_UNIX) as listener:
+                patch.chdir(path.parent)
+                listener.bind(name)
         else:
             path.symlink_to('/dev/zero' if kind == 'device' else path)
         opened = False

@@ -1,6 +1,8 @@
 """bin/train.py leaves no worker behind, whichever way it ends."""
 
+import os
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -53,9 +55,13 @@ def test_it_fails(process_checks, command, tmp_path):
         program.wait_for_worker()
         metrics = tmp_path / 'run' / 'metrics.csv'
         assert process_checks.wait_until(metrics.exists)
-        # What cannot be written any more ends the program in one line.
+        # What cannot be written any more ends the program in one line. It stands still
+        # meanwhile, so that it does not write between the two.
+        program.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, program.process.pid, os.WSTOPPED)
         metrics.unlink()
         metrics.mkdir()
+        program.process.send_signal(signal.SIGCONT)
         text = program.output()
         assert process_checks.wait_until(lambda: not program.workers())
         assert program.process.returncode == 2 and 'Traceback' not in text

@@ -205,7 +205,11 @@ def handles_and_threads(program):
 def pids_of_binary(program):
     found = set()
     for pid in program.workers():
-        line = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()
+        try:
+            line = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()
+        except OSError:
+            # One that has ended meanwhile.
+            continue
         if pathlib.Path(os.fsdecode(line.split(b'\0')[0])).name == 'worker_binary':
             found.add(pid)
     return found

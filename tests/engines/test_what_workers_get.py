@@ -97,10 +97,13 @@ def _pass_on(source, target, kept):
 
 
 def _messages(stream):
-    """The data of each of a connection's HTTP/2 streams, in one piece."""
-    assert stream.startswith(_HTTP2_PREFACE)
+    """The data of each of a connection's HTTP/2 streams, in one piece.
+
+    What is still being sent may end anywhere.
+    """
+    assert stream[: len(_HTTP2_PREFACE)] == _HTTP2_PREFACE[: len(stream)]
     found, place = {}, len(_HTTP2_PREFACE)
-    while place < len(stream):
+    while place + 9 <= len(stream):
         size, kind = int.from_bytes(stream[place : place + 3], 'big'), stream[place + 3]
         number = stream[place + 5 : place + 9]
         if kind == 0:

@@ -2,6 +2,7 @@
 
 import numpy as np
 from PIL import Image
+import tensorflow as tf
 
 from dp_fedemb import data
 from dp_fedemb import evaluation
@@ -34,6 +35,7 @@ def test_pictures_embed_as_in_training(tmp_path):
     assert [note for note in notes if 'further' in note] == [FRAMES]
     store = data.UserStore.open(tmp_path / 'stores' / 'train')
 
+    tf.keras.utils.set_random_seed(0)
     serving = models.build_embedding_model('small_conv', (12, 12, 1), 8).serving_model()
     serving.save(str(tmp_path / 'model'), store.preprocessing)
     model = evaluation.load_model(tmp_path / 'model')

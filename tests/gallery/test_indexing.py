@@ -233,10 +233,14 @@ def test_names_that_are_no_text(model, preprocessing, glyphs, tmp_path):
 
 def test_files_by_which_the_kernel_speaks_are_not_read(indexed, folder):
     # Reading some of them never ends, or is an error of the disk.
-    (folder / 'log.png').symlink_to('/proc/kmsg')
-    (folder / 'memory.png').symlink_to('/proc/self/mem')
+    files = {'log.png': '/proc/kmsg', 'memory.png': '/proc/self/mem'}
+    # A container may have put something else in the place of the first.
+    files = {name: file for name, file in files.items() if os.path.isfile(file)}
+    assert 'memory.png' in files
+    for name, file in files.items():
+        (folder / name).symlink_to(file)
     found = indexed(max_broken=2).index
-    assert found.broken == dict.fromkeys(('log.png', 'memory.png'), 'an empty file')
+    assert found.broken == dict.fromkeys(files, 'an empty file')
     assert len(found.paths) == 60
 
 

@@ -46,7 +46,7 @@ def test_the_page_is_whole_legible_and_works_from_the_keyboard(page):
         driver.switch_to.active_element.send_keys(keys.Keys.ENTER)
         assert driver.current_url.endswith('#picture-2')
         # It may glide there.
-        wait.WebDriverWait(driver, 20).until(
+        wait.WebDriverWait(driver, 120).until(
             lambda driver: driver.execute_script('return scrollY') > 300
         )
         # The picture itself is told from the others without colour.

@@ -25,6 +25,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 12, 12, 1), np.uint8)
 
 @pytest.fixture(scope='module')
 def serving():
+    tf.keras.utils.set_random_seed(0)
     return models.build_embedding_model('small_conv', (12, 12, 1), 8).serving_model()
 
 

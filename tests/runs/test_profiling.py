@@ -1,7 +1,7 @@
 """Which part of a round a second is put down to."""
 
 import pathlib
-import time
+import types
 
 import numpy as np
 import pytest
@@ -10,13 +10,27 @@ from dp_fedemb import data
 from dp_fedemb.data import virtual_clients
 from dp_fedemb.runs import profiling
 
-FIXED_S, CLIENTS_S = 0.05, 0.8
+FIXED_S, CLIENTS_S, EVALUATION_S = 0.05, 0.8, 0.03
+
+
+class Clock:
+    """Stands still but for who sleeps on it."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def perf_counter(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
 
 
 class Engine:
     """Takes a while for any round, and longer for one with users."""
 
-    def __init__(self):
+    def __init__(self, clock):
+        self.clock = clock
         self.states = []
 
     def send(self, state):
@@ -24,9 +38,9 @@ class Engine:
 
     def next(self, state, shards):
         self.states.append(state)
-        time.sleep(FIXED_S)
+        self.clock.sleep(FIXED_S)
         if virtual_clients.num_examples(shards):
-            time.sleep(CLIENTS_S)
+            self.clock.sleep(CLIENTS_S)
 
 
 @pytest.fixture(scope='module')
@@ -42,25 +56,27 @@ def measured(tmp_path_factory):
         splits=np.array([0, 3]),
         seeds=np.zeros([1, 2], np.int64),
     )
-    engine = Engine()
-    seconds = profiling.profile_round(
-        engine,
-        'state',
-        lambda: [shard, virtual_clients.empty_shard()],
-        store,
-        path,
-        {'evaluation': lambda: time.sleep(0.03)},
-    )
+    clock = Clock()
+    engine = Engine(clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profiling, 'time', types.SimpleNamespace(perf_counter=clock.perf_counter))
+        seconds = profiling.profile_round(
+            engine,
+            'state',
+            lambda: [shard, virtual_clients.empty_shard()],
+            store,
+            path,
+            {'evaluation': lambda: clock.sleep(EVALUATION_S)},
+        )
     return seconds, engine, path
 
 
 def test_a_round_without_users_tells_the_fixed_cost(measured):
     seconds, _, _ = measured
-    # Wide upwards: the machine may be busy.
-    assert FIXED_S <= seconds['transfer, noise and server step'] < CLIENTS_S
-    assert seconds['client compute, clip and sum'] > CLIENTS_S / 2
-    assert seconds['whole round'] >= FIXED_S + CLIENTS_S
-    assert seconds['evaluation'] >= 0.03
+    assert seconds['transfer, noise and server step'] == pytest.approx(FIXED_S)
+    assert seconds['client compute, clip and sum'] == pytest.approx(CLIENTS_S)
+    assert seconds['whole round'] == pytest.approx(FIXED_S + CLIENTS_S)
+    assert seconds['evaluation'] == pytest.approx(EVALUATION_S)
 
 
 def test_every_round_starts_from_the_same_state(measured):

@@ -9,7 +9,7 @@ PROGRAM = pathlib.Path(__file__).parents[2] / 'bin' / 'prepare.py'
 
 def prepare(*flags):
     return subprocess.run(
-        [sys.executable, PROGRAM, *flags], capture_output=True, text=True, timeout=120
+        [sys.executable, PROGRAM, *flags], capture_output=True, text=True, timeout=300
     )
 
 
