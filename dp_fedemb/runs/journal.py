@@ -87,6 +87,11 @@ class Journal:
         """Releases beyond one a round: sums of a round that were not the same."""
         return self._repeats
 
+    @property
+    def rounds(self) -> int:
+        """Number of rounds up to the last one whose sum is noted."""
+        return max(self._digests, default=-1) + 1
+
     def attempt(self, round_num: int, sums: Sequence[np.ndarray]) -> int:
         """Returns the number of a sum among those of its round, from 0.
 

@@ -17,6 +17,14 @@ from dp_fedemb.runs import settings as settings_lib
 _NOTED_AHEAD = 10
 
 
+def noted_after(done: int, schedule: settings_lib.TrainingSchedule) -> int:
+    """Returns how many rounds the ledger knows of when `done` are released, at most."""
+    until = min(max(done, 1) + done // _NOTED_AHEAD, schedule.rounds)
+    while not schedule.saves_after(until):
+        until += 1
+    return until
+
+
 class Odometer:
     """A run's epsilon after any of its rounds, and who is told of it."""
 
@@ -87,9 +95,7 @@ class Odometer:
         noted, noted_repeats = self._noted
         if done <= noted and repeats == noted_repeats:
             return
-        until = min(max(done, 1) + done // _NOTED_AHEAD, self._schedule.rounds)
-        while not self._schedule.saves_after(until):
-            until += 1
+        until = noted_after(done, self._schedule)
         self._spend(self.statement(until, observed=None))
         self._noted = until, repeats
 

@@ -17,6 +17,8 @@ from dp_fedemb import randomness
 from dp_fedemb.privacy import budget
 from dp_fedemb.privacy import ledger
 from dp_fedemb.runs import directory as run_directory_lib
+from dp_fedemb.runs import odometer
+from dp_fedemb.runs import settings as settings_lib
 
 # Digits of a name that tell the seed; the others tell what was trained with it.
 _OF_SEED = 16
@@ -77,6 +79,31 @@ class Account:
                     ' may lie on two sums, whose difference has none; go on there, or delete'
                     ' that one'
                 )
+
+    def check_newest(self, schedule: settings_lib.TrainingSchedule) -> None:
+        """Refuses the directory of a run that has released more than it can know of.
+
+        It is a copy of before that was put in the place of the run. Which sums the rounds
+        since had is lost, so that their noise might lie on others, too. A copy of not long
+        before is not noticed: the ledger is told of some rounds ahead.
+
+        Args:
+            schedule: of the run.
+
+        Raises:
+            ValueError: if the ledger knows of more rounds.
+        """
+        known = ledger.read(self.store).latest().get(self._name)
+        if known is None or not self.run.plan.private:
+            return
+        rounds = self.directory.journal(self.run).rounds
+        if known.rounds > odometer.noted_after(rounds, schedule):
+            raise ValueError(
+                f'output_dir={str(self.directory.path)!r}: the run has released rounds beyond'
+                f' {rounds}, the last one known here (the ledger of its users says up to'
+                f' {known.rounds}), so that this is a copy of before, and a repeated round'
+                ' would not be noticed; put the newest copy here, or choose another output_dir'
+            )
 
     def _of_the_same_seed(self, known: ledger.Ledger) -> list[ledger.Entry]:
         return [

@@ -120,6 +120,37 @@ def test_two_copies_of_a_run_do_not_both_go_on(make_experiment, tmp_path, monkey
     assert len(ledger.read(store.path).latest()) == 1
 
 
+def test_a_copy_of_before_does_not_go_on_in_the_place_of_the_run(
+    make_experiment, tmp_path, monkeypatch, tree
+):
+    store, run, backup = own_store(tmp_path), tmp_path / 'run', tmp_path / 'backup'
+
+    def killed(self, rows):
+        append(self, rows)
+        shutil.copytree(run, backup, dirs_exist_ok=True)
+        if rows[-1]['round'] == 2:
+            raise Killed
+
+    append = releases_lib.Releases.append
+    with monkeypatch.context() as patched:
+        patched.setattr(releases_lib.Releases, 'append', killed)
+        with pytest.raises(Killed):
+            make_experiment(train=store).run(run)
+    make_experiment(train=store).run(run)
+    shutil.rmtree(run)
+    shutil.copytree(backup, run)
+    before = tree(tmp_path)
+    with pytest.raises(
+        ValueError, match=r'released rounds beyond 2,.* says up to 3.*newest copy'
+    ):
+        make_experiment(train=store).run(run)
+    assert tree(tmp_path) == before
+    # Nor does the last one that is left.
+    shutil.rmtree(run)
+    with pytest.raises(ValueError, match='released rounds beyond 2'):
+        make_experiment(train=store).run(backup)
+
+
 def test_a_seed_is_not_used_again_for_something_else(make_experiment, tmp_path, tree):
     store, seed = own_store(tmp_path), 2**100 + 7
     epsilon = privacy.rounded_up(make_experiment().plan.epsilon())
