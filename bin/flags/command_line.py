@@ -10,6 +10,8 @@ from dp_fedemb import validate
 
 # No file of flags is larger, and one without an end is not read for ever.
 _MOST_CHARACTERS = 1 << 20
+# Of twenty of which each names the next one twice there would be a million.
+_MOST_FILES = 100
 # A flag whose value no message shows.
 SECRET = 'seed'
 _NUMBERS = (flags.IntegerParser, flags.FloatParser)
@@ -35,6 +37,7 @@ class CommandLine:
         """
         self.words: list[str] = []
         self.replaced: list[str] = []
+        self._files = 0
         # Flag -> its last value, and the files that it is in, from the outermost.
         self._last: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._take(iter(words), ())
@@ -81,9 +84,17 @@ class CommandLine:
 
         What a shell passes on for one, as in --flagfile=<(...), is read only once.
         """
+        self._files += 1
+        if self._files > _MOST_FILES:
+            raise ValueError(
+                f'flagfile={name!r}: is read after {_MOST_FILES} others, which name each other;'
+                ' put the flags into one'
+            )
         path = pathnames.local(name, 'flagfile')
-        if not os.path.isfile(path) and not path.startswith('/dev/fd/'):
-            raise ValueError(f'flagfile={name!r}: no such file, or none that can be read')
+        passed_on = path.startswith('/dev/fd/')
+        # Those by which the kernel speaks seem to be empty, and some wait for what it says.
+        if not passed_on and not (os.path.isfile(path) and os.path.getsize(path)):
+            raise ValueError(f'flagfile={name!r}: no such file, or none with anything to read')
         if os.path.realpath(path) in map(os.path.realpath, inside):
             raise ValueError(f'flagfile={name!r}: contains itself; leave it out of itself')
         try:

@@ -91,6 +91,8 @@ def test_what_is_meant_is_silent(read, words):
         ('--flagfile=/nowhere', '/nowhere'),
         ('--flagfile=/dev/zero', 'no such file'),
         ('--flagfile=/', 'no such file'),
+        ('--flagfile=/proc/kmsg', 'no such file'),
+        ('', "flagfile='a': no such file, or none with anything to read"),
         ('--flagfile=', 'no such file'),
         ('--flagfile', 'no such file'),
         ('rounds=3', "line 1 is 'rounds=3'"),
@@ -107,6 +109,21 @@ def test_a_wrong_file_is_refused(read, text, said):
         read('--flagfile=a', a=text)
     assert said in str(caught.value) and '\n' not in str(caught.value)
     assert '4_2' not in str(caught.value)
+
+
+@pytest.mark.parametrize('times', [1, 2])
+def test_files_that_name_others_have_an_end(read, times):
+    """A million lines of twenty files, and a chain deeper than Python goes."""
+    texts = {
+        f'a{i}': times * f'--flagfile=a{i + 1}\n' for i in range(2000 if times == 1 else 20)
+    }
+    last = {f'a{len(texts)}': '--rounds=3\n'}
+    read(**texts, **last)
+    with pytest.raises(ValueError, match='is read after 100 others'):
+        read('--flagfile=a0')
+    assert (
+        read('--flagfile=a1950' if times == 1 else '--flagfile=a15').words[-1] == '--rounds=3'
+    )
 
 
 def test_no_text_is_refused(read, tmp_path):
