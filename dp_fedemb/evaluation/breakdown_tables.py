@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dp_fedemb import tables as tables_lib
 from dp_fedemb.evaluation import breakdown as breakdown_lib
 from dp_fedemb.evaluation import result_table
 from dp_fedemb.evaluation.result_table import Column
@@ -85,8 +86,9 @@ def _gap(values: Mapping[str, Any]) -> list[str]:
     gap = values['gap']
     if gap is None:
         return ['fewer than two groups have a genuine pair: there is no gap to state']
+    best, worst = map(tables_lib.on_one_line, (gap['best'], gap['worst']))
     return [
-        f'greatest gap: {gap["best"]} over {gap["worst"]} by {gap["difference"]:.4f}'
+        f'greatest gap: {best} over {worst} by {gap["difference"]:.4f}'
         f' (95% {gap["low"]:.4f} to {gap["high"]:.4f}); of {len(values["groups"]):,} groups the'
         ' extremes differ by chance, too'
     ]

@@ -335,6 +335,7 @@ def test_command_of_a_statement_verifies_it(run, mechanism, sampling, options):
         ),
         (['ledger'], 'ledger without a store'),
         (['ledger', '/nowhere'], 'no such directory'),
+        (['ledger', '/no\x1b[2Jwhere'], r'/no\x1b[2Jwhere: no such directory'),
         (['epsilon', 'more', *GOLDEN], "unexpected argument 'more'"),
         (['extrapolate', *GOLDEN, '--populations=10'], 'all smaller than a round'),
         (['extrapolate', *GOLDEN, '--noise_cohort_size=320'], 'simulates a deployment already'),

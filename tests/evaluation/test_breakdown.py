@@ -83,6 +83,11 @@ def test_gap_between_groups_is_found_and_has_an_interval(images, found):
     assert [table.name for table in tables] == ['spread', 'users_by_images', 'groups']
     assert 'greatest gap: even over odd' in tables[-1].text()
     json.dumps(json_files.finite(values), allow_nan=False)
+    # Groups may be called as folders are, and tell a terminal nothing.
+    named = np.where(images.identities % 2, 'o\x1b[2Jdd', 'even')
+    values = breakdown.summarise(found, images.identities, named)
+    text = list(breakdown_tables.tables({'far': 0.01, **values}))[-1].text()
+    assert all(line.isprintable() for line in text.splitlines()) and r'o\x1b[2Jdd' in text
 
 
 def test_users_of_few_images_are_a_row_of_their_own(images, found):

@@ -135,8 +135,8 @@ def _look_alikes(spool: '_Spool', places: Iterable[str]) -> tuple[str, ...]:
         if groups:
             shown = names_lib.shortened((' = '.join(map(repr, group)) for group in groups), 3)
             notes.append(
-                f'names of {what} that look alike count as different ones'
-                f' ({len(groups):,} times: {shown}); where they are one, give it one name'
+                f'{len(groups):,} name(s) of {what} with another one that looks alike, which'
+                f' count as two each: {shown}; where they are one, give it one name'
             )
     return tuple(notes)
 

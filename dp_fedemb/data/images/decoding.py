@@ -21,17 +21,22 @@ from PIL import ImageOps
 from dp_fedemb import files
 from dp_fedemb import host_error
 from dp_fedemb.data.images import formats
+from dp_fedemb.data.images import jpeg
 from dp_fedemb.data.images import whole
 
 # A telephone's 200 megapixels pass; a bomb of a few kilobytes that fills the memory does not.
 MAX_PIXELS = 300_000_000
 # Four samples of 16 bits a pixel. A file may seem to have a terabyte and hold nothing.
 MAX_BYTES = 8 * MAX_PIXELS
-# Reads of one file; those of 300,000 parts pass.
-_MOST_STEPS = 2_000_000
+# Reads of one file beside its pixels; those of 300,000 parts pass. Some formats (QOI, PPM other
+# than of 8 bits, BMP of runs) are read pixel by pixel, of which so many take half a minute.
+_MOST_STEPS, _MOST_PIXEL_STEPS = 2_000_000, 16_000_000
 _BLOCK = 1 << 20
 # Of decoded ones no two are made at once: cores are many, and memory is not.
 _LARGE_PIXELS = 1 << 26
+# Of what is turned into 8 bits, or loses its transparency, so many at a time: several copies
+# of a band and not of the picture.
+_BAND_PIXELS = 1 << 22
 _ONE_LARGE = threading.Lock()
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLES = 258, 262, 339
 _SIGNED = 2
@@ -90,6 +95,8 @@ def decode(
         # The buffer's address and the path say nothing to the reader.
         if isinstance(error, Image.UnidentifiedImageError):
             reason = 'no picture of a known format'
+        if isinstance(error, MemoryError):
+            reason = 'takes more memory than there is'
         raise BrokenPicture(reason or type(error).__name__) from error
 
 
@@ -135,10 +142,14 @@ class _Patient:
         self._file = file
         self._steps = _MOST_STEPS
 
+    def allow(self, pixels: int) -> None:
+        """Lets the pixels be read one by one, too, if they are not too many for that."""
+        self._steps = _MOST_STEPS + min(pixels, _MOST_PIXEL_STEPS)
+
     def read(self, size: int = -1) -> bytes:
         self._steps -= 1
         if self._steps < 0:
-            raise BrokenPicture('its parts have no end')
+            raise BrokenPicture('its parts have no end, or are too many')
         return self._file.read(size)
 
     def __getattr__(self, name: str) -> Any:
@@ -156,12 +167,14 @@ def _decoded(
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_pixels
     file: Any = _Patient(content)
+    jpeg.check_header(file)
     with Image.open(file, formats=formats.readable()) as opened:
         width, height = opened.size
         if width * height > max_pixels:
             raise BrokenPicture(
                 f'{width} x {height} pixels, more than max_pixels={max_pixels:,}'
             )
+        file.allow(width * height)
         if least:
             opened.draft(None, (least, least))
         large = opened.size[0] * opened.size[1] >= _LARGE_PIXELS
@@ -180,17 +193,28 @@ def _loaded(opened: Any, background: int) -> Image.Image:
     tags = getattr(opened, 'tag_v2', {})
     levels = _grey_range(opened.format, opened.mode, tags)
     transparent = opened.info.get('transparency')
-    picture = ImageOps.exif_transpose(opened)
+    ImageOps.exif_transpose(opened, in_place=True)
     if levels is None:
-        return _flattened(picture, background)
-    pixels = np.asarray(picture)
+        return _flattened(opened, background)
     inverted = tags.get(_TIFF_PHOTOMETRIC) == 0
-    grey = _eight_bit(pixels, levels)
-    if inverted:
-        grey = 255 - grey
-    if isinstance(transparent, int):
-        grey = np.where(pixels == transparent, np.uint8(background), grey)
-    return Image.fromarray(grey)
+    bands = []
+    for band in _bands(opened):
+        pixels = np.asarray(band)
+        grey = _eight_bit(pixels, levels)
+        if inverted:
+            grey = 255 - grey
+        if isinstance(transparent, int):
+            grey = np.where(pixels == transparent, np.uint8(background), grey)
+        bands.append(grey)
+    return Image.fromarray(np.concatenate(bands))
+
+
+def _bands(picture: Image.Image) -> Iterator[Image.Image]:
+    """Yields a picture in parts, from top to bottom."""
+    width, height = picture.size
+    rows = max(_BAND_PIXELS // width, 1)
+    for top in range(0, height, rows):
+        yield picture.crop((0, top, width, min(top + rows, height)))
 
 
 def _grey_range(kind: Optional[str], mode: str, tags: Any) -> Optional[float]:
@@ -259,9 +283,18 @@ def _flattened(picture: Image.Image, background: int) -> Image.Image:
         assert turned is not None  # Which it is in place alone.
         return turned
     if picture.mode in ('LA', 'PA', 'RGBA', 'La', 'RGBa') or 'transparency' in picture.info:
-        # Premultiplied modes turn into no other but their plain one.
-        plain_mode = {'La': 'LA', 'RGBa': 'RGBA'}.get(picture.mode, picture.mode)
-        opaque = picture.convert(plain_mode).convert('RGBA')
-        plain = Image.new('RGBA', picture.size, (background,) * 3 + (255,))
-        return Image.alpha_composite(plain, opaque).convert('RGB')
+        found = Image.new('RGB', picture.size)
+        top = 0
+        for band in _bands(picture):
+            found.paste(_opaque(band, background), (0, top))
+            top += band.height
+        return found
     return picture.convert('L' if picture.mode in ('1', 'L') else 'RGB')
+
+
+def _opaque(picture: Image.Image, background: int) -> Image.Image:
+    # Premultiplied modes turn into no other but their plain one.
+    plain_mode = {'La': 'LA', 'RGBa': 'RGBA'}.get(picture.mode, picture.mode)
+    above = picture.convert(plain_mode).convert('RGBA')
+    plain = Image.new('RGBA', picture.size, (background,) * 3 + (255,))
+    return Image.alpha_composite(plain, above).convert('RGB')

@@ -18,6 +18,7 @@ _LOSSES = re.compile(
     '|inconsistent progression|extraneous bytes before marker 0x(?!d9)',
     re.IGNORECASE,
 )
+_BEGIN, _EXIF, _MOST_EXIF, _HEADER = b'\xff\xd8', b'Exif\0\0', 100, 1 << 17
 # Markers: a scan; the end; those without a length; what is for applications, and comments.
 _SCAN, _END, _ALONE = 0xDA, 0xD9, (0x01, *range(0xD0, 0xD9))
 _COMMENTS = (*range(0xE0, 0xF0), 0xFE)
@@ -28,6 +29,39 @@ _MOST_SCANS = 500
 _BYTES_A_PIXEL, _BESIDE = 8, 1 << 26
 # Of Pillow's modes those that the other decoder has, too.
 _COLOURS = {'L': 'GRAY', 'RGB': 'RGB'}
+
+
+def check_header(file: BinaryIO) -> None:
+    """Refuses, before it is opened, a JPEG at whose header decoders work for hours.
+
+    Pillow joins segments of EXIF one by one, each time all that there are.
+
+    Args:
+        file: of any format; left at its begin.
+
+    Raises:
+        ValueError: for more EXIF, or more beside the data, than any program writes.
+    """
+    data = file.read(2)
+    if data == _BEGIN:
+        data += file.read(_HEADER)
+        if not _header_ends(data):
+            data += file.read(_BESIDE)
+            if not _header_ends(data) and len(data) > _BESIDE:
+                raise ValueError(f'more than {_BESIDE:,} bytes before its data')
+    file.seek(0)
+
+
+def _header_ends(data: bytes) -> bool:
+    """Whether a scan begins in the first bytes of a file."""
+    count = 0
+    for kind, begin, _ in _segments(data):
+        if kind == _SCAN:
+            return True
+        count += data[begin + 4 : begin + 4 + len(_EXIF)] == _EXIF
+        if count > _MOST_EXIF:
+            raise ValueError(f'more than {_MOST_EXIF} segments of EXIF')
+    return False
 
 
 def loaded(file: BinaryIO, opened: Any, pixels: int) -> Any:

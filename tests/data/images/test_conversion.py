@@ -88,7 +88,7 @@ def test_names_that_look_alike_are_said(tmp_path):
     owned = [('train', 'Ann', 1), ('test', 'ann ', 2), ('train', 'bo', 3)]
     (note,) = notes_of(tmp_path, *owned, places=['bo\u200f', 'cy'])
     assert (
-        note.startswith('names of users that look alike count as different ones (2 times: ')
+        note.startswith('2 name(s) of users with another one that looks alike')
         and "'Ann' = 'ann '" in note
     )
 

@@ -284,3 +284,63 @@ def test_a_damaged_further_frame_costs_nothing():
     whole = levels(content)
     for end in range(len(encoded(frames[0], 'GIF')) + 20, len(content)):
         np.testing.assert_array_equal(levels(content[:end]), whole)
+
+
+def deep_and_transparent():
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (37, 23, 4), np.uint8)
+    image = Image.fromarray(pixels)
+    found = {mode: encoded(image.convert(mode), 'PNG') for mode in ('RGBA', 'LA')}
+    found['P'] = encoded(image.convert('RGB').convert('P'), 'PNG', transparency=7)
+    found['grey'] = encoded(Image.fromarray(pixels[..., 0] * np.uint16(257)), 'PNG')
+    found['float'] = encoded(Image.fromarray(np.float32(pixels[..., 0] / 255)), 'TIFF')
+    exif = Image.Exif()
+    exif[0x112] = 6
+    found['turned'] = encoded(image, 'PNG', exif=exif)
+    return found
+
+
+@pytest.mark.parametrize('kind', deep_and_transparent())
+def test_in_bands_as_at_once(kind, monkeypatch):
+    content = deep_and_transparent()[kind]
+    at_once = levels(content, background=99)
+    for pixels in (1, 50, 23 * 37):
+        monkeypatch.setattr(decoding, '_BAND_PIXELS', pixels)
+        np.testing.assert_array_equal(levels(content, background=99), at_once)
+
+
+def test_memory_of_a_large_transparent_picture(in_fork):
+    """It was 23 bytes a pixel, 7 GB of the largest that is taken."""
+    content = encoded(Image.new('RGBA', (4000, 4000), (9, 9, 9, 99)), 'PNG', compress_level=1)
+
+    def in_memory(name):
+        with open('/proc/self/status') as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(name)) << 10
+
+    def decode():
+        with open('/proc/self/clear_refs', 'w') as file:
+            # So that the highest begins anew.
+            file.write('5')
+        before = in_memory('VmRSS')
+        decoding.decode(content)
+        return in_memory('VmHWM') - before > 15 * 4000 * 4000
+
+    assert in_fork(decode) == 0
+
+
+def qoi(pixels):
+    """A picture in which every pixel is a byte of its own, which Pillow reads by itself."""
+    height, width = pixels
+    head = b'qoif' + struct.pack('>IIBB', width, height, 3, 0)
+    return head + bytes([0x6B, 0x69]) * (width * height // 2) + bytes(7) + b'\1'
+
+
+def test_formats_that_are_read_pixel_by_pixel(monkeypatch):
+    monkeypatch.setattr(decoding, '_MOST_STEPS', 500)
+    odd = b'P6 64 64 254 ' + bytes(3 * 64 * 64)
+    for content in (qoi((64, 64)), odd):
+        assert levels(content).shape == (64, 64, 3)
+    monkeypatch.setattr(decoding, '_MOST_PIXEL_STEPS', 500)
+    for content in (qoi((64, 64)), odd):
+        with pytest.raises(decoding.BrokenPicture, match='or are too many'):
+            decoding.decode(content)

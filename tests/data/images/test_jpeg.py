@@ -18,6 +18,7 @@ PIXELS = np.stack(
     [(np.sin(_X / 9) + 1) * 127, (np.cos(_Y / 13) + 1) * 127, (_X * _Y) % 256], -1
 ).astype(np.uint8)
 TURNED = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
+TURNED_SEGMENT = b'\xff\xe1' + (len(TURNED) + 2).to_bytes(2, 'big') + TURNED
 END = b'\xff\xd9'
 
 
@@ -165,6 +166,18 @@ def test_scans_without_number():
     beside = b'\xff\xe5\x04\xb2' + 600 * b'\xff\xda'
     odd = content[:2] + beside + content[2:] + 600 * b'\xff\xda'
     np.testing.assert_array_equal(is_taken(odd), by_pillow(content))
+
+
+def test_exif_without_number():
+    """Pillow joins its segments one by one; 20,000 of them, a megabyte, took minutes."""
+    whole = KINDS['plain']
+    segment = b'\xff\xe1\0\x0aExif\0\0MM'
+    few = whole[:2] + TURNED_SEGMENT + 99 * segment + whole[2:]
+    assert decoding.decode(few).size == (150, 203)
+    for between in (b'', b'\xff', b'\xff\xfe\0\2'):
+        content = whole[:2] + 101 * (between + segment) + whole[2:]
+        with pytest.raises(decoding.BrokenPicture, match='more than 100 segments of EXIF'):
+            decoding.decode(content)
 
 
 def test_a_file_that_never_ends(tmp_path):
