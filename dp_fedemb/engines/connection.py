@@ -20,6 +20,8 @@ _PROBE_INTERVAL_S = 1.0
 # By so much later than its deadline comes the end of a question only where this process
 # itself was stopped (Ctrl-Z, a lid that is closed) or got no time.
 _LATE_S = 0.5
+# By so much later than its connections may the end of a process show, on a busy machine.
+_END_S = 20.0
 # Protocol buffers end at 2 GiB.
 _MAX_MESSAGE_BYTES = 2**31 - 1
 _CHANNEL_OPTIONS = [
@@ -69,6 +71,7 @@ class Connection(tff.framework.RemoteExecutorStub):
         self.lost: Optional[str] = None
         self._timeout_s = timeout_s
         self._process = process
+        self._silent = False
         self._channel = grpc.insecure_channel(address, _CHANNEL_OPTIONS)
         self._stub = executor_pb2_grpc.ExecutorGroupStub(self._channel)
         self._closed = threading.Event()
@@ -100,6 +103,8 @@ class Connection(tff.framework.RemoteExecutorStub):
                 if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                     if time.monotonic() - begin > self._timeout_s + _LATE_S:
                         continue  # It was not the worker that slept, so ask again.
+                    # With its connections open, and so not at its end.
+                    self._silent = True
                     self._lose(f'did not answer for {self._timeout_s:g} s')
                 elif error.code() in LOST:
                     self._lose(f'was lost ({error.code().name})')
@@ -152,7 +157,8 @@ class Connection(tff.framework.RemoteExecutorStub):
 
     def _raise_lost(self) -> NoReturn:
         if self._process is not None:
-            self._process.check_alive(patience_s=1.0)
+            cut = self.lost is not None and not self._silent
+            self._process.check_alive(patience_s=_END_S if cut else 0.0)
         raise WorkerLostError(f'worker {self.address} {self.lost or "is closed"}')
 
     def _forget(self, rpc: Any, request: Any) -> None:
