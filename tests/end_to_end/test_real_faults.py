@@ -30,7 +30,7 @@ def check(tiny, folder, names):
     return {found['fault']: found for found in map(json.loads, result.stdout.splitlines())}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_a_full_disk_loses_nothing(tiny, tmp_path):
     found = check(tiny, tmp_path, 'full disk')
     assert 'free some space on the disk' in found['full disk']['line']
