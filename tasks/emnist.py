@@ -166,6 +166,7 @@ def _check(path):
     """Has TFF open the database; the file is there, so TFF fetches none."""
     import tensorflow_federated as tff
 
+    _check_tables(path)
     try:
         tff.simulation.datasets.emnist.load_data(
             only_digits=False, cache_dir=os.fspath(path.parent)
@@ -173,6 +174,25 @@ def _check(path):
     # TFF and SQLite raise different errors for a file that is no such database.
     except Exception as error:
         raise tfds_archives.damaged(path, error, _WHERE) from None
+
+
+def _check_tables(path):
+    """Refuses what SQLite would run: a view in the place of a table may never end."""
+    try:
+        with contextlib.closing(_open(path)) as database:
+            parts = database.execute('SELECT type, name, sql FROM sqlite_master').fetchall()
+    except sqlite3.Error as error:
+        raise tfds_archives.damaged(path, error, _WHERE) from None
+    for kind, name, sql in parts:
+        if kind not in ('table', 'index') or 'virtual' in str(sql).lower().split()[:2]:
+            raise tfds_archives.damaged(path, f'{name} is no plain table', _WHERE)
+
+
+def _open(path):
+    database = sqlite3.connect(f'{path.as_uri()}?mode=ro', uri=True)
+    # Of a value; an example has 3 kB.
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1 << 19)
+    return database
 
 
 def _labels(path) -> Iterator[tuple[str, int]]:
@@ -210,8 +230,7 @@ def _batches(path, **features):
         f' WHERE split_name IN {_SPLITS}'
     )
     try:
-        database = sqlite3.connect(f'{path.as_uri()}?mode=ro', uri=True)
-        with contextlib.closing(database):
+        with contextlib.closing(_open(path)) as database:
             rows = database.execute(query)
             while batch := rows.fetchmany(_BATCH):
                 numbers, writers, protos = zip(*batch)
@@ -221,5 +240,5 @@ def _batches(path, **features):
                     raise tfds_archives.damaged(path, 'a row without an example', _WHERE)
                 yield numbers, writers, tf.io.parse_example(list(protos), spec)
     # What SQLite raises for text that is no UTF-8 is an OperationalError, too.
-    except (sqlite3.Error, tf.errors.OpError) as error:
+    except (sqlite3.Error, tf.errors.OpError, UnicodeDecodeError) as error:
         raise tfds_archives.damaged(path, error, _WHERE) from None

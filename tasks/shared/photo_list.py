@@ -117,7 +117,8 @@ def read(
     rows = collections.defaultdict(list)
     lines = _lines(path, where)
     with _whole(path, where):
-        reader = csv.DictReader(lines)
+        # Strict: a quote that is never closed would swallow the rows behind it in silence.
+        reader = csv.DictReader((f'{line}\n' for line in lines), strict=True)
         lacking = set(columns) - set(reader.fieldnames or ())
         if lacking:
             raise ValueError(
@@ -128,7 +129,8 @@ def read(
             raise ValueError(f'{path}: has two columns {twice[0]}; get {where}')
         for row in reader:
             # The species lists give 'NA' to photos outside a split.
-            if not all(row[column] for column in columns):
+            values = [row[column] for column in columns]
+            if not all(values) or '\n' in ''.join(values):
                 raise ValueError(
                     f'{path}:{reader.line_num}: a row without all of'
                     f' {", ".join(columns)}; get {where}'

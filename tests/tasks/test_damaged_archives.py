@@ -248,12 +248,57 @@ def test_what_a_database_lacks_is_not_left_beside_it(tmp_path):
         tasks.build_task('emnist', config)
 
 
+ODD_SCHEMAS = {
+    'endless view': (
+        'ALTER TABLE examples RENAME TO old',
+        'CREATE VIEW examples AS WITH RECURSIVE c(x) AS'
+        ' (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT old.* FROM c, old',
+    ),
+    'endless metadata': (
+        'ALTER TABLE client_metadata RENAME TO old',
+        'CREATE VIEW client_metadata AS SELECT a.* FROM old a, old b, old c, old d, old e',
+    ),
+    'a trigger': ('CREATE TRIGGER examples_2 AFTER INSERT ON examples BEGIN SELECT 1; END',),
+    'a module': (
+        'ALTER TABLE examples RENAME TO old',
+        'CREATE VIRTUAL TABLE examples USING fts5(split_name, client_id)',
+    ),
+    'a writer of a megabyte': (
+        'UPDATE examples SET client_id = hex(zeroblob(500000)) WHERE rowid = 3',
+    ),
+    'a large example': (
+        'UPDATE examples SET serialized_example_proto = zeroblob(9000000) WHERE rowid = 3',
+    ),
+    'no example': ("UPDATE examples SET serialized_example_proto = x'2AFFA7' WHERE rowid = 3",),
+}
+
+
+@pytest.mark.parametrize('name', ODD_SCHEMAS)
+def test_databases_of_another_kind(name, official, tmp_path, mutations):
+    """Whatever is in the place of a table is run by SQLite, some of it without end."""
+    options = official.emnist(tmp_path, writers=3)
+    (path,) = tmp_path.iterdir()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        for statement in ODD_SCHEMAS[name]:
+            database.execute(statement)
+        database.commit()
+    config = base.TaskConfig(str(tmp_path), str(tmp_path / 'cache'), options=options)
+    with pytest.raises(ValueError, match='emnist_all.sqlite: damaged') as error:
+        with mutations.no_hang(20):
+            tasks.build_task('emnist', config)
+    assert len(str(error.value).splitlines()) == 1
+    assert not list(tmp_path.rglob('meta.json'))
+
+
 @pytest.mark.parametrize(
     ('line', 'said'),
     [
         (f'{200_000 * "a"},1,1,1', 'field larger than field limit'),
         (',,,', 'a row without all of'),
         ('x,1', 'a row without all of'),
+        # Rows behind a quote were swallowed in silence.
+        ('x,"1,1,1', 'unexpected end of data'),
+        ('x,"1,1,1\ny,1,1,1\nz,1",1,1', 'a row without all of'),
     ],
 )
 def test_lists_with_odd_rows(line, said, official, tmp_path):
