@@ -16,6 +16,9 @@ from dp_fedemb.gallery import thresholds
 from dp_fedemb.models import pretrained
 from dp_fedemb.models import saved_model
 from dp_fedemb.privacy.reporting import utility_runs
+from dp_fedemb.tuning import cells
+from dp_fedemb.tuning import results
+from dp_fedemb.tuning import running
 from dp_fedemb.tuning import search
 from dp_fedemb.tuning import table
 
@@ -77,10 +80,36 @@ def _audit(path):
     report.write(path.parent, 'noise', {})
 
 
+def _record(path):
+    directory = path.parent
+    cell = cells.Cell(path.stem, 'train', RECORD['flags'], RECORD['shown'])
+    found = running.read_records([cell], directory)
+    rows = [row for record in found.values() for row in results.rows(record)]
+    results.to_csv(rows)
+    results.to_markdown(results.over_seeds(rows, [METRIC]))
+
+
 def _sums(path):
     cache.file_fingerprint(__file__, path.parent)
 
 
+RECORD = {
+    'program': 'train',
+    'command': '',
+    'flags': {'client_lr': '0.1'},
+    'shown': {'client_lr': '0.1'},
+    'wall_seconds': 3.5,
+    'evaluation': SCORES,
+    'privacy': {'epsilon_user': 3.0, 'num_users': 100},
+}
+PRINTED = {
+    **{key: value for key, value in RECORD.items() if key not in ('evaluation', 'privacy')},
+    'printed': {
+        'users_needed': [{'virtual_clients_per_round': 4, 'num_users': 9}],
+        'points': [{'virtual_clients_per_round': 4, 'num_users': 9, 'epsilon_user': 2.0}],
+        'target_epsilon': 2.0,
+    },
+}
 # Reader -> name of its file, and what is in it.
 STATEMENT = privacy.statement(PLAN)
 READERS = {
@@ -101,6 +130,8 @@ READERS = {
     _claim: ('privacy.json', {'rounds_completed': 10, 'epsilon_user': 3.0}),
     _audit: (report.NAME, {'noise': {'bounds': []}}),
     _sums: ('fingerprints.json', {}),
+    _record: ('trial_1.json', RECORD),
+    (lambda path: _record(path)): ('printed.json', PRINTED),
 }
 
 

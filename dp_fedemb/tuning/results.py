@@ -6,6 +6,7 @@ import io
 import math
 from typing import Any, Optional
 
+from dp_fedemb import validate
 from dp_fedemb.privacy import rounding
 
 # Heading -> field of a privacy statement. Of a simulated deployment where that is what the
@@ -19,6 +20,8 @@ EPSILONS = {
 _OF = 'epsilon of'
 # A recall at a rate that allows less than one of the impostor pairs.
 _UNRESOLVED = 'too few pairs'
+# Any that a table can hold; JSON has larger ones.
+_FIGURES = '[-1e300, 1e300]'
 Row = dict[str, Any]
 
 
@@ -67,6 +70,27 @@ def scores(record: Mapping[str, Any]) -> dict[str, float]:
         if name in record:
             return dict(record[name]['trained'])
     return {}
+
+
+def check(record: Mapping[str, Any]) -> None:
+    """Raises an error for what no run has left, and no table can show.
+
+    Args:
+        record: of a cell that ended well.
+    """
+    dict(record['flags'])
+    for name, value in scores(record).items():
+        if value is not None:
+            validate.within(_FIGURES, **{name: value})
+    found = rows(record)
+    for each in found:
+        for name, value in each.items():
+            if name == 'seconds' or validate.is_number(value):
+                validate.within(_FIGURES, **{name: value})
+            elif not isinstance(value, (str, bool, type(None))):
+                raise ValueError(f'{name}={value!r}: expected a number or a text')
+    to_csv(found)
+    to_markdown(found)
 
 
 def over_seeds(rows: Iterable[Row], metrics: Sequence[str]) -> list[Row]:

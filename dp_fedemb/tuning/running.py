@@ -19,6 +19,7 @@ from dp_fedemb import last_words
 from dp_fedemb import progress
 from dp_fedemb.engines import worker_guard
 from dp_fedemb.tuning import cells as cells_lib
+from dp_fedemb.tuning import results
 
 LOG = 'log.txt'
 _OUTPUT = 'stdout.txt'
@@ -203,13 +204,20 @@ def _said(name: str, code: int, line: str, secret: bool) -> str:
 def read_records(
     cells: Sequence[cells_lib.Cell], records: pathlib.Path
 ) -> dict[str, dict[str, Any]]:
-    """Returns the records that there are, by cell, in the cells' order."""
+    """Returns the records that there are, by cell, in the cells' order.
+
+    Raises:
+        ValueError: in one line, for one that no run has left so.
+    """
     found = {}
     for cell in cells:
         path = records / f'{cell.name}.json'
         if path.exists():
             way_out = 'delete it, and the same command runs its cell again'
-            found[cell.name] = json_files.read(path, way_out)
+            record = found[cell.name] = json_files.read(path, way_out)
+            with json_files.whole(path, way_out):
+                if FAILED not in record:
+                    results.check(record)
     return found
 
 
