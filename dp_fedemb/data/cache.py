@@ -1,6 +1,7 @@
 """Stores made once and found again by a hash of everything they were made from."""
 
 from collections.abc import Callable, Iterable
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -92,6 +93,10 @@ def file_fingerprint(path: files.PathLike, cache_dir: files.PathLike) -> str:
         # Who has opened it for colleagues wants it open.
         mode = stat.S_IMODE(memory.stat().st_mode) if memory.exists() else 0o600
         json_files.write(memory, known, mode)
+        # Gone, or another user's, where somebody else was here in this moment.
+        with contextlib.suppress(OSError):
+            # As the umask may have taken some of it away.
+            memory.chmod(mode)
     return str(known[stamp])
 
 

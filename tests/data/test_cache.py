@@ -81,13 +81,18 @@ def test_who_only_reads_a_cache_waits_for_nobody(tmp_path):
     assert stores['train'].num_examples == 3
 
 
-def test_what_is_open_for_colleagues_stays_open(tmp_path):
+@pytest.mark.parametrize('umask', [0o022, 0o077])
+def test_what_is_open_for_colleagues_stays_open(tmp_path, umask):
     file = tmp_path / 'file'
     file.write_text('one')
-    cache.file_fingerprint(file, tmp_path)
     memory = tmp_path / 'fingerprints.json'
-    assert memory.stat().st_mode & 0o777 == 0o600
-    memory.chmod(0o640)
-    file.write_text('two, so that it is written again')
-    cache.file_fingerprint(file, tmp_path)
-    assert memory.stat().st_mode & 0o777 == 0o640
+    before = os.umask(umask)
+    try:
+        cache.file_fingerprint(file, tmp_path)
+        assert memory.stat().st_mode & 0o777 == 0o600
+        memory.chmod(0o640)
+        file.write_text('two, so that it is written again')
+        cache.file_fingerprint(file, tmp_path)
+        assert memory.stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
