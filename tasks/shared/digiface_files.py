@@ -17,7 +17,7 @@ ARCHIVES = {
 # Subjects and images. The names of the archives add up to these; the paper rounds the
 # second to 100K subjects and 500K images.
 PUBLISHED = {'72': (10_000, 720_000), '5': (99_999, 499_995)}
-_MEMBER = re.compile(r'(?:.*/)?(\d+)/(\d+)\.png')
+_MEMBER = re.compile(r'(?:.*/)?([0-9]{1,9})/([0-9]{1,9})\.png')
 
 
 def where(subset: str) -> str:

@@ -17,6 +17,7 @@ from dp_fedemb import progress
 from dp_fedemb.data import cache
 from dp_fedemb.data.images import conversion
 from dp_fedemb.data.images import preprocessing as preprocessing_lib
+from dp_fedemb.data.images import tfds_users
 from tasks.shared import base
 from tasks.shared import converted
 from tasks.shared import photo_list
@@ -188,6 +189,7 @@ class _Records:
         )
         for user in client_data.client_ids:
             try:
+                tfds_users.check_records(self._directory / user)
                 dataset = client_data.create_tf_dataset_for_client(user)
                 for row, record in enumerate(dataset.as_numpy_iterator()):
                     feature = tf.train.Example.FromString(record).features.feature

@@ -1,10 +1,13 @@
 """Any TFDS data set as users: by a feature of the example, or by a function of it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+import pathlib
 from typing import Any, Optional, Union
 
 import numpy as np
 
+from dp_fedemb import files
 from dp_fedemb import host_error
 from dp_fedemb.data import names as names_lib
 from dp_fedemb.data.images import conversion
@@ -75,6 +78,11 @@ def read(builder: Any, split: str, image: str = 'image') -> Iterator[Mapping[str
         nested = [image] if image in builder.info.features else image.split('/')
         for name in reversed(nested):
             decoders = {name: decoders}
+    for path in sorted(pathlib.Path(builder.data_path).glob('*.tfrecord*')):
+        try:
+            check_records(path)
+        except ValueError as error:
+            raise ValueError(f'{error}; prepare the data set again') from None
     try:
         yield from _rows(builder.as_dataset(split=split, decoders=decoders))
     except (tf.errors.OpError, OSError) as error:
@@ -84,6 +92,29 @@ def read(builder: Any, split: str, image: str = 'image') -> Iterator[Mapping[str
         raise ValueError(
             f'{builder.data_path}: damaged records ({reason}); prepare the data set again'
         ) from None
+
+
+def check_records(path: files.PathLike) -> None:
+    """Looks at the lengths in a TFRecord file, before TensorFlow does.
+
+    It ends with a signal where one is near the largest number, and waits for pipes.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        NoFileError: for a pipe, a device or a directory.
+        ValueError: for a file that holds anything but whole records.
+    """
+    with files.open_file(path) as file:
+        left = os.fstat(file.fileno()).st_size
+        while left > 0:
+            # Length, its checksum, the record, its checksum.
+            length = int.from_bytes(file.read(8), 'little')
+            left -= 16 + length
+            if not length or left < 0:
+                raise ValueError(f'{os.fspath(path)}: damaged (a record of {length:,} bytes)')
+            file.seek(length + 8, os.SEEK_CUR)
 
 
 def _rows(dataset: Any) -> Iterator[Mapping[str, Any]]:

@@ -1,6 +1,7 @@
 """Users of TFDS examples by feature and by function; images come encoded."""
 
 import io
+import os
 
 import numpy as np
 from PIL import Image
@@ -258,3 +259,23 @@ def test_values_that_name_nobody_are_left_out_by_reason(tmp_path):
     )
     with pytest.raises(ValueError, match='no example names a user.*4 images are left out'):
         tfds_task._counted(rows, {'user': lambda row: tfds_users._name(None)})
+
+
+@pytest.mark.parametrize('length', [0, 5, 1 << 20, 1 << 62, (1 << 64) - 1])
+def test_records_of_no_length(length, tmp_path):
+    """TensorFlow ends with a signal at 2**62, if the checksum of the number is right."""
+    path = tmp_path / 'records'
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for content in (b'one', b'another'):
+            writer.write(content)
+    tfds_users.check_records(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + length.to_bytes(8, 'little') + bytes(12))
+    with pytest.raises(ValueError, match=f'records: damaged .a record of {length:,} bytes'):
+        tfds_users.check_records(path)
+
+
+def test_pipes_are_no_records(tmp_path):
+    os.mkfifo(tmp_path / 'records')
+    with pytest.raises(ValueError, match='is no file'):
+        tfds_users.check_records(tmp_path / 'records')
