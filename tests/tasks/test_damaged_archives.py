@@ -215,6 +215,16 @@ def test_odd_headers_of_members(name, official, tmp_path, mutations):
         assert len(str(error.value).splitlines()) == 1
 
 
+def test_members_that_number_nothing(official, tmp_path):
+    """Python refuses to read numbers of so many digits, and names no file then."""
+    options = official.digiface(tmp_path)
+    with zipfile.ZipFile(min(tmp_path.iterdir()), 'a') as archive:
+        archive.writestr(5000 * '9' + '/1.png', b'no picture')
+        archive.writestr('\u0661/1.png', b'no picture')
+    config = base.TaskConfig(str(tmp_path), str(tmp_path / 'cache'), options=options)
+    assert tasks.build_task('digiface', config).train.num_examples
+
+
 def test_encrypted_members_are_no_pictures(official, tmp_path):
     options = official.digiface(tmp_path)
     path = min(tmp_path.iterdir())

@@ -82,7 +82,7 @@ def read(builder: Any, split: str, image: str = 'image') -> Iterator[Mapping[str
         try:
             check_records(path)
         except ValueError as error:
-            raise ValueError(f'{error}; prepare the data set again') from None
+            raise ValueError(f'{path}: damaged ({error}); prepare the data set again') from None
     try:
         yield from _rows(builder.as_dataset(split=split, decoders=decoders))
     except (tf.errors.OpError, OSError) as error:
@@ -113,7 +113,7 @@ def check_records(path: files.PathLike) -> None:
             length = int.from_bytes(file.read(8), 'little')
             left -= 16 + length
             if not length or left < 0:
-                raise ValueError(f'{os.fspath(path)}: damaged (a record of {length:,} bytes)')
+                raise ValueError(f'a record of {length:,} bytes')
             file.seek(length + 8, os.SEEK_CUR)
 
 
