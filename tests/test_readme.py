@@ -70,13 +70,15 @@ def test_names_of_the_program_exist():
         assert hasattr(importlib.import_module(f'dp_fedemb.{package}'), name), name
 
 
-def test_privacy_commands_answer():
+def test_privacy_commands_answer(tmp_path):
     for program, *arguments in commands():
         if program == 'bin/privacy.py' and arguments[0] != 'plan':
             result = subprocess.run(
                 [sys.executable, str(ROOT / program), *arguments],
                 capture_output=True,
                 text=True,
+                # Where it may write, as it may not below another user's files.
+                cwd=tmp_path,
             )
             assert result.returncode == 0 and 'epsilon' in result.stdout.lower(), result.stderr
 
