@@ -29,7 +29,7 @@ MAX_PIXELS = 300_000_000
 # Four samples of 16 bits a pixel. A file may seem to have a terabyte and hold nothing.
 MAX_BYTES = 8 * MAX_PIXELS
 # Reads of one file beside its pixels; those of 300,000 parts pass. Some formats (QOI, PPM other
-# than of 8 bits, BMP of runs) are read pixel by pixel, of which so many take half a minute.
+# than of 8 bits, BMP of runs) are read pixel by pixel, of which so many take up to a minute.
 _MOST_STEPS, _MOST_PIXEL_STEPS = 2_000_000, 16_000_000
 _BLOCK = 1 << 20
 # Of decoded ones no two are made at once: cores are many, and memory is not.
