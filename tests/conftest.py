@@ -10,6 +10,7 @@ import threading
 import traceback
 
 import hypothesis
+from hypothesis.internal.conjecture import providers
 import pytest
 import tqdm
 
@@ -35,8 +36,17 @@ os.environ['PYTHONPATH'] = os.pathsep.join(
     [_PROGRAMS, *(place for place in _path if place not in ('', _PROGRAMS))]
 )
 hypothesis.settings.register_profile(
-    'dp_fedemb', deadline=None, database=None, derandomize=not _WORD
+    'dp_fedemb',
+    deadline=None,
+    database=None,
+    derandomize=not _WORD,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
+# It mixes constants of the project's loaded modules into examples, which are others by which
+# tests share a process; no setting leaves them out.
+assert callable(providers._get_local_constants)
+_NO_CONSTANTS = providers.Constants()
+providers._get_local_constants = lambda: _NO_CONSTANTS
 hypothesis.settings.load_profile('dp_fedemb')
 
 

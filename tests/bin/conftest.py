@@ -99,7 +99,7 @@ def start_program():
     yield start
     for process in started:
         process.stdin.close()
-        process.wait(timeout=60)
+        process.wait(timeout=240)
 
 
 @pytest.fixture(scope='session')
@@ -124,7 +124,7 @@ def privacy_process(tmp_path_factory):
 
     yield call
     process.stdin.close()
-    process.wait(timeout=60)
+    process.wait(timeout=240)
 
 
 # What a training program does with the flags: no default clip.
