@@ -218,8 +218,7 @@ class Experiment:
         goes_on = saved is None or saved.round_num < self.settings.schedule.rounds
         alone = goes_on and not record['seed_given']
         if alone:
-            account.check_alone()
-            account.check_newest(self.settings.schedule)
+            account.check_alone(self.settings.schedule)
         trained = self.trained_model
         evaluate = evaluator_lib.Evaluator(self.model, self.test)
         begin = self.model.initial_weights(run.weights_seed)

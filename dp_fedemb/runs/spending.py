@@ -57,17 +57,25 @@ class Account:
         text = json.dumps(noted or self.config, sort_keys=True)
         return seed[:_OF_SEED] + randomness.key(self.run.secret_seed, text).hex()[:_OF_SEED]
 
-    def check_alone(self) -> None:
+    def check_alone(self, schedule: settings_lib.TrainingSchedule) -> None:
         """Refuses a copy of a run; not for one whose seed somebody gave and was told of this.
 
         Two that go on from one state share their noise. Where their sums differ (another
         processor, another engine) the difference of what they release has none, and neither
-        hears of the other's sums.
+        hears of the other's sums. So it is with a copy of before in the place of a run that
+        has released more since; one of not long before is not noticed, for the ledger is told
+        of some rounds ahead.
+
+        Args:
+            schedule: of the run.
 
         Raises:
-            ValueError: if the run from whose directory this one was copied is still there.
+            ValueError: if the run from whose directory this one was copied is still there, or
+                the ledger knows of more rounds than the directory can have released.
         """
-        self._check_alone(ledger.read(self.store))
+        known = ledger.read(self.store)
+        self._check_alone(known)
+        self._check_newest(known, schedule)
 
     def _check_alone(self, known: ledger.Ledger) -> None:
         for entry in self._of_the_same_seed(known):
@@ -80,28 +88,18 @@ class Account:
                     ' that one'
                 )
 
-    def check_newest(self, schedule: settings_lib.TrainingSchedule) -> None:
-        """Refuses the directory of a run that has released more than it can know of.
-
-        It is a copy of before that was put in the place of the run. Which sums the rounds
-        since had is lost, so that their noise might lie on others, too. A copy of not long
-        before is not noticed: the ledger is told of some rounds ahead.
-
-        Args:
-            schedule: of the run.
-
-        Raises:
-            ValueError: if the ledger knows of more rounds.
-        """
-        known = ledger.read(self.store).latest().get(self._name)
-        if known is None or not self.run.plan.private:
+    def _check_newest(
+        self, known: ledger.Ledger, schedule: settings_lib.TrainingSchedule
+    ) -> None:
+        entry = known.latest().get(self._name)
+        if entry is None or not self.run.plan.private:
             return
         rounds = self.directory.journal(self.run).rounds
-        if known.rounds > odometer.noted_after(rounds, schedule):
+        if entry.rounds > odometer.noted_after(rounds, schedule):
             raise ValueError(
                 f'output_dir={str(self.directory.path)!r}: the run has released rounds beyond'
                 f' {rounds}, the last one known here (the ledger of its users says up to'
-                f' {known.rounds}), so that this is a copy of before, and a repeated round'
+                f' {entry.rounds}), so that this is a copy of before, and a repeated round'
                 ' would not be noticed; put the newest copy here, or choose another output_dir'
             )
 
